@@ -1,0 +1,65 @@
+"""Show a network row by row: shapes, parameters, GMACs, and the weights there are for it."""
+
+import vaezoo
+from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.errors import InputError
+from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.schema import change_spec
+from vaezoo.specs.overrides import parse_settings
+from vaezoo.specs.render import to_yaml
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("describe", __doc__)
+    arguments_parser.add_argument("name", help="a model, hf-hub:…, local-dir:… or a YAML file")
+    arguments_parser.add_argument("--size", default="256", help="pixels: 256, or HEIGHTxWIDTH (default: 256)")
+    arguments_parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change the network, such as latent.channels=16",
+    )
+    arguments_parser.add_argument("--yaml", action="store_true", help="print the network as YAML instead")
+    add_json(arguments_parser)
+    options = arguments_parser.parse_args(arguments)
+
+    spec = vaezoo.get_spec(options.name)
+    if options.set:
+        spec = change_spec(spec, parse_settings(options.set))
+    if options.yaml:
+        print(to_yaml(spec, BLOCKS), end="")
+        return
+    description = vaezoo.describe(spec, *_size(options.size))
+    if options.json:
+        print_json(description.to_dict())
+    else:
+        _print(description)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not (width or height).isdecimal():
+        raise InputError(f"--size {text}: expected pixels such as 256 or 512x768")
+    return int(height), int(width or height)
+
+
+def _print(description: vaezoo.Description) -> None:
+    costs, spec = description.costs, description.spec
+    print(f"{description.name}: {spec.summary}")
+    print(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}\n")
+    rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]
+    for row in costs.rows:
+        shape = " x ".join(map(str, row.shape))
+        said = ", ".join(f"{key} {value}" for key, value in row.arguments.items())
+        rows.append([f"{row.half}.{row.index}", row.block, said, shape, f"{row.params:,}", f"{row.gmacs:.3f}"])
+    for half in ("encoder", "decoder"):
+        rows.append([half, "", "", "", f"{costs.params(half):,}", f"{costs.gmacs(half):.3f}"])
+    rows.append(["both", "", "", "", f"{costs.params():,}", f"{costs.gmacs():.3f}"])
+    print_columns(rows, right=(4, 5))
+    for tagged in description.weights:
+        record = tagged.record
+        print(f"\n{tagged.name}: {record.summary or 'weights'} License {record.license}.")
+        if record.metrics:
+            m = record.metrics
+            print(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")

@@ -1,0 +1,37 @@
+"""Publish a model on the Hugging Face Hub, in one commit, with a card measured from its weights."""
+
+import vaezoo
+from vaezoo.console import add_json, parser, print_columns, print_json
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("publish", __doc__)
+    arguments_parser.add_argument("name", help="a model with weights: network.tag, local-dir:FOLDER, file:…")
+    arguments_parser.add_argument("repo", help="organisation/name")
+    arguments_parser.add_argument("--license", required=True, help="licence id of the Hub, such as mit")
+    arguments_parser.add_argument("--message", help="commit message")
+    arguments_parser.add_argument("--revision", help="branch to commit to (default: main)")
+    arguments_parser.add_argument("--tag", help="tag to put on the commit")
+    arguments_parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    arguments_parser.add_argument("--create-pr", action="store_true", help="open a pull request instead")
+    arguments_parser.add_argument("--dry-run", action="store_true", help="only list what would be sent")
+    add_json(arguments_parser)
+    options = arguments_parser.parse_args(arguments)
+
+    vae = vaezoo.create(options.name, pretrained=True, dtype=None)
+    push = vaezoo.push_to_hub(
+        vae,
+        options.repo,
+        license=options.license,
+        message=options.message,
+        revision=options.revision,
+        private=options.private,
+        create_pr=options.create_pr,
+        tag=options.tag,
+        dry_run=options.dry_run,
+    )
+    if options.json:
+        print_json(push._asdict())
+        return
+    print_columns([[name, f"{size:,} bytes"] for name, size in push.files.items()], right=(1,))
+    print("dry run: nothing was sent" if options.dry_run else f"{push.url}")

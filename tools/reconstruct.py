@@ -1,0 +1,92 @@
+"""Reconstruct images: a side-by-side picture, PSNR, time and peak memory.
+
+Without arguments: the bundled sample photos through the bundled weights of vae_f8_z4.
+"""
+
+from pathlib import Path
+
+import vaezoo
+from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_columns, print_json, progress
+from vaezoo.errors import InputError
+from vaezoo.evaluation.metrics import psnr
+from vaezoo.files import make_folder
+from vaezoo.images import WRITERS, difference, save_picture, tile
+from vaezoo.inference.meter import meter
+from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.specs.catalog import data_dir
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("reconstruct", __doc__)
+    arguments_parser.add_argument("name", nargs="?", default="vae_f8_z4", help="a model (default: vae_f8_z4)")
+    arguments_parser.add_argument("images", nargs="*", type=Path, help="JPEG, PNG or WebP (default: sample photos)")
+    arguments_parser.add_argument(
+        "-o", "--out", type=Path, default=Path("reconstruction.png"), help="one picture, or a folder for one each"
+    )
+    add_model_arguments(arguments_parser)
+    add_json(arguments_parser)
+    options = arguments_parser.parse_args(arguments)
+
+    if Path(options.name).suffix.lower() in WRITERS:
+        raise InputError(
+            f"{options.name} is a picture; the model comes first: vaezoo reconstruct vae_f8_z4 {options.name}"
+        )
+    paths = options.images or sorted(data_dir("configs").joinpath("samples").glob("*.png"))
+    vae = pretrained(options.name, options)
+    results, rows = [], []
+    for path in progress(paths, "reconstruct"):
+        images = vaezoo.load_image(path)
+        with meter(vae.device) as reading:
+            reconstruction = reconstruct(vae, images)
+        rows.append([images, reconstruction, difference(images, reconstruction)])
+        results.append(_result(path, images, reconstruction, reading))
+    written = _write(rows, paths, options.out)
+    if options.json:
+        print_json({"model": options.name, "images": results, "written": [str(path) for path in written]})
+    else:
+        _print(results, written)
+
+
+def _result(path: Path, images, reconstruction, reading) -> dict:
+    return {
+        "image": str(path),
+        "height": images.shape[2],
+        "width": images.shape[3],
+        "psnr": psnr(images, reconstruction).item(),
+        "seconds": reading.seconds,
+        "peak_mib": reading.peak_mib,
+    }
+
+
+def _write(rows: list, paths: list[Path], out: Path) -> list[Path]:
+    """One contact sheet, or one picture an image where `out` is a folder."""
+    if out.suffix.lower() in WRITERS:
+        save_picture(tile(rows), out)
+        return [out]
+    if out.suffix:
+        raise InputError(f"-o {out}: the suffix chooses the format; one of {', '.join(WRITERS)}, or a folder")
+    folder, written = make_folder(out), []
+    for row, path in zip(rows, paths, strict=True):
+        target = folder / f"{path.stem}.png"
+        if target in written:
+            target = folder / f"{path.stem}_{len(written)}.png"
+        save_picture(tile([row]), target)
+        written.append(target)
+    return written
+
+
+def _print(results: list[dict], written: list[Path]) -> None:
+    rows = [
+        [
+            Path(r["image"]).name,
+            f"{r['height']}x{r['width']}",
+            f"{r['psnr']:.2f}",
+            f"{r['seconds']:.2f}",
+            f"{r['peak_mib']:.0f}",
+        ]
+        for r in results
+    ]
+    print_columns([["image", "size", "PSNR (dB)", "seconds", "peak MiB"], *rows], right=(1, 2, 3, 4))
+    if len(results) > 1:
+        print(f"mean PSNR {sum(r['psnr'] for r in results) / len(results):.2f} dB")
+    print(f"written: {', '.join(map(str, written))} (input, reconstruction, difference x4)")

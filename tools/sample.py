@@ -1,0 +1,38 @@
+"""Decode draws from the prior fitted to a model's latent statistics.
+
+Each latent value is drawn on its own from a normal distribution with its channel's mean and standard deviation. That
+shows the textures a decoder knows; it is no generative model of images, which takes a diffusion model on the latents.
+"""
+
+from pathlib import Path
+
+import torch
+
+from vaezoo.console import add_model_arguments, parser, pretrained, progress
+from vaezoo.errors import InputError
+from vaezoo.images import save_picture, tile
+
+_COLUMNS = 4
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("sample", __doc__)
+    arguments_parser.add_argument("name", nargs="?", default="vae_f8_z4", help="a model (default: vae_f8_z4)")
+    arguments_parser.add_argument("--count", type=int, default=8, help="number of draws (default: 8)")
+    arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
+    arguments_parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    arguments_parser.add_argument("-o", "--out", type=Path, default=Path("samples.png"), help="the picture")
+    add_model_arguments(arguments_parser)
+    options = arguments_parser.parse_args(arguments)
+    if options.count < 1:
+        raise InputError(f"--count {options.count}: at least 1")
+
+    vae = pretrained(options.name, options)
+    shape = vae.diffusion_shape(options.size, options.size)
+    noise = torch.randn(options.count, *shape, generator=torch.Generator().manual_seed(options.seed))
+    latents = vae.denormalize(noise.to(vae.device)).to(vae.dtype)
+    with torch.inference_mode():
+        images = [vae.decode(z[None]).clamp(-1, 1) for z in progress(latents, "sample")]
+    save_picture(tile([images[i : i + _COLUMNS] for i in range(0, len(images), _COLUMNS)]), options.out)
+    print(f"written: {options.out}: {options.count} draws, every latent value on its own from its channel's normal")
+    print("distribution. This shows the textures the decoder knows; it is no generative model of images.")

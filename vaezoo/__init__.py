@@ -1,0 +1,82 @@
+"""vaezoo: a config-driven model zoo for image VAEs.
+
+Importing it does nothing; each name below is loaded when it is first used, and only some need torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vaezoo.version import __version__
+
+if TYPE_CHECKING:
+    from vaezoo.describing import Description, describe
+    from vaezoo.errors import (
+        CheckpointError,
+        FileError,
+        HubError,
+        ImageError,
+        InputError,
+        SpecError,
+        UnknownNameError,
+        VaezooError,
+    )
+    from vaezoo.factory import create, get_spec, is_model, load_checkpoint
+    from vaezoo.images import load_image, pad_to_multiple, to_pil, to_tensor
+    from vaezoo.nn.vae import VAE
+    from vaezoo.sharing.publish import push_to_hub
+    from vaezoo.sharing.save import save
+    from vaezoo.specs.catalog import add_config_dir, list_models
+    from vaezoo.specs.model import ModelSpec
+    from vaezoo.specs.stats import LatentStats
+    from vaezoo.weights.checkpoint import export_checkpoint
+    from vaezoo.weights.recognize import recognize
+    from vaezoo.weights.records import list_pretrained
+
+_HOMES = {
+    "CheckpointError": "errors",
+    "Description": "describing",
+    "FileError": "errors",
+    "HubError": "errors",
+    "ImageError": "errors",
+    "InputError": "errors",
+    "LatentStats": "specs.stats",
+    "ModelSpec": "specs.model",
+    "SpecError": "errors",
+    "UnknownNameError": "errors",
+    "VAE": "nn.vae",
+    "VaezooError": "errors",
+    "add_config_dir": "specs.catalog",
+    "create": "factory",
+    "describe": "describing",
+    "export_checkpoint": "weights.checkpoint",
+    "get_spec": "factory",
+    "is_model": "factory",
+    "list_models": "specs.catalog",
+    "list_pretrained": "weights.records",
+    "load_checkpoint": "factory",
+    "load_image": "images",
+    "pad_to_multiple": "images",
+    "push_to_hub": "sharing.publish",
+    "recognize": "weights.recognize",
+    "save": "sharing.save",
+    "to_pil": "images",
+    "to_tensor": "images",
+}
+_SUBPACKAGES = ("errors", "evaluation", "factory", "images", "inference", "nn", "sharing", "specs", "weights")
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"vaezoo.{_HOMES[name]}"), name)
+    elif name in _SUBPACKAGES:
+        value = importlib.import_module(f"vaezoo.{name}")
+    else:
+        raise AttributeError(f"module 'vaezoo' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBPACKAGES])

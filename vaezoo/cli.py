@@ -1,0 +1,65 @@
+"""The command `vaezoo`: find a tool and run it. A tool is a file of `tools/` with a `main(arguments)`."""
+
+import ast
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from vaezoo.errors import UnknownNameError, VaezooError
+from vaezoo.specs.catalog import data_dir
+from vaezoo.specs.check import unknown
+from vaezoo.version import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `vaezoo COMMAND …`; returns the exit status: 0, or 2 for an error that is told in one message."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = arguments[0] if arguments else "--help"
+    try:
+        if command in ("-h", "--help"):
+            print(_overview())
+        elif command in ("-V", "--version"):
+            print(f"vaezoo {__version__}")
+        else:
+            _load(command).main(arguments[1:])
+    except VaezooError as error:
+        print(f"vaezoo {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"vaezoo {command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def tools() -> dict[str, Path]:
+    """Command name to file."""
+    return {path.stem: path for path in sorted(data_dir("tools").glob("*.py"))}
+
+
+def _load(command: str) -> ModuleType:
+    known = tools()
+    if command not in known:
+        raise UnknownNameError(f"{unknown(command, known, 'command')} (vaezoo --help)")
+    spec = importlib.util.spec_from_file_location(f"vaezoo_tool_{command}", known[command])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _overview() -> str:
+    width = max(map(len, tools()))
+    lines = [f"  {name:<{width}}  {_summary(path)}" for name, path in tools().items()]
+    return "\n".join(["usage: vaezoo COMMAND …", "", *lines, "", "vaezoo COMMAND --help tells more."])
+
+
+def _summary(path: Path) -> str:
+    """The first line of a tool's docstring, read without running it."""
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

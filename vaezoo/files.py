@@ -1,0 +1,71 @@
+"""Files written whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from vaezoo.errors import FileError, VaezooError
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; when the block ends well it becomes `path`, else it is removed.
+
+    The temporary name keeps the suffix of `path`, so that writers which choose a format by it still do.
+
+    Raises:
+        FileError: If the folder is missing or cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # what the umask grants; some writers make private files
+        yield temporary
+        temporary.chmod(mode)
+        os.replace(temporary, path)
+    except VaezooError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes.
+
+    Raises:
+        FileError: If it is missing, a folder, unreadable, or larger.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(content) > limit:
+        raise FileError(f"{path}: larger than {limit:,} bytes; that is no file of this kind")
+    return content
+
+
+def make_folder(path: str | Path) -> Path:
+    """`path` as an existing folder.
+
+    Raises:
+        FileError: If it is a file, or cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: not a folder and cannot be made one ({error.strerror or error})") from error
+    return path

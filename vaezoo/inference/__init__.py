@@ -1,0 +1,1 @@
+"""Running a model well: what a pass takes in time and memory."""

@@ -1,0 +1,1 @@
+"""Networks as PyTorch modules, built from checked specs; no files, no network."""

@@ -1,0 +1,47 @@
+"""Self-attention over the positions of a feature map."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaezoo.nn.layers import NORMS, Eps, Groups, Heads, Norm, damp
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all H*W positions, with its norm and residual: (B, C, H, W) -> the same shape.
+
+    The (H*W)^2 matrix of scores is never held in memory, and queries, keys and values come from one matrix product.
+
+    Args:
+        channels: C.
+        heads: Number of heads, at least 1; must divide `channels`.
+        norm: A key of `layers.NORMS`.
+        groups: Groups of a group norm.
+        eps: Added to the variance by the norm.
+
+    Raises:
+        ValueError: If `heads` or `groups` does not divide `channels`.
+
+    Source: Vaswani et al. 2017 (arXiv:1706.03762); same function as `torch.nn.MultiheadAttention` with `batch_first`.
+    """
+
+    def __init__(self, channels: int, *, heads: Heads, norm: Norm, groups: Groups, eps: Eps) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"heads {heads} does not divide {channels} channels")
+        self.heads = heads
+        self.norm = NORMS[norm](channels, groups, eps)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = damp(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, T, C)
+        qkv = self.qkv(tokens).view(b, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, C / heads)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
+        return x + self.proj(mixed).transpose(1, 2).reshape(b, c, h, w)
+
+
+def attention(channels: int, *, heads: int, norm: str, groups: int, eps: float) -> nn.Module:
+    """`Attention`, or nothing where `heads` is 0."""
+    return Attention(channels, heads=heads, norm=norm, groups=groups, eps=eps) if heads else nn.Identity()

@@ -1,0 +1,236 @@
+"""The blocks that rows of a spec name. A block's keyword-only arguments are the keys of its rows.
+
+Every block has `out`, the channels it hands on, and `factor`, by which it divides (encoder) or multiplies (decoder)
+height and width.
+"""
+
+from functools import partial
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from vaezoo.nn.attention import attention
+from vaezoo.nn.layers import (
+    ACTIVATIONS,
+    NORMS,
+    Act,
+    Channels,
+    Conv,
+    Eps,
+    Groups,
+    Heads,
+    Kernel,
+    Layers,
+    Norm,
+    ResidualLayer,
+    Skip,
+)
+from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, downsampler, upsampler
+
+
+class ConvBlock(Conv):
+    """One convolution: (B, in_channels, H, W) -> (B, out, H, W).
+
+    Args:
+        in_channels: Channels leaving the previous row.
+        out: Channels of the result.
+        kernel: Kernel size, odd. A 1x1 convolution of unchanged width starts as the identity (quant convs).
+    """
+
+    factor = 1
+
+    def __init__(self, in_channels: int, *, out: Channels, kernel: Kernel) -> None:
+        super().__init__(in_channels, out, kernel)
+        self.out = out
+
+
+class Head(nn.Module):
+    """Norm, act, convolution: (B, in_channels, H, W) -> (B, out, H, W).
+
+    Args:
+        in_channels: Channels leaving the previous row.
+        out: Channels of the result.
+        kernel: Kernel size, odd.
+        norm: A key of `layers.NORMS`.
+        groups: Groups of a group norm; must divide `in_channels`.
+        eps: Added to the variance by the norm.
+        act: A key of `layers.ACTIVATIONS`.
+    """
+
+    factor = 1
+
+    def __init__(
+        self, in_channels: int, *, out: Channels, kernel: Kernel, norm: Norm, groups: Groups, eps: Eps, act: Act
+    ) -> None:
+        super().__init__()
+        self.out = out
+        self.act = ACTIVATIONS[act]
+        self.norm = NORMS[norm](in_channels, groups, eps)
+        self.conv = Conv(in_channels, out, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.act(self.norm(x)))
+
+
+class DownBlock(nn.Module):
+    """Residual layers, each followed by attention where `heads` asks for it, then the resampler.
+
+    (B, in_channels, H, W) -> (B, out, H / factor, W / factor); H and W must be multiples of `factor`.
+
+    Args:
+        in_channels: Channels leaving the previous row.
+        out: Channels after the first residual layer.
+        layers: Number of residual layers.
+        resample: A key of `resample.DOWNSAMPLERS`, or null.
+        heads: Heads of the attention after every residual layer; 0 is no attention.
+        norm: A key of `layers.NORMS`.
+        groups: Groups of a group norm; must divide `in_channels` and `out`.
+        eps: Added to the variance by the norms.
+        act: A key of `layers.ACTIVATIONS`.
+        skip: A key of `layers.SKIPS`.
+
+    Raises:
+        ValueError: If `groups` or `heads` does not divide a width.
+
+    Source: the documented VAE (`docs/design.md`); Rombach et al. 2022 (arXiv:2112.10752), encoder level.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        out: Channels,
+        layers: Layers,
+        resample: Annotated[str | None, DOWNSAMPLERS],
+        heads: Heads = 0,
+        norm: Norm,
+        groups: Groups,
+        eps: Eps,
+        act: Act,
+        skip: Skip,
+    ) -> None:
+        super().__init__()
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        self.out = out
+        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
+        self.attentions = nn.ModuleList(attend() for _ in range(layers))
+        self.resample = downsampler(resample, out, out)
+        self.factor = self.resample.factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, attend in zip(self.layers, self.attentions, strict=True):
+            x = attend(layer(x))
+        return self.resample(x)
+
+
+class MidBlock(nn.Module):
+    """One residual layer, then `layers` times (attention, residual layer): (B, in_channels, H, W) -> (B, out, H, W).
+
+    Args:
+        in_channels: Channels leaving the previous row.
+        out: Channels after the first residual layer.
+        layers: Number of (attention, residual layer) pairs.
+        heads: Attention heads; 0 keeps the residual layers and drops attention.
+        norm: A key of `layers.NORMS`.
+        groups: Groups of a group norm; must divide `in_channels` and `out`.
+        eps: Added to the variance by the norms.
+        act: A key of `layers.ACTIVATIONS`.
+        skip: A key of `layers.SKIPS`.
+
+    Raises:
+        ValueError: If `groups` or `heads` does not divide a width.
+
+    Source: the documented VAE (`docs/design.md`); the LDM mid block is `layers: 1, heads: 1`.
+    """
+
+    factor = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        out: Channels,
+        layers: Layers,
+        heads: Heads,
+        norm: Norm,
+        groups: Groups,
+        eps: Eps,
+        act: Act,
+        skip: Skip,
+    ) -> None:
+        super().__init__()
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        self.out = out
+        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers + 1))
+        self.attentions = nn.ModuleList(attend() for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.layers
+        x = first(x)
+        for attend, layer in zip(self.attentions, others, strict=True):
+            x = layer(attend(x))
+        return x
+
+
+class UpBlock(nn.Module):
+    """The resampler, then residual layers, each followed by attention where `heads` asks for it.
+
+    (B, in_channels, H, W) -> (B, out, H * factor, W * factor).
+
+    Args:
+        in_channels: Channels leaving the previous row; the resampler keeps them.
+        out: Channels after the first residual layer.
+        layers: Number of residual layers.
+        resample: A key of `resample.UPSAMPLERS`, or null.
+        heads: Heads of the attention after every residual layer; 0 is no attention.
+        norm: A key of `layers.NORMS`.
+        groups: Groups of a group norm; must divide `in_channels` and `out`.
+        eps: Added to the variance by the norms.
+        act: A key of `layers.ACTIVATIONS`.
+        skip: A key of `layers.SKIPS`.
+
+    Raises:
+        ValueError: If `groups` or `heads` does not divide a width.
+
+    Source: the documented VAE (`docs/design.md`); an LDM level's upsampler is the next row's resampler.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        out: Channels,
+        layers: Layers,
+        resample: Annotated[str | None, UPSAMPLERS],
+        heads: Heads = 0,
+        norm: Norm,
+        groups: Groups,
+        eps: Eps,
+        act: Act,
+        skip: Skip,
+    ) -> None:
+        super().__init__()
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        self.out = out
+        self.resample = upsampler(resample, in_channels, in_channels)
+        self.factor = self.resample.factor
+        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
+        self.attentions = nn.ModuleList(attend() for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.resample(x)
+        for layer, attend in zip(self.layers, self.attentions, strict=True):
+            x = attend(layer(x))
+        return x
+
+
+BLOCKS: dict[str, type[nn.Module]] = {
+    "conv": ConvBlock,
+    "head": Head,
+    "down": DownBlock,
+    "mid": MidBlock,
+    "up": UpBlock,
+}

@@ -1,0 +1,80 @@
+"""What a network costs, counted on the meta device: shapes, parameters, multiply-accumulates."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaezoo.errors import InputError
+from vaezoo.nn.stack import Stack
+from vaezoo.nn.vae import VAE, build
+from vaezoo.specs.model import HALVES, ModelSpec
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """One row: where it is, the shape (channels, height, width) it hands on, its parameters and GMACs per image."""
+
+    half: str
+    index: int
+    block: str
+    arguments: dict[str, Any]
+    shape: tuple[int, int, int]
+    params: int
+    gmacs: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A network at one resolution; GMACs are 10^9 multiply-accumulates for one image, attention included."""
+
+    height: int
+    width: int
+    rows: tuple[RowCost, ...]
+
+    def params(self, half: str | None = None) -> int:
+        """Parameters of one half, or of both."""
+        return sum(row.params for row in self.rows if half in (None, row.half))
+
+    def gmacs(self, half: str | None = None) -> float:
+        """GMACs of one half, or of both."""
+        return sum(row.gmacs for row in self.rows if half in (None, row.half))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with totals, for JSON."""
+        halves = {h: {"params": self.params(h), "gmacs": round(self.gmacs(h), 6)} for h in HALVES}
+        return {"height": self.height, "width": self.width, **halves, "rows": [asdict(row) for row in self.rows]}
+
+
+def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs:
+    """Shapes, parameters and GMACs of every row for one image of `height` x `width` pixels (default: square).
+
+    Raises:
+        InputError: If a side is not a positive multiple of the network's `size_multiple`.
+    """
+    width = height if width is None else width
+    model = build(spec, "meta").eval()
+    model.diffusion_shape(height, width)
+    images = torch.empty(1, spec.image.channels, height, width, device="meta")
+    latents = torch.empty(1, *_latent_shape(model, height, width), device="meta")
+    with torch.no_grad():
+        rows = _rows(spec, "encoder", model.encoder, images) + _rows(spec, "decoder", model.decoder, latents)
+    return Costs(height, width, tuple(rows))
+
+
+def _latent_shape(model: VAE, height: int, width: int) -> tuple[int, int, int]:
+    return model.latent_channels, height // model.downscale, width // model.downscale
+
+
+def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[RowCost]:
+    rows = []
+    for index, (row, block) in enumerate(zip(getattr(spec, half), stack, strict=True)):
+        with FlopCounterMode(display=False) as counter:
+            x = block(x)
+        if 0 in x.shape:
+            raise InputError(f"{half}[{index}]: nothing is left of {tuple(x.shape)}; use a larger resolution")
+        params = sum(p.numel() for p in block.parameters())
+        gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
+        rows.append(RowCost(half, index, row.block, row.arguments, tuple(x.shape[1:]), params, gmacs))
+    return rows

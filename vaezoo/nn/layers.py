@@ -1,0 +1,113 @@
+"""The layers that blocks are made of: norms, activations, shortcuts, the residual layer."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaezoo.specs.check import Between
+
+Channels = Annotated[int, Between(1, 65_536)] | Literal["image", "latent", "moments"]
+Layers = Annotated[int, Between(1, 64)]
+Heads = Annotated[int, Between(0, 1_024)]
+Groups = Annotated[int, Between(1, 65_536)]
+Eps = Annotated[float, Between(1e-12, 1.0)]
+Kernel = Annotated[int, Between(1, 31)]
+
+DAMPING = 0.1  # residual branches start this small: the identity first, its corrections later
+
+
+def group_norm(channels: int, groups: int, eps: float) -> nn.GroupNorm:
+    """GroupNorm with a learned scale and bias per channel (Wu and He 2018, arXiv:1803.08494)."""
+    if channels % groups:
+        raise ValueError(f"groups {groups} does not divide {channels} channels")
+    return nn.GroupNorm(groups, channels, eps=eps)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x); overwrites `x` where no gradient is wanted, because a block only passes a norm's fresh output."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0); overwrites `x` where no gradient is wanted."""
+    return F.relu(x, inplace=not torch.is_grad_enabled())
+
+
+NORMS: dict[str, Callable[[int, int, float], nn.Module]] = {"group": group_norm}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
+
+
+def damp(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """Scale the initial weights of a residual branch's last layer by `DAMPING`."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(DAMPING)
+    return layer
+
+
+class Conv(nn.Conv2d):
+    """A convolution that keeps height and width; 1x1 of unchanged width starts as the identity."""
+
+    def __init__(self, in_channels: int, out: int, kernel: int) -> None:
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel {kernel} is even; only an odd one keeps height and width")
+        super().__init__(in_channels, out, kernel, padding=kernel // 2)
+        if kernel == 1 and in_channels == out:
+            with torch.no_grad():
+                self.weight.copy_(torch.eye(out)[:, :, None, None])
+                self.bias.zero_()
+
+
+def conv_skip(in_channels: int, out: int) -> nn.Module:
+    """A 1x1 convolution on every shortcut, also where channels do not change."""
+    return Conv(in_channels, out, 1)
+
+
+def auto_skip(in_channels: int, out: int) -> nn.Module:
+    """A 1x1 convolution only where channels change (the LDM family)."""
+    return nn.Identity() if in_channels == out else Conv(in_channels, out, 1)
+
+
+SKIPS: dict[str, Callable[[int, int], nn.Module]] = {"conv": conv_skip, "auto": auto_skip}
+
+Norm = Annotated[str, NORMS]
+Act = Annotated[str, ACTIVATIONS]
+Skip = Annotated[str, SKIPS]
+
+
+class ResidualLayer(nn.Module):
+    """Norm, act, 3x3 convolution, twice, added to a shortcut: (B, in_channels, H, W) -> (B, out, H, W).
+
+    Args:
+        in_channels: Channels that come in.
+        out: Channels that go out; the first convolution changes the width.
+        norm: A key of `NORMS`.
+        groups: Groups of a group norm; must divide both widths.
+        eps: Added to the variance by the norm.
+        act: A key of `ACTIVATIONS`.
+        skip: A key of `SKIPS`.
+
+    Raises:
+        ValueError: If `groups` does not divide a width.
+
+    Source: Rombach et al. 2022 (arXiv:2112.10752); order of layers as in explainingai-code/StableDiffusion-PyTorch.
+    """
+
+    def __init__(
+        self, in_channels: int, out: int, *, norm: Norm, groups: Groups, eps: Eps, act: Act, skip: Skip
+    ) -> None:
+        super().__init__()
+        self.act = ACTIVATIONS[act]
+        self.norm1 = NORMS[norm](in_channels, groups, eps)
+        self.conv1 = Conv(in_channels, out, 3)
+        self.norm2 = NORMS[norm](out, groups, eps)
+        self.conv2 = damp(Conv(out, out, 3))
+        self.skip = SKIPS[skip](in_channels, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(self.act(self.norm1(x)))
+        h = self.conv2(self.act(self.norm2(h)))
+        return h.add_(self.skip(x))  # in place: nothing else needs conv2's output, not even its gradient

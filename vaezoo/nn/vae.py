@@ -1,0 +1,193 @@
+"""The VAE: two stacks and the latents between them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import InputError, SpecError
+from vaezoo.nn.latents import LATENTS, Posterior
+from vaezoo.nn.stack import build_stack
+from vaezoo.specs.check import Faults
+from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.stats import LatentStats
+
+PARAMETER_LIMIT = 4_000_000_000
+
+
+class Output(NamedTuple):
+    """What one pass through a VAE gives: `reconstruction` (B, C, H, W), `posterior`, and the `latents` decoded."""
+
+    reconstruction: Tensor
+    posterior: Posterior
+    latents: Tensor
+
+
+class VAE(nn.Module):
+    """Images to a posterior over latents, and latents to images.
+
+    Images are (B, 3, H, W) in [-1, 1] with H and W multiples of `size_multiple`; latents are
+    (B, latent_channels, H / downscale, W / downscale) in raw units (`normalize` brings them to those that a diffusion
+    model sees).
+
+    Args:
+        spec: The network, from `vaezoo.get_spec` or a YAML file.
+
+    Raises:
+        SpecError: If rows cannot be built or do not fit together; all faults in one text.
+
+    Source: Kingma and Welling 2014 (arXiv:1312.6114); Rombach et al. 2022 (arXiv:2112.10752).
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        faults = Faults()
+        self.spec = spec
+        self.encoder = build_stack(spec, "encoder", faults)
+        self.decoder = build_stack(spec, "decoder", faults)
+        self.latent_stats: LatentStats | None = None
+        faults.check()
+        if self.encoder.factor != self.decoder.factor:
+            text = f"the encoder divides each side by {self.encoder.factor}, the decoder multiplies it by"
+            raise SpecError(f"{spec.decoder[0].place}: {text} {self.decoder.factor}; they must be the same")
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent pixel and side."""
+        return self.encoder.factor
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of images must be multiples of this."""
+        return self.downscale
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return self.spec.latent.channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return next(self.parameters()).dtype
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Posterior over latents.
+
+        Args:
+            images: Of shape (B, 3, H, W), values in [-1, 1]; H and W multiples of `size_multiple`.
+
+        Returns:
+            A distribution over latents of shape (B, latent_channels, H / downscale, W / downscale), in raw units.
+
+        Raises:
+            InputError: If rank, channels, dtype or size do not fit. Values are not looked at.
+        """
+        self._check(images, "images", self.spec.image.channels, self.size_multiple)
+        return LATENTS[self.spec.latent.kind](self.encoder(images))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images of shape (B, 3, h * downscale, w * downscale), about [-1, 1], not clamped.
+
+        Args:
+            z: Latents of shape (B, latent_channels, h, w), in raw units.
+
+        Raises:
+            InputError: If rank, channels, dtype or size do not fit.
+        """
+        self._check(z, "latents", self.latent_channels, 1)
+        return self.decoder(z)
+
+    def forward(self, images: Tensor, sample: bool | None = None) -> Output:
+        """Encode and decode: the one call that training makes.
+
+        Args:
+            images: As for `encode`.
+            sample: Decode a sample of the posterior (True) or its mode (False); None samples in training mode only.
+        """
+        posterior = self.encode(images)
+        z = posterior.sample() if (self.training if sample is None else sample) else posterior.mode()
+        return Output(self.decode(z), posterior, z)
+
+    def normalize(self, z: Tensor) -> Tensor:
+        """Raw latents (B, latent_channels, h, w) to the space a diffusion model sees.
+
+        Raises:
+            InputError: If the latent statistics of these weights are not known.
+        """
+        offset, gain = self._statistics(z)
+        return (z - offset) * gain
+
+    def denormalize(self, z: Tensor) -> Tensor:
+        """The inverse of `normalize`: what a diffusion model made, to latents that `decode` takes."""
+        offset, gain = self._statistics(z)
+        return z / gain + offset
+
+    def diffusion_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (channels, h, w) of the normalised latent of an image of `height` x `width` pixels.
+
+        Raises:
+            InputError: If a side is not a positive multiple of `size_multiple`.
+        """
+        if height < 1 or width < 1 or height % self.size_multiple or width % self.size_multiple:
+            raise InputError(f"{height}x{width} is no positive multiple of {self.size_multiple} per side")
+        return self.latent_channels, height // self.downscale, width // self.downscale
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each row's activations in the backward pass: less memory, about a third more time."""
+        self.encoder.checkpointing = self.decoder.checkpointing = enable
+
+    def extra_repr(self) -> str:
+        return f"{self.spec.name or 'unnamed'}, f{self.downscale}, z{self.latent_channels}"
+
+    def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        if self.latent_stats is None:
+            name = self.spec.name or "this model"
+            raise InputError(
+                f"the latent statistics of {name} are not known: load weights that carry them, or set "
+                "vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
+            )
+        offset, gain = self.latent_stats.offset, self.latent_stats.gain
+        return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
+
+    def _check(self, x: Tensor, what: str, channels: int, multiple: int) -> None:
+        expected = f"{what} of shape (B, {channels}, H, W)"
+        if not isinstance(x, Tensor):
+            raise InputError(f"expected {expected}, got {type(x).__name__}; vaezoo.load_image and to_tensor make them")
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise InputError(f"expected {expected}, got {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise InputError(f"expected {expected} and floating dtype, got {x.dtype}; vaezoo.to_tensor converts")
+        if x.dtype != self.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise InputError(f"{what} are {x.dtype}, the model is {self.dtype}: pass {what}.to(vae.dtype)")
+        if 0 in x.shape or x.shape[2] % multiple or x.shape[3] % multiple:
+            raise InputError(
+                f"expected {expected} with H and W positive multiples of {multiple}, got {tuple(x.shape)}; "
+                "vaezoo.pad_to_multiple pads images"
+            )
+
+
+def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
+    """A VAE with fresh random weights in training mode, on `device` (default: PyTorch's default device).
+
+    It is first built on the meta device, so that a spec that is too large is refused before anything is allocated.
+
+    Raises:
+        SpecError: If the spec cannot be built, or has more than `PARAMETER_LIMIT` parameters.
+    """
+    with torch.device("meta"):
+        model = VAE(spec)
+    params = sum(p.numel() for p in model.parameters())
+    if params > PARAMETER_LIMIT:
+        name = spec.name or spec.encoder[0].place
+        raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
+    device = torch.device(device) if device is not None else torch.get_default_device()
+    if device.type == "meta":
+        return model
+    with device:
+        return VAE(spec)

@@ -1,0 +1,1 @@
+"""Sharing a model: folders, model cards, commits to a Hub."""

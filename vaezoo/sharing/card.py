@@ -1,0 +1,119 @@
+"""The model card: what a network is, what was measured of it, and the lines that load it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from torch import Tensor
+
+from vaezoo.evaluation.metrics import psnr
+from vaezoo.images import difference, load_image, tile
+from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.costs import costs
+from vaezoo.nn.vae import VAE
+from vaezoo.specs.catalog import data_dir
+from vaezoo.specs.model import HALVES
+from vaezoo.specs.render import to_yaml
+
+PICTURE = "reconstruction.png"
+
+
+class Shown(NamedTuple):
+    """A reconstruction picture (3, H, W), and the mean PSNR in dB over the `images` it shows."""
+
+    picture: Tensor
+    psnr: float
+    images: int
+
+
+def show_samples(vae: VAE) -> Shown | None:
+    """Reconstruct the bundled sample photos; None for a model that is not for RGB images."""
+    if vae.spec.image.channels != 3:
+        return None
+    rows, values = [], []
+    for path in sorted(data_dir("configs").joinpath("samples").glob("*.png")):
+        images = load_image(path)
+        reconstruction = reconstruct(vae, images)
+        rows.append([images, reconstruction, difference(images, reconstruction)])
+        values += psnr(images, reconstruction).tolist()
+    return Shown(tile(rows), sum(values) / len(values), len(values))
+
+
+def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Shown | None = None) -> str:
+    """The text of a `README.md` with the Hub's front matter; every number in it was measured or counted here.
+
+    Args:
+        vae: The model.
+        license: Licence id of the Hub, such as "mit"; None leaves it open.
+        repo: `org/name` on the Hub, for the lines that load it.
+        shown: What `show_samples` gave; None leaves picture and PSNR out.
+    """
+    data = ModelCardData(
+        library_name="vaezoo",
+        license=license,
+        pipeline_tag="image-to-image",
+        tags=["vae", "autoencoder", f"f{vae.downscale}", f"z{vae.latent_channels}"],
+        model_name=_title(vae, repo),
+        eval_results=[_result(shown)] if shown else None,
+    )
+    parts = [f"# {_title(vae, repo)}", vae.spec.summary, _usage(repo), _picture(shown), _facts(vae), _network(vae)]
+    body = "\n\n".join(part for part in parts if part)
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+def _title(vae: VAE, repo: str | None) -> str:
+    return repo.partition("/")[2] if repo else (vae.spec.name or "unnamed VAE")
+
+
+def _result(shown: Shown) -> EvalResult:
+    return EvalResult(
+        task_type="image-to-image",
+        dataset_type="vaezoo-samples",
+        dataset_name=f"vaezoo sample photos ({shown.images}, 256x256)",
+        metric_type="psnr",
+        metric_name="PSNR (dB)",
+        metric_value=round(shown.psnr, 2),
+    )
+
+
+def _usage(repo: str | None) -> str:
+    name = f"hf-hub:{repo}" if repo else "local-dir:FOLDER"
+    lines = [
+        "```python",
+        "import torch, vaezoo",
+        "",
+        f'vae = vaezoo.create("{name}", pretrained=True)',
+        'images = vaezoo.pad_to_multiple(vaezoo.load_image("photo.jpg"), vae.size_multiple)',
+        "with torch.inference_mode():",
+        "    z = vae.encode(images).mode()",
+        '    vaezoo.to_pil(vae.decode(z)).save("reconstruction.png")',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _picture(shown: Shown | None) -> str:
+    if shown is None:
+        return ""
+    caption = f"Input, reconstruction (posterior mode), difference x4. Mean PSNR of these {shown.images} photos"
+    return f"![reconstruction]({PICTURE})\n\n{caption}: {shown.psnr:.2f} dB."
+
+
+def _facts(vae: VAE) -> str:
+    counted = costs(vae.spec, 32 * vae.size_multiple)
+    side = f"{counted.height}x{counted.width}"
+    rows: Sequence[tuple[str, str]] = [
+        ("pixels per latent pixel and side", str(vae.downscale)),
+        ("latent channels", str(vae.latent_channels)),
+        *((f"{half}: parameters", f"{counted.params(half):,}") for half in HALVES),
+        *((f"{half}: GMACs at {side}", f"{counted.gmacs(half):.1f}") for half in HALVES),
+        ("spec hash", f"`{vae.spec.hash}`"),
+    ]
+    if vae.latent_stats:
+        rows = [*rows, *((f"latents: {k}", str(v)) for k, v in vae.latent_stats.to_dict().items())]
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows)])
+
+
+def _network(vae: VAE) -> str:
+    return f"The network:\n\n```yaml\n{to_yaml(vae.spec, BLOCKS)}```"

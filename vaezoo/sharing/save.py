@@ -1,0 +1,49 @@
+"""Saving a model as a folder that `create("local-dir:…")` reads."""
+
+from pathlib import Path
+
+from vaezoo.errors import CheckpointError
+from vaezoo.files import make_folder, write_text
+from vaezoo.nn.vae import VAE
+from vaezoo.sharing.card import card_text
+from vaezoo.weights.checkpoint import export_checkpoint, sha256_of
+from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
+
+
+def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
+    """Write `config.json`, `model.safetensors` and a `README.md` card; returns the folder.
+
+    Each file is written whole or not at all, and `config.json`, which holds the hash of the weights, last: a folder
+    that was interrupted does not load as something else.
+
+    Args:
+        vae: The model, saved in its own dtype.
+        folder: Made if need be; files of these three names are replaced, others are left alone.
+        license: Licence id of the Hub for the card.
+
+    Raises:
+        CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
+        FileError: If the folder cannot be written.
+    """
+    return write_folder(vae, folder, card_text(vae, license))
+
+
+def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
+    """`save` with a card at hand."""
+    check_weights(vae)
+    folder = make_folder(folder)
+    export_checkpoint(vae, folder / WEIGHTS)
+    write_text(folder / CARD, card)
+    write_text(folder / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(folder / WEIGHTS)))
+    return folder
+
+
+def check_weights(vae: VAE) -> None:
+    """Raise `CheckpointError` if weights are not there or not finite."""
+    tensors = vae.state_dict()
+    if any(tensor.is_meta for tensor in tensors.values()):
+        raise CheckpointError("the model is on the meta device: it has shapes but no weights to save")
+    bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}{more}: not saved")

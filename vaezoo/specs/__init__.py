@@ -1,0 +1,1 @@
+"""Text to checked data: YAML with places, specs, the catalog of names, overrides, the spec hash. Imports no torch."""

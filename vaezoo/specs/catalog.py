@@ -1,0 +1,138 @@
+"""Names to files: which networks and weights exist. Names are file names; listing them reads no file."""
+
+import configparser
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from vaezoo.errors import FileError, SpecError, UnknownNameError
+from vaezoo.specs.tree import Node, read_tree
+
+_added: list[Path] = []  # folders of `add_config_dir`, in order
+
+
+def data_dir(name: str) -> Path:
+    """The folder `configs` or `tools`: inside the installed package, else beside it in a checkout of vaezoo.
+
+    Raises:
+        FileError: If neither is there: the installation is damaged.
+    """
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent
+    if (package / name).is_dir():
+        return package / name
+    if (checkout / name).is_dir() and _is_checkout(checkout):
+        return checkout / name
+    raise FileError(f"{package / name}: missing; reinstall vaezoo")
+
+
+def _is_checkout(folder: Path) -> bool:
+    settings = configparser.ConfigParser()
+    settings.read(folder / "setup.cfg", encoding="utf-8")
+    return settings.get("metadata", "name", fallback=None) == "vaezoo"
+
+
+def add_config_dir(path: str | Path) -> None:
+    """Add a folder of your own networks (`models/*.yaml`) and weights (`weights/*.yaml`) for this process.
+
+    Raises:
+        FileError: If it holds neither subfolder.
+        SpecError: If a network of that name exists already.
+    """
+    folder = Path(path).resolve()
+    if folder in _added:
+        return
+    if not (folder / "models").is_dir() and not (folder / "weights").is_dir():
+        raise FileError(f"{path}: no folder with models/*.yaml or weights/*.yaml")
+    known = files("models")
+    for name, file in _yaml_files(folder / "models").items():
+        if name in known:
+            raise SpecError(f"{file}: a network {name} exists already at {known[name]}; rename the file")
+    _added.append(folder)
+
+
+def files(kind: str) -> dict[str, Path]:
+    """Name to file of all `models` or `weights`, in natural order (f8 before f16)."""
+    found: dict[str, Path] = {}
+    for root in [data_dir("configs"), *_added]:
+        found.update(_yaml_files(root / kind))
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def _yaml_files(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.glob("*.yaml")}
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key that counts: f8 before f16."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def list_models(pattern: str = "*", *, exclude: str | Iterable[str] = ()) -> list[str]:
+    """Names of all networks that fit a wildcard pattern such as `"vae_f8*"`, in natural order; reads no file.
+
+    Args:
+        pattern: Shell wildcards; "-" and "_" are the same.
+        exclude: Patterns of names to leave out.
+    """
+    return match(files("models"), pattern, exclude)
+
+
+def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:
+    """The names that fit a wildcard pattern and none of `exclude`."""
+    excluded = [exclude] if isinstance(exclude, str) else list(exclude)
+    spellings = [canonical(p) for p in excluded]
+    fitting = fnmatch.filter(names, canonical(pattern))
+    return [name for name in fitting if not any(fnmatch.fnmatch(name, p) for p in spellings)]
+
+
+def canonical(name: str) -> str:
+    """The one spelling of a name: "-" and "_" are the same."""
+    return name.replace("-", "_")
+
+
+class Facts(NamedTuple):
+    """What the catalog says of a network without building it."""
+
+    name: str
+    summary: str
+    latent_channels: int | None
+    downscale: int | None
+    params: int | None
+
+
+def facts(name: str) -> Facts:
+    """The facts of one network, read from its file as they stand there."""
+    tree = read_tree(model_file(name))
+
+    def get(*path: str) -> object:
+        node: Node | None = tree
+        for key in path:
+            node = node.value.get(key) if node and isinstance(node.value, dict) else None
+        return node.value if node else None
+
+    numbers = get("latent", "channels"), get("expect", "downscale"), get("expect", "params")
+    return Facts(name, str(get("summary") or ""), *(n if isinstance(n, int) else None for n in numbers))
+
+
+def model_file(name: str) -> Path:
+    """The YAML file of a network.
+
+    Raises:
+        UnknownNameError: With the nearest names.
+    """
+    known = files("models")
+    if name not in known:
+        raise UnknownNameError(unknown_name(name, known))
+    return known[name]
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """The error text for a name that does not exist."""
+    known = list(known)
+    near = difflib.get_close_matches(canonical(name), known, n=3, cutoff=0.5)
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:12])}"
+    return f"no model is called {name!r}; {remedy} (all of them: vaezoo.list_models(), or `vaezoo list`)"

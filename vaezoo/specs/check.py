@@ -1,0 +1,213 @@
+"""Trees against signatures: the keyword-only arguments of a class are its keys, its type hints are the rules.
+
+One checker serves YAML files, `config.json`, `overrides=` and `--set`. It collects every fault before it raises.
+"""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from vaezoo.errors import SpecError
+from vaezoo.specs.tree import Node, Place
+
+FAILED = object()  # what a value becomes when it has a fault; the fault itself is in `Faults`
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Between:
+    """A mark for `Annotated[int, Between(1, 64)]`: the smallest and largest number allowed."""
+
+    low: float
+    high: float
+
+
+class Field(NamedTuple):
+    """One key: its type hint and its frozen default, or `REQUIRED`."""
+
+    hint: Any
+    default: Any
+
+
+class Faults:
+    """The faults of one file, in the order found."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, place: Place, path: str, text: str) -> object:
+        """Note a fault; returns `FAILED`."""
+        line = f"{place}: {path}: {text}" if path else f"{place}: {text}"
+        if line not in self.lines:  # a shared key's fault would stand once for every row
+            self.lines.append(line)
+        return FAILED
+
+    def check(self) -> None:
+        """Raise `SpecError` with all faults if there are any."""
+        if self.lines:
+            raise SpecError("\n".join(self.lines))
+
+
+@functools.cache
+def fields_of(target: type) -> dict[str, Field]:
+    """The keys that `target` (a block, or a keyword-only dataclass) takes."""
+    hints = typing.get_type_hints(target.__init__, include_extras=True)
+    parameters = inspect.signature(target).parameters.values()
+    return {p.name: Field(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def fill(node: Node, target: type, path: str, faults: Faults, skip: Collection[str] = ()) -> dict[str, Any]:
+    """The checked arguments of `target` that a mapping spells out; keys in `skip` are somebody else's."""
+    if not isinstance(node.value, dict):
+        faults.add(node.place, path, f"expected a mapping of {_listing(fields_of(target))}, got {_shown(node)}")
+        return {}
+    fields, arguments = fields_of(target), {}
+    for key, child in node.value.items():
+        if key in fields:
+            arguments[key] = convert(child, fields[key].hint, _join(path, key), faults)
+        elif key not in skip:
+            faults.add(node.keys[key], _join(path, key), unknown(key, [*fields, *skip], f"key for {target.__name__}"))
+    return arguments
+
+
+def missing(arguments: Mapping[str, Any], target: type) -> list[str]:
+    """The required keys of `target` that `arguments` lacks."""
+    return [key for key, field in fields_of(target).items() if field.default is REQUIRED and key not in arguments]
+
+
+def record(node: Node, target: type, path: str, faults: Faults) -> Any:
+    """A dataclass from a mapping, or `FAILED`."""
+    before = len(faults.lines)
+    arguments = fill(node, target, path, faults)
+    if isinstance(node.value, dict) and (absent := missing(arguments, target)):
+        faults.add(node.place, path, f"missing {_listing(absent)}")
+    return target(**arguments) if len(faults.lines) == before else FAILED
+
+
+def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
+    """The value of `node` as `hint` says (an int becomes a float where a float is declared), or `FAILED`."""
+    if typing.get_origin(hint) is Annotated:
+        inner, *marks = typing.get_args(hint)
+        value = convert(node, inner, path, faults)
+        return value if value is FAILED or value is None else _marked(node, value, marks, path, faults)
+    if dataclasses.is_dataclass(hint):
+        return record(node, hint, path, faults)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return _union(node, hint, path, faults)
+    if typing.get_origin(hint) in (tuple, dict):
+        return _container(node, hint, path, faults)
+    value = _scalar(node.value, hint)
+    return faults.add(node.place, path, _expected(hint, node)) if value is FAILED else value
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """`unknown <what> 'layer'; did you mean 'layers'?`, or all that is known where nothing is near."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    remedy = f"did you mean {_listing([repr(n) for n in near], 'or')}?" if near else f"known: {_listing(known)}"
+    head, _, tail = what.partition(" ")
+    return f"unknown {head} {name!r}{' ' + tail if tail else ''}; {remedy}"
+
+
+def _scalar(value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is Literal:
+        return value if value in typing.get_args(hint) and not isinstance(value, bool) else FAILED
+    if hint is float and type(value) is int:
+        return float(value)
+    return value if hint is Any or type(value) is (type(None) if hint is None else hint) else FAILED
+
+
+def _union(node: Node, hint: Any, path: str, faults: Faults) -> Any:
+    options = typing.get_args(hint)
+    if node.value is None and type(None) in options:
+        return None
+    attempts = []
+    for option in options:
+        trial = Faults()
+        value = convert(node, option, path, trial)
+        if value is not FAILED:
+            return value
+        attempts.append(trial)
+    real = [a for option, a in zip(options, attempts, strict=True) if _kind_fits(option, node)]
+    if len(real) == 1:
+        faults.lines += real[0].lines
+        return FAILED
+    return faults.add(node.place, path, _expected(hint, node))
+
+
+def _kind_fits(hint: Any, node: Node) -> bool:
+    """Whether `hint` is for values of this node's kind, so that its own fault is the one worth telling."""
+    if typing.get_origin(hint) is Annotated:
+        return _kind_fits(typing.get_args(hint)[0], node)
+    if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict:
+        return isinstance(node.value, dict)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(node.value, list)
+    return typing.get_origin(hint) is not Literal and _scalar(node.value, hint) is not FAILED
+
+
+def _container(node: Node, hint: Any, path: str, faults: Faults) -> Any:
+    is_dict = typing.get_origin(hint) is dict
+    if not isinstance(node.value, dict if is_dict else list):
+        return faults.add(node.place, path, _expected(hint, node))
+    if is_dict:
+        item = typing.get_args(hint)[1]
+        values: Any = {key: convert(child, item, _join(path, key), faults) for key, child in node.value.items()}
+        return FAILED if FAILED in values.values() else values
+    item = typing.get_args(hint)[0]
+    values = tuple(convert(child, item, f"{path}[{index}]", faults) for index, child in enumerate(node.value))
+    return FAILED if any(value is FAILED for value in values) else values
+
+
+def _marked(node: Node, value: Any, marks: list[Any], path: str, faults: Faults) -> Any:
+    for mark in marks:
+        if isinstance(mark, Mapping) and value not in mark:
+            key = path.rpartition(".")[2]
+            return faults.add(node.place, path, unknown(str(value), mark, key))
+        if isinstance(mark, Between) and not isinstance(value, str) and not mark.low <= value <= mark.high:
+            return faults.add(node.place, path, f"expected {mark.low:,} to {mark.high:,}, got {value:,}")
+    return value
+
+
+def _expected(hint: Any, node: Node) -> str:
+    return f"expected {_name(hint)}, got {_shown(node)}"
+
+
+def _name(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _name(arguments[0])
+    if origin is Literal:
+        return _listing([repr(a) for a in arguments], "or")
+    if origin in (Union, types.UnionType):
+        return _listing([_name(a) for a in arguments], "or")
+    if origin is tuple:
+        return f"a list of {_name(arguments[0])}"
+    if origin is dict or dataclasses.is_dataclass(hint):
+        return "a mapping"
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(hint, str(hint))
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    text = "null" if node.value is None else repr(node.value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _listing(words: Iterable[str], last: str = "and") -> str:
+    words = list(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else (words[0] if words else "nothing")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,169 @@
+"""The spec of a network: what its YAML says, checked, with `shared` merged into the rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from vaezoo.errors import SpecError
+from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, record, unknown
+from vaezoo.specs.tree import Node, Place
+
+MAX_ROWS = 64
+HALVES = ("encoder", "decoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """What goes in and comes out: `channels` per pixel."""
+
+    channels: Annotated[int, Between(1, 64)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSpec:
+    """The bottleneck: its `kind` (a key of `vaezoo.nn.LATENTS`) and `channels`."""
+
+    kind: str
+    channels: Annotated[int, Between(1, 16_384)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expect:
+    """Facts that a published file promises of itself; a test holds it to them."""
+
+    params: int | None = None
+    downscale: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One block: its name and the arguments that differ from the block's frozen defaults."""
+
+    block: str
+    arguments: dict[str, Any]
+    place: Place = field(compare=False, default=Place("spec"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A network, ready to build: see `docs/configs.md` for the meaning of each part."""
+
+    image: ImageSpec
+    latent: LatentSpec
+    encoder: tuple[Row, ...]
+    decoder: tuple[Row, ...]
+    summary: str = field(compare=False, default="")
+    expect: Expect | None = field(compare=False, default=None)
+    name: str | None = field(compare=False, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The network as plain data: `image`, `latent`, `encoder`, `decoder`, every row complete in itself."""
+        return {
+            "image": {"channels": self.image.channels},
+            "latent": {"kind": self.latent.kind, "channels": self.latent.channels},
+            **{half: [{"block": r.block, **r.arguments} for r in getattr(self, half)] for half in HALVES},
+        }
+
+    @property
+    def hash(self) -> str:
+        """Spec hash, version 1: SHA-256 of the canonical JSON of `to_dict()`, 64 hexadecimal digits."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+_TOP = ("summary", "image", "latent", "shared", "encoder", "decoder", "expect")
+
+
+def check_model(
+    tree: Node, blocks: Mapping[str, type], latents: Mapping[str, type], name: str | None = None
+) -> ModelSpec:
+    """The spec that a tree describes.
+
+    Args:
+        tree: A network as YAML or JSON says it.
+        blocks: Block name to class; the class's keyword-only arguments are the keys of its rows.
+        latents: Latent kind to class.
+        name: The network's name, if it has one.
+
+    Raises:
+        SpecError: With every fault of the tree, each with its place.
+    """
+    if not isinstance(tree.value, dict):
+        raise SpecError(f"{tree.place}: a network is a mapping of {', '.join(_TOP)}")
+    faults, parts = Faults(), tree.value
+    for key, place in tree.keys.items():
+        if key == "base":
+            faults.add(place, key, "only ablation files have a base; a network's file is complete in itself")
+        elif key not in _TOP:
+            faults.add(place, key, unknown(key, _TOP, "key for a network"))
+    if absent := [key for key in ("image", "latent", *HALVES) if key not in parts]:
+        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+    image = record(parts["image"], ImageSpec, "image", faults) if "image" in parts else FAILED
+    latent = _latent(parts["latent"], latents, faults) if "latent" in parts else FAILED
+    shared = _shared(parts, blocks, faults)
+    encoder, decoder = (_half(parts, half, shared, blocks, faults) for half in HALVES)
+    summary = convert(parts["summary"], str, "summary", faults) if "summary" in parts else ""
+    expect = record(parts["expect"], Expect, "expect", faults) if "expect" in parts else None
+    faults.check()
+    return ModelSpec(
+        image=image, latent=latent, encoder=encoder, decoder=decoder, summary=summary, expect=expect, name=name
+    )
+
+
+def _latent(node: Node, latents: Mapping[str, type], faults: Faults) -> Any:
+    latent = record(node, LatentSpec, "latent", faults)
+    if latent is not FAILED and latent.kind not in latents:
+        kind = node.value["kind"]
+        return faults.add(kind.place, "latent.kind", unknown(latent.kind, latents, "kind"))
+    return latent
+
+
+def _shared(parts: dict[str, Node], blocks: Mapping[str, type], faults: Faults) -> dict[str, Node]:
+    """The shared keys that fit a row; those that fit none are faults."""
+    node = parts.get("shared")
+    if node is None:
+        return {}
+    if not isinstance(node.value, dict):
+        faults.add(node.place, "shared", "expected a mapping of keys that rows have")
+        return {}
+    rows = [r for half in HALVES if half in parts and isinstance(parts[half].value, list) for r in parts[half].value]
+    used = {r.value["block"].value for r in rows if isinstance(r.value, dict) and "block" in r.value}
+    classes = [blocks[b] for b in used if isinstance(b, str) and b in blocks]
+    known = {key for c in classes for key in fields_of(c)}
+    for key in node.value.keys() - known:
+        faults.add(node.keys[key], f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
+    return {key: child for key, child in node.value.items() if key in known}
+
+
+def _half(
+    parts: dict[str, Node], half: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
+) -> tuple[Row, ...]:
+    if half not in parts:
+        return ()
+    node = parts[half]
+    if not isinstance(node.value, list) or not 1 <= len(node.value) <= MAX_ROWS:
+        faults.add(node.place, half, f"expected a list of 1 to {MAX_ROWS} rows, such as {{block: conv, …}}")
+        return ()
+    rows = (_row(child, f"{half}[{i}]", shared, blocks, faults) for i, child in enumerate(node.value))
+    return tuple(row for row in rows if row is not None)
+
+
+def _row(node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults) -> Row | None:
+    if not isinstance(node.value, dict) or "block" not in node.value:
+        faults.add(node.place, path, "expected a row with a block, such as {block: conv, out: 64, kernel: 3}")
+        return None
+    kind = node.value["block"]
+    if not isinstance(kind.value, str) or kind.value not in blocks:
+        faults.add(kind.place, f"{path}.block", unknown(str(kind.value), blocks, "block"))
+        return None
+    block = blocks[kind.value]
+    fields = fields_of(block)
+    arguments = fill(node, block, path, faults, skip=("block",))
+    for key in shared.keys() & (fields.keys() - arguments.keys()):
+        arguments[key] = convert(shared[key], fields[key].hint, f"shared.{key}", faults)
+    if absent := missing(arguments, block):
+        faults.add(node.place, path, f"missing {', '.join(absent)} for {block.__name__}")
+    kept = {k: arguments[k] for k, f in fields.items() if k in arguments and arguments[k] != f.default}
+    return Row(kind.value, kept, node.place)

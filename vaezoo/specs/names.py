@@ -1,0 +1,59 @@
+"""What a name means: `network`, `network.tag`, an alias, or a prefix with a path or repository."""
+
+import warnings
+from typing import NamedTuple
+
+from vaezoo.errors import UnknownNameError
+from vaezoo.specs.catalog import canonical
+
+# Old name -> (new name, the version that drops the old one). Networks, `network.tag`s and aliases alike; an old name
+# works, with a warning, for two minor versions. See docs/stability.md.
+DEPRECATED: dict[str, tuple[str, str]] = {}
+
+SOURCES = ("hf-hub", "local-dir", "file")
+
+
+class Name(NamedTuple):
+    """A parsed name: `source` is "zoo", "yaml" or one of `SOURCES`; `tag` and `revision` only where they are given."""
+
+    source: str
+    id: str
+    tag: str | None = None
+    revision: str | None = None
+
+
+def parse_name(text: str) -> Name:
+    """Split a name into source, id, tag and revision.
+
+    Raises:
+        UnknownNameError: If it looks like a path or repository but has no prefix, or the prefix is not known.
+    """
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix.replace("_", "-").lower() in SOURCES and rest:
+        source = prefix.replace("_", "-").lower()
+        if source != "hf-hub":
+            return Name(source, rest)
+        repo, at, revision = rest.partition("@")
+        if at and not revision:
+            raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
+        return Name(source, repo, revision=revision or None)
+    if text.endswith((".yaml", ".yml")):
+        return Name("yaml", text)
+    if any(mark in text for mark in "/\\:") or not text:
+        raise UnknownNameError(
+            f"{text!r} is no model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
+            f"published folder, file:{text} for a weights file, or a path that ends in .yaml for a network"
+        )
+    network, dot, tag = _current(canonical(text)).partition(".")
+    if dot and not tag:
+        raise UnknownNameError(f"{text!r}: nothing follows the dot; write network.tag, or network alone")
+    return Name("zoo", network, tag or None)
+
+
+def _current(name: str) -> str:
+    """The name that replaced a deprecated one, with a warning, else the same."""
+    if name not in DEPRECATED:
+        return name
+    new, version = DEPRECATED[name]
+    warnings.warn(f"{name} is now called {new}; the old name goes in vaezoo {version}", FutureWarning, stacklevel=4)
+    return new

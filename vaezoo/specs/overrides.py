@@ -1,0 +1,83 @@
+"""Changes to a network for one run: `latent.channels`, `encoder.4.heads`, `encoder.*.layers`, `*.*.skip`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vaezoo.errors import SpecError
+from vaezoo.specs.check import fields_of, unknown
+from vaezoo.specs.model import HALVES, ModelSpec, check_model
+from vaezoo.specs.tree import Node, Place, from_plain, parse_scalar
+
+
+def override(
+    spec: ModelSpec, changes: Mapping[str, Any], blocks: Mapping[str, type], latents: Mapping[str, type]
+) -> ModelSpec:
+    """`spec` with `changes` made, checked like a file; its `expect` is dropped, because it no longer holds.
+
+    Args:
+        spec: The network to change.
+        changes: Path to value, or to a `Node` from `parse_settings`. A path is `image.channels`, `latent.channels`,
+            `latent.kind`, or half, row and key: `encoder.4.heads`. `*` for the half or the row touches every row
+            whose block has the key.
+        blocks: Block name to class.
+        latents: Latent kind to class.
+
+    Raises:
+        SpecError: If a path touches nothing, or a value does not fit.
+    """
+    tree = from_plain(spec.to_dict(), Place(spec.name or "spec"))
+    for path, value in changes.items():
+        place = Place(f"override {path}")
+        node = value if isinstance(value, Node) else from_plain(value, place)
+        for target, key in _targets(tree, path, place, blocks):
+            target.value[key], target.keys[key] = node, place
+    changed = check_model(tree, blocks, latents, name=spec.name)
+    return ModelSpec(
+        **{part: getattr(changed, part) for part in ("image", "latent", *HALVES, "name")}, summary=spec.summary
+    )
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Node]:
+    """`["latent.channels=16"]` as changes for `override`; values are read like those of a YAML file.
+
+    Raises:
+        SpecError: If a setting is not `path=value`, or a path is set twice.
+    """
+    changes: dict[str, Node] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise SpecError(f"--set {setting}: expected path=value, such as latent.channels=16")
+        if path in changes:
+            raise SpecError(f"--set {setting}: {path} is set twice")
+        changes[path] = parse_scalar(text, Place(f"--set {path}"))
+    return changes
+
+
+def _targets(tree: Node, path: str, place: Place, blocks: Mapping[str, type]) -> list[tuple[Node, str]]:
+    parts = path.split(".")
+    if len(parts) == 2 and parts[0] in ("image", "latent"):
+        return [(tree.value[parts[0]], parts[1])]
+    if len(parts) != 3 or parts[0] not in (*HALVES, "*"):
+        raise SpecError(
+            f"{place}: no such path; expected latent.channels, latent.kind, image.channels, or half.row.key such as "
+            "encoder.4.heads, encoder.*.layers or *.*.skip"
+        )
+    half, row, key = parts
+    rows = [r for h in (HALVES if half == "*" else [half]) for r in _rows(tree, h, row, place)]
+    if row != "*" and half != "*":
+        return [(r, key) for r in rows]  # one row: the checker names a key it does not have
+    having = [r for r in rows if key in fields_of(blocks[r.value["block"].value])]
+    if not having:
+        known = sorted({k for r in rows for k in fields_of(blocks[r.value["block"].value])})
+        raise SpecError(f"{place}: touches no row; {unknown(key, known, 'key')}")
+    return [(r, key) for r in having]
+
+
+def _rows(tree: Node, half: str, row: str, place: Place) -> list[Node]:
+    rows = tree.value[half].value
+    if row == "*":
+        return rows
+    if not row.isdecimal() or int(row) >= len(rows):
+        raise SpecError(f"{place}: {half} has rows 0 to {len(rows) - 1} and *, not {row!r}")
+    return [rows[int(row)]]

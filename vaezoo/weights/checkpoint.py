@@ -1,0 +1,168 @@
+"""safetensors files: header first, compared with the network, then tensors straight into it."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaezoo.errors import CheckpointError, FileError
+from vaezoo.files import replacing
+from vaezoo.nn.vae import VAE
+from vaezoo.weights.diff import header_diff
+from vaezoo.weights.layouts import LAYOUTS
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+HASH_KEY = "vaezoo_spec_hash"
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+class Header(NamedTuple):
+    """What a safetensors file says of itself: shape and dtype code of every tensor, and its metadata."""
+
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of a safetensors file; no tensor is read.
+
+    Raises:
+        FileError: If there is no such file.
+        CheckpointError: If it is a pickle, or no whole safetensors file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path}: {'a folder; write local-dir:' + str(path) if path.is_dir() else 'no such file'}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
+            dtypes = {key: part.get_dtype() for key, part in slices.items()}
+            return Header(shapes, dtypes, dict(file.metadata() or {}))
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: {_what_else(path)} ({error})") from error
+
+
+def _what_else(path: Path) -> str:
+    """What a file that is not safetensors seems to be, and what to do."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(_PICKLE_STARTS):
+        return "a pickle, which can run code when opened; vaezoo reads safetensors only (docs/hub.md, 'Pickles')"
+    return "not a whole safetensors file: damaged, cut off, or of another format; fetch it again"
+
+
+def load_into(
+    vae: VAE,
+    path: str | Path,
+    layout: str,
+    spec_hash: str | None,
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> None:
+    """Give a VAE, usually one on the meta device, the weights of a file; nothing is initialised or copied twice.
+
+    Args:
+        vae: The network; its parameters are replaced.
+        path: A safetensors file.
+        layout: A key of `LAYOUTS`.
+        spec_hash: The network the file must be for, if it says; None does not ask.
+        dtype: What to cast to; None keeps the file's own.
+        device: Where to put the tensors.
+
+    Raises:
+        CheckpointError: If names or shapes differ (the text is a diff), before any tensor is read.
+    """
+    header = read_header(path)
+    names = foreign_names(vae, layout)
+    if diff := header_diff(expected_shapes(vae, names), header.shapes):
+        what = vae.spec.name or "this network"
+        raise CheckpointError(f"{path} does not fit {what} (layout {layout}): {diff}")
+    odd = sorted({code for code in header.dtypes.values() if code not in DTYPES})
+    if odd:
+        raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(DTYPES)}")
+    written_for = header.metadata.get(HASH_KEY)
+    if spec_hash and written_for and written_for != spec_hash:
+        raise CheckpointError(
+            f"{path} was written for a network with spec hash {written_for[:12]}, not {spec_hash[:12]} "
+            f"({vae.spec.name or 'this network'}): same shapes, another function; name its network, or load it all the "
+            'same with load_checkpoint(vae, path, layout="native")'
+        )
+    vae.load_state_dict(_read_tensors(path, names, dtype, device), strict=True, assign=True)
+
+
+def _read_tensors(
+    path: str | Path, names: Mapping[str, str], dtype: torch.dtype | None, device: torch.device
+) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            # a copy, because a tensor of the file's own dtype would go on pointing into the file
+            return {key: file.get_tensor(name).to(device, dtype, copy=True) for key, name in names.items()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again") from error
+
+
+def foreign_names(vae: VAE, layout: str) -> dict[str, str]:
+    """Our keys to a layout's."""
+    if layout not in LAYOUTS:
+        raise CheckpointError(f"layout {layout!r} is not known; there are {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout](vae.spec, vae.state_dict().keys())
+
+
+def expected_shapes(vae: VAE, names: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """The layout's keys and the shapes that the network wants under them."""
+    state = vae.state_dict()
+    return {name: tuple(state[key].shape) for key, name in names.items()}
+
+
+def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
+    """Write a VAE's weights to a safetensors file in any layout, whole or not at all.
+
+    Args:
+        vae: The network.
+        path: The file to write.
+        layout: A key of `LAYOUTS`; "native" also notes the spec hash in the file.
+        dtype: What to cast to; None keeps each tensor's own.
+
+    Raises:
+        CheckpointError: If the layout cannot express the network.
+        FileError: If the file cannot be written.
+    """
+    names = foreign_names(vae, layout)
+    state = vae.state_dict()
+    tensors = {name: state[key].to("cpu", dtype).contiguous() for key, name in names.items()}
+    # one entry only: safetensors writes several in random order, and equal weights must be equal files
+    metadata = {HASH_KEY: vae.spec.hash} if layout == "native" else {"format": "pt"}
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata)
+    except SafetensorError as error:
+        raise FileError(f"{path}: cannot be written ({error})") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_sha256(path: str | Path, expected: str | None) -> None:
+    """Compare a file with the hash on record; None is no record.
+
+    Raises:
+        CheckpointError: If they differ.
+    """
+    if expected is not None and (found := sha256_of(path)) != expected:
+        raise CheckpointError(
+            f"{path}: sha256 is {found}, on record is {expected}: damaged or exchanged; delete the file and fetch it "
+            "again (force_download=True)"
+        )

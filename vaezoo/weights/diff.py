@@ -1,0 +1,40 @@
+"""The difference between the tensors a network wants and those a file has, for people."""
+
+import difflib
+from collections.abc import Mapping
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_MOST_LINES = 8  # of each kind; a file of another network differs in hundreds
+_LONGEST_NAME = 120
+
+
+def header_diff(wanted: Shapes, found: Shapes) -> str | None:
+    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where all is equal."""
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    shaped = sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key])
+    if not (missing or unexpected or shaped):
+        return None
+    lines = [f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape"]
+    candidates = [name for name in unexpected[:500] if len(name) <= _LONGEST_NAME]
+    lines += _some(
+        [f"  missing     {key} {wanted[key]}{_near(key, candidates)}" for key in missing[:_MOST_LINES]], missing
+    )
+    lines += _some([f"  unexpected  {_cut(key)} {found[key]}" for key in unexpected[:_MOST_LINES]], unexpected)
+    lines += _some([f"  shape       {key} {found[key]}, wanted {wanted[key]}" for key in shaped[:_MOST_LINES]], shaped)
+    return "\n".join(lines)
+
+
+def _some(lines: list[str], keys: list[str]) -> list[str]:
+    more = len(keys) - len(lines)
+    return [*lines, f"  … and {more} more"] if more else lines
+
+
+def _near(key: str, candidates: list[str]) -> str:
+    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.7)
+    return f"   (there is {near[0]})" if near else ""
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"

@@ -1,0 +1,133 @@
+"""A published folder, on disk or on a Hub: `config.json`, `model.safetensors` and a `README.md` model card."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vaezoo.errors import FileError, SpecError
+from vaezoo.nn.schema import check_spec
+from vaezoo.specs.check import Faults, fill, missing
+from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.stats import LatentStats
+from vaezoo.specs.tree import Node, read_tree
+from vaezoo.version import __version__
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The weights beside a `config.json`."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The keys of `config.json` beside `spec`; `spec_hash` guards the spec, `weights.sha256` the weights."""
+
+    library_name: str
+    format: int
+    vaezoo_version: str
+    spec_hash: str
+    network: str | None = None
+    weights: WeightsFile | None = None
+    latent_stats: LatentStats | None = None
+
+
+class Published(NamedTuple):
+    """What a `config.json` says, checked."""
+
+    spec: ModelSpec
+    config: Config
+
+
+def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
+    """The text of `config.json` for a network with weights of that hash."""
+    data: dict[str, Any] = {
+        "library_name": "vaezoo",
+        "format": FORMAT,
+        "vaezoo_version": __version__,
+        "network": spec.name,
+        "spec_hash": spec.hash,
+        "spec": {"summary": spec.summary, **spec.to_dict()},
+        "weights": {"file": WEIGHTS, "sha256": sha256},
+        "latent_stats": stats.to_dict() if stats else None,
+    }
+    return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_config(path: str | Path) -> Published:
+    """Read and check a `config.json`.
+
+    Raises:
+        FileError: If there is none.
+        SpecError: If it is not vaezoo's, was written by a newer vaezoo, or has faults; all of them in one text.
+    """
+    tree = read_tree(path)
+    _check_origin(tree)
+    faults = Faults()
+    arguments = fill(tree, Config, "", faults, skip=("spec",))
+    if absent := [*missing(arguments, Config), *(["spec"] if "spec" not in tree.value else [])]:
+        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+    faults.check()
+    config = Config(**arguments)
+    spec = check_spec(tree.value["spec"], config.network)
+    if spec.hash != config.spec_hash:
+        raise SpecError(
+            f"{tree.place}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to {spec.hash[:12]}; "
+            "the file was edited: undo that, or build the network you want with overrides="
+        )
+    if config.weights and config.weights.file != WEIGHTS:
+        raise SpecError(f"{tree.place}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
+    if config.latent_stats:
+        config.latent_stats.check(spec.latent.channels, str(tree.place))
+    return Published(spec, config)
+
+
+def _check_origin(tree: Node) -> None:
+    data = tree.value if isinstance(tree.value, dict) else {}
+    library = data["library_name"].value if "library_name" in data else None
+    if library != "vaezoo":
+        found = next((f" ({key}: {data[key].value})" for key in ("_class_name", "architecture") if key in data), "")
+        raise SpecError(f"{tree.place}: not written by vaezoo{found}; library_name should be vaezoo, is {library!r}")
+    version = data["format"].value if "format" in data else None
+    if isinstance(version, int) and version > FORMAT:
+        writer = data["vaezoo_version"].value if "vaezoo_version" in data else "unknown"
+        raise SpecError(
+            f"{tree.place}: written by a newer vaezoo ({writer}, format {version}; this one, {__version__}, reads "
+            f"{FORMAT}): pip install --upgrade vaezoo"
+        )
+
+
+def local_config(folder: str | Path) -> Path:
+    """The `config.json` of a folder on disk.
+
+    Raises:
+        FileError: If the folder or the file is not there; the text says what is.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        kind = "a file; write file:" + str(folder) if folder.is_file() else "no such folder"
+        raise FileError(f"local-dir:{folder}: {kind}")
+    if not (folder / CONFIG).is_file():
+        there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
+        raise FileError(f"local-dir:{folder}: no {CONFIG} in it, only {there}; vaezoo.save writes such folders")
+    return folder / CONFIG
+
+
+def local_weights(folder: str | Path) -> Path:
+    """The `model.safetensors` of a folder on disk.
+
+    Raises:
+        FileError: If it is not there.
+    """
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        pickles = [p.name for p in Path(folder).iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+        hint = f"; {', '.join(pickles)} is a pickle, which vaezoo does not open" if pickles else ""
+        raise FileError(f"local-dir:{folder}: no {WEIGHTS} in it{hint}")
+    return path
