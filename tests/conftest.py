@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-# before anything imports huggingface_hub, which reads these once
+# before anything imports huggingface_hub and torch, which read these once
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     HF_HUB_DISABLE_XET="1",  # the loopback Hub has plain storage
+    OMP_WAIT_POLICY="PASSIVE",  # idle threads of small models sleep instead of spinning
     HF_ENDPOINT="http://127.0.0.1:9",  # whoever forgets to name the loopback Hub reaches nothing
 )
 os.environ.pop("HF_TOKEN", None)
@@ -45,3 +46,27 @@ def shared() -> Path:
             pytest.fail(f"{SHARED} is missing, and VAEZOO_REQUIRE_SHARED is set")
         pytest.skip(f"{SHARED} is missing: real photos and checkpoints are needed")
     return SHARED
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A loopback Hub with the users alice (token hf_alice) and bob (hf_bob), and an empty cache."""
+    from hub_server import HubServer
+    from huggingface_hub import constants
+
+    with HubServer({"hf_alice": "alice", "hf_bob": "bob"}) as server:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        yield server
+    assert server.errors == []
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory) -> dict[str, bytes]:
+    """The files of a folder that `vaezoo.save` wrote, with a small network."""
+    import vaezoo
+
+    folder = vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path_factory.mktemp("saved"), license="mit")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

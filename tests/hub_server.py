@@ -10,40 +10,18 @@ Hub's own host for one within the Hub. A user owns the namespace of the same nam
         HfApi(endpoint=hub.endpoint, token="hf_alice").model_info("alice/vae")
 """
 
-import base64
-import contextlib
-import hashlib
 import json
 import re
-import socket
-import threading
 import traceback
-from collections import namedtuple
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
-FIRST_FILES = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
+from hub_http import Connection, Listener, Record, Reply, refusal
+from hub_store import HubStore, git_oid, sha256
+
 PARTS = {"repo": "[^/]+/[^/]+", "name": "[^/]+/[^/]+", "rev": "[^/]+", "path": ".+"}
-Record = namedtuple("Record", "method path host authorized user_agent")  # path as quoted, no query; host: hub or cdn
-Commit = namedtuple("Commit", "sha parent title files")
 ROUTES: list[tuple[list[str], re.Pattern[str], Callable[..., Any]]] = []
-
-
-class Reply(Exception):
-    """An answer, to return or to raise. A `body` other than bytes is sent as JSON; X_Repo_Commit is X-Repo-Commit."""
-
-    def __init__(self, status: int, body: Any = b"", **headers: str) -> None:
-        self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-
-def refusal(status: int, message: str, code: str = "", **headers: str) -> Reply:
-    """An error, told as the Hub tells it."""
-    told = message.encode("ascii", "backslashreplace").decode()
-    return Reply(status, {"error": message}, X_Error_Message=told, X_Error_Code=code, **headers)
 
 
 def route(methods: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -60,46 +38,8 @@ def require(user: str | None, owner: str | None = None) -> None:
         raise refusal(403, f"Forbidden: only {owner} may write here")
 
 
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def git_oid(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-@dataclass
-class Repo:
-    """A repository: `refs` by full name ("refs/heads/main", "refs/tags/v1", "refs/pr/1"); not gated if no `allowed`."""
-
-    id: str
-    private: bool = False
-    allowed: set[str] = field(default_factory=set)
-    commits: dict[str, Commit] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def owner(self) -> str:
-        return self.id.split("/")[0]
-
-    def at(self, revision: str) -> Commit:
-        """The commit that a branch, a tag, a full ref name or a commit id stands for."""
-        names = (f"refs/heads/{revision}", f"refs/tags/{revision}", revision)
-        sha = next((self.refs[name] for name in names if name in self.refs), revision)
-        if sha not in self.commits:
-            raise refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        return self.commits[sha]
-
-    def advance(self, ref: str, files: dict[str, bytes], title: str, parent: str | None) -> str:
-        content = [(path, git_oid(data)) for path, data in sorted(files.items())]
-        sha = hashlib.sha1(repr((self.id, len(self.commits), title, content)).encode()).hexdigest()
-        self.commits[sha] = Commit(sha, parent, title, files)
-        self.refs[ref] = sha
-        return sha
-
-
-class HubServer:
-    """The Hub: `tokens` maps bearer tokens to users, LFS keeps *.safetensors and all files over `lfs_bytes`.
+class HubServer(HubStore):
+    """The Hub: `tokens` maps bearer tokens to users; `lfs_bytes` and `repos` as in `HubStore`.
 
     Attributes:
         endpoint: For `HfApi(endpoint=)`.
@@ -107,23 +47,18 @@ class HubServer:
         errors: Tracebacks of failures of the server itself, which it answers with 501.
         before: If set, called as `before(server, method, path)` ahead of each answer. It may change the server, and
             a status, a `Reply` or a `refusal(...)` that it returns is answered instead.
-        repos: The repositories by id.
     """
 
     def __init__(self, tokens: Mapping[str, str] | None = None, *, lfs_bytes: int = 1_000_000) -> None:
-        self.tokens, self.lfs_bytes = dict(tokens or {}), lfs_bytes
+        super().__init__(lfs_bytes)
+        self.tokens = dict(tokens or {})
         self.requests: list[Record] = []
         self.errors: list[str] = []
         self.before: Callable[[HubServer, str, str], int | Reply | None] | None = None
-        self.repos: dict[str, Repo] = {}
-        self._stored: dict[str, bytes] = {}  # LFS objects by sha256
-        self._uploads: dict[str, bytes] = {}  # those not verified yet
-        self._corrupted: set[tuple[str, str, str]] = set()
-        self._listeners: list[_Listener] = []
-        self._lock = threading.RLock()
+        self._listeners: list[Listener] = []
 
     def start(self) -> "HubServer":
-        hub, cdn = self._listeners = [_Listener(self, "hub"), _Listener(self, "cdn")]
+        hub, cdn = self._listeners = [Listener(self, "hub"), Listener(self, "cdn")]
         self.endpoint, self.cdn = f"http://127.0.0.1:{hub.server_port}", f"http://localhost:{cdn.server_port}"
         return self
 
@@ -137,30 +72,7 @@ class HubServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def create(self, repo: str, *, private: bool = False) -> Repo:
-        self.repos[repo] = made = Repo(repo, private)
-        made.advance("refs/heads/main", FIRST_FILES, "initial commit", None)
-        return made
-
-    def commit(self, repo: str, files: Mapping[str, bytes], branch: str = "main", title: str = "seed") -> str:
-        """Commit `files` on top of `branch`, making the repository and the branch if need be; returns the commit id."""
-        with self._lock:
-            target = self.repos.get(repo) or self.create(repo)
-            head = target.at(branch if f"refs/heads/{branch}" in target.refs else "main")
-            self._stored |= {sha256(data): data for data in files.values()}
-            return target.advance(f"refs/heads/{branch}", head.files | dict(files), title, head.sha)
-
-    def gate(self, repo: str, *users: str) -> None:
-        """Refuse downloads to all but the owner and `users`."""
-        self.repos[repo].allowed = {self.repos[repo].owner, *users}
-
-    def corrupt(self, repo: str, revision: str, path: str) -> None:
-        """Serve this file with its last byte changed, its size and sha256 told as before."""
-        commit = self.repos[repo].at(revision)
-        assert commit.files[path], f"{path} is empty"
-        self._corrupted.add((repo, commit.sha, path))
-
-    def answer(self, call: "_Connection", path: str) -> Reply:
+    def answer(self, call: Connection, path: str) -> Reply:
         """Answer a request; whatever goes wrong in here becomes an answer too."""
         try:
             if self.before and (reply := self.before(self, call.command, path)) is not None:
@@ -186,12 +98,6 @@ class HubServer:
                 return reply if isinstance(reply, Reply) else Reply(200, reply)
         raise refusal(404, f"the stand-in does not answer {call.command} {path}")
 
-    def _readable(self, name, user):
-        repo = self.repos.get(name)
-        if repo is None or (repo.private and user != repo.owner):
-            raise refusal(404 if user else 401, "Repository not found", "RepoNotFound")
-        return repo
-
     def _branch_to_commit(self, call, repo, rev):
         """The full name of the branch `rev`, if the caller may commit to it; a pull request anybody may open."""
         ref = rev if rev.startswith("refs/pr/") else f"refs/heads/{rev}"
@@ -199,32 +105,6 @@ class HubServer:
         if ref not in repo.refs:
             raise refusal(404, f"Invalid rev id: {rev}", "RevisionNotFound")
         return ref
-
-    def _is_lfs(self, path, size):
-        return size > self.lfs_bytes or (size > 0 and path.endswith(".safetensors"))
-
-    def _entry(self, path, data):
-        """A file as listings tell it; model info and tree use different names for the same things."""
-        entry = {"type": "file", "path": path, "rfilename": path, "size": len(data)}
-        entry |= {"oid": git_oid(data), "blobId": git_oid(data)}
-        if self._is_lfs(path, len(data)):
-            entry["lfs"] = {"oid": sha256(data), "sha256": sha256(data), "size": len(data), "pointerSize": 134}
-        return entry
-
-    def _changed(self, files, changes):
-        """`files` after the operations of a commit."""
-        files = dict(files)
-        for kind, value in ((change["key"], change["value"]) for change in changes):
-            path = value["path"].rstrip("/")
-            if kind == "file":
-                files[path] = base64.b64decode(value["content"])
-            elif kind == "lfsFile":
-                files[path] = self._stored[value["oid"]]
-            elif gone := [name for name in files if name == path or name.startswith(f"{path}/")]:
-                files = {name: data for name, data in files.items() if name not in gone}
-            else:
-                raise refusal(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
-        return files
 
     @route("GET POST", "/api/agent-harnesses|/api/validate-yaml")
     def _constant(self, call):
@@ -344,61 +224,3 @@ class HubServer:
         if (name, rev, path) in self._corrupted:
             data = data[:-1] + bytes([data[-1] ^ 1])
         return Reply(200, data)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def _serve(self):
-        url, hub, bearer = urlsplit(self.path), self.server.hub, self.headers.get("Authorization", "")
-        agent = self.headers.get("User-Agent", "")
-        hub.requests.append(Record(self.command, url.path, self.server.host, bool(bearer), agent))
-        self.query, self.token, self.body = parse_qs(url.query), bearer.removeprefix("Bearer "), self._read()
-        reply = hub.answer(self, url.path)
-        self.send_response(reply.status)
-        for name, value in [*reply.headers.items(), ("Content-Length", str(len(reply.body)))]:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(reply.body if self.command != "HEAD" else b"")
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
-
-    def _read(self):
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def log_message(self, *_):
-        """Keep quiet."""
-
-
-class _Listener(ThreadingHTTPServer):
-    """A port with a thread per connection, which a stop ends too: left alone, kept-alive ones go on answering."""
-
-    request_queue_size = 64
-    block_on_close = False
-
-    def __init__(self, hub, host):
-        super().__init__(("127.0.0.1", 0), _Connection)
-        self.hub, self.host, self.connections = hub, host, []
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    def process_request(self, request, client_address):
-        self.connections.append(request)
-        super().process_request(request, client_address)
-
-    def handle_error(self, request, client_address):
-        """A client that hung up is no news."""
-
-    def stop(self):
-        self.shutdown()
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()

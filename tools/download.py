@@ -2,7 +2,7 @@
 
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
-from vaezoo.factory import local_path
+from vaezoo.finding import local_path
 from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.hub import Hub
 

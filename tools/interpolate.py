@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, parser, pretrained, progress
+from vaezoo.console import add_model_arguments, check_picture_path, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import read_picture, resize_and_crop, save_picture, tile, to_tensor
+from vaezoo.images import read_picture, resize_and_crop, save_picture, to_tensor
 from vaezoo.inference.paths import lerp, slerp
+from vaezoo.sheets import tile
 
 
 def main(arguments: list[str]) -> None:
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("-o", "--out", type=Path, default=Path("interpolation.png"), help="the picture")
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
+    check_picture_path(options.out)
     if options.steps < 2:
         raise InputError(f"--steps {options.steps}: a way has at least 2 images, its ends")
 

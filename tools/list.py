@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
 
 def _row(name: str) -> dict:
     default, tagged = read_records(name)
-    tags = [tag for tag, entry in tagged.items() if not entry.record.removed_in]
+    tags = [tag for tag, entry in tagged.items() if entry.record.loadable]
     return {**facts(name)._asdict(), "weights": sorted(tags, key=lambda tag: tag != default)}
 
 

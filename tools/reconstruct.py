@@ -6,13 +6,24 @@ Without arguments: the bundled sample photos through the bundled weights of vae_
 from pathlib import Path
 
 import vaezoo
-from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_columns, print_json, progress
+from vaezoo.console import (
+    PICTURES,
+    add_json,
+    add_model_arguments,
+    check_picture_path,
+    parser,
+    pretrained,
+    print_columns,
+    print_json,
+    progress,
+)
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics import psnr
 from vaezoo.files import make_folder
-from vaezoo.images import WRITERS, difference, save_picture, tile
+from vaezoo.images import save_picture
 from vaezoo.inference.meter import meter
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.sheets import difference, tile
 from vaezoo.specs.catalog import data_dir
 
 
@@ -27,7 +38,9 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
-    if Path(options.name).suffix.lower() in WRITERS:
+    if options.out.suffix:
+        check_picture_path(options.out)
+    if Path(options.name).suffix.lower() in PICTURES:
         raise InputError(
             f"{options.name} is a picture; the model comes first: vaezoo reconstruct vae_f8_z4 {options.name}"
         )
@@ -60,11 +73,9 @@ def _result(path: Path, images, reconstruction, reading) -> dict:
 
 def _write(rows: list, paths: list[Path], out: Path) -> list[Path]:
     """One contact sheet, or one picture an image where `out` is a folder."""
-    if out.suffix.lower() in WRITERS:
+    if out.suffix:
         save_picture(tile(rows), out)
         return [out]
-    if out.suffix:
-        raise InputError(f"-o {out}: the suffix chooses the format; one of {', '.join(WRITERS)}, or a folder")
     folder, written = make_folder(out), []
     for row, path in zip(rows, paths, strict=True):
         target = folder / f"{path.stem}.png"

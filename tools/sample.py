@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, parser, pretrained, progress
+from vaezoo.console import add_model_arguments, check_picture_path, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import save_picture, tile
+from vaezoo.images import save_picture
+from vaezoo.sheets import tile
 
 _COLUMNS = 4
 
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("-o", "--out", type=Path, default=Path("samples.png"), help="the picture")
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
+    check_picture_path(options.out)
     if options.count < 1:
         raise InputError(f"--count {options.count}: at least 1")
 

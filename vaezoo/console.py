@@ -4,11 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from vaezoo.errors import FileError, InputError
+
 T = TypeVar("T")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -35,7 +39,6 @@ def pretrained(name: str, options: argparse.Namespace) -> Any:
     import torch
 
     import vaezoo
-    from vaezoo.errors import InputError
 
     try:
         device = torch.device(options.device)
@@ -44,6 +47,20 @@ def pretrained(name: str, options: argparse.Namespace) -> Any:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"--device {options.device}: PyTorch cannot use it here ({reason})") from error
     return vaezoo.create(name, pretrained=True, device=device, dtype=getattr(torch, DTYPES[options.dtype]))
+
+
+def check_picture_path(path: Path) -> Path:
+    """`path` if a picture can be written there; asked before the work, not after it.
+
+    Raises:
+        InputError: If the suffix is none of a picture.
+        FileError: If its folder does not exist.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise InputError(f"-o {path}: the suffix chooses the format; end the name in {', '.join(PICTURES)}")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
+    return path
 
 
 def print_json(data: Any) -> None:

@@ -2,41 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from vaezoo.errors import CheckpointError, HubError, InputError, UnknownNameError
-from vaezoo.nn.schema import change_spec, read_spec
-from vaezoo.nn.vae import VAE, build
-from vaezoo.specs.catalog import model_file
+from vaezoo.errors import InputError, UnknownNameError
+from vaezoo.finding import find, find_file
+from vaezoo.nn.schema import change_spec
+from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
-from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.checkpoint import check_sha256, load_into
-from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
+from vaezoo.weights.checkpoint import check_dtype, load_into
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.recognize import choose, find_layout
-from vaezoo.weights.records import Tagged, bundled_file, expand_alias, find_record, read_records
-
-
-class Weights(NamedTuple):
-    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it."""
-
-    path: Path
-    layout: str
-    stats: LatentStats | None
-
-
-class Found(NamedTuple):
-    """What a name stands for: a network, and its weights where they were asked for."""
-
-    spec: ModelSpec
-    weights: Weights | None = None
+from vaezoo.weights.recognize import find_layout
+from vaezoo.weights.records import expand_alias, read_records
 
 
 def create(
-    name: str | ModelSpec,
+    name: str | Path | ModelSpec,
     pretrained: bool = False,
     *,
     overrides: Mapping[str, Any] | None = None,
@@ -75,42 +58,46 @@ def create(
 
     Raises:
         UnknownNameError: If there is no such model or tag; the text names near ones.
+        InputError: If arguments do not go together, or `device` or `dtype` is none.
         SpecError: If a YAML file, config or override has faults; all of them in one text.
         CheckpointError: If weights are damaged, unsafe, or of another network.
         FileError: If a path cannot be read.
         HubError: If the Hub does not give what was asked.
     """
-    hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    if isinstance(name, ModelSpec):
-        found = _from_spec(name, pretrained)
+    name = name if isinstance(name, ModelSpec) else parse_name(name)
+    if isinstance(name, Name) and name.source == "file":
+        found = find_file(name.id, network, tag, layout)
     else:
-        parsed = parse_name(name)
-        if parsed.source == "file":
-            found = _from_file(parsed.id, network, tag, layout)
-        else:
-            _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-            found = _FINDERS[parsed.source](_with_revision(parsed, revision), pretrained, hub)
+        _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
+        hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
+        found = find(name, pretrained, hub, revision)
     spec = change_spec(found.spec, overrides) if overrides else found.spec
+    device = default_device() if device is None else _device(device)
+    check_dtype(dtype)
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
     vae = build(spec, "meta")
-    target = torch.device(device) if device is not None else torch.get_default_device()
-    load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, target)
+    load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
     vae.latent_stats = found.weights.stats
     return vae.eval()
 
 
-def get_spec(name: str, **hub: Any) -> ModelSpec:
-    """The network that a name stands for, without its weights.
+def get_spec(
+    name: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    endpoint: str | None = None,
+) -> ModelSpec:
+    """The network that a name stands for, without its weights; arguments and errors as for `create`.
 
-    Args:
-        name: As for `create`, but for `file:`.
-        **hub: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `endpoint`, as for `create`.
+    A `file:` says nothing of its network; `vaezoo.recognize` lists what fits.
     """
-    parsed = _with_revision(parse_name(name), hub.pop("revision", None))
-    if parsed.source == "file":
-        raise InputError(f"{name}: a weights file says nothing of its network; vaezoo.recognize lists what fits")
-    return _FINDERS[parsed.source](parsed, False, Hub(**hub)).spec
+    hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
+    return find(parse_name(name), False, hub, revision).spec
 
 
 def is_model(name: str) -> bool:
@@ -144,114 +131,14 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     return vae
 
 
-def local_path(name: str, hub: Hub) -> Path:
-    """The weights that a name stands for as a file on this machine, downloaded if need be."""
-    parsed = parse_name(name)
-    if parsed.source == "file":
-        return Path(parsed.id)
-    weights = _FINDERS[parsed.source](parsed, True, hub).weights
-    return weights.path
-
-
-def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
-    if pretrained:
-        raise InputError(
-            f"{spec.name or 'a spec'} is a network without weights: build it with pretrained=False, then "
-            "vaezoo.load_checkpoint(vae, path)"
-        )
-    return Found(spec)
-
-
-def _from_yaml(name: Name, pretrained: bool, hub: Hub) -> Found:
-    return _from_spec(read_spec(name.id), pretrained)
-
-
-def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
-    name = expand_alias(name)
-    spec = read_spec(model_file(name.id), name.id)
-    if name.tag is None and not pretrained:
-        return Found(spec)
-    tagged = find_record(name)
-    if tagged.record.latent_stats:
-        tagged.record.latent_stats.check(spec.latent.channels, f"{tagged.path}: {tagged.tag}")
-    return Found(spec, _recorded_weights(tagged, hub) if pretrained else None)
-
-
-def _recorded_weights(tagged: Tagged, hub: Hub) -> Weights:
-    source, record = tagged.record.source, tagged.record
-    if source.hub is None:
-        path = bundled_file(tagged)
-        check_sha256(path, record.sha256)
-    else:
-        commit = hub.resolve(source.hub, source.revision)
-        path = hub.fetch(source.hub, source.file, commit)
-        _check_download(path, record.sha256, source.hub)
-    return Weights(path, record.layout, record.latent_stats)
-
-
-def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
-    spec, config = read_config(local_config(name.id))
-    if not pretrained:
-        return Found(spec)
-    path = local_weights(name.id)
-    check_sha256(path, config.weights.sha256 if config.weights else None)
-    return Found(spec, Weights(path, "native", config.latent_stats))
-
-
-def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
-    commit = hub.resolve(name.id, name.revision)  # once, so that config and weights are of one commit
-    spec, config = read_config(hub.fetch(name.id, CONFIG, commit))
-    if not pretrained:
-        return Found(spec)
-    path = hub.fetch(name.id, WEIGHTS, commit)
-    _check_download(path, config.weights.sha256 if config.weights else None, name.id)
-    return Found(spec, Weights(path, "native", config.latent_stats))
-
-
-def _check_download(path: Path, sha256: str | None, repo: str) -> None:
+def _device(device: torch.device | str) -> torch.device:
     try:
-        check_sha256(path, sha256)
-    except CheckpointError as error:
-        raise HubError("hash", f"{repo}: {error}") from error
-
-
-def _from_file(path: str, network: str | None, tag: str | None, layout: str) -> Found:
-    tagged = _tagged(network, tag) if tag else None
-    network = tagged.network if tagged else network
-    spec = _named_spec(network) if network else None
-    if layout == "auto" or spec is None:
-        candidate = choose(path, network, spec)
-        spec = spec or _named_spec(candidate.network)
-        layout = candidate.layout
-    return Found(spec, Weights(Path(path), layout, tagged.record.latent_stats if tagged else None))
-
-
-def _named_spec(network: str) -> ModelSpec:
-    return get_spec(network)
-
-
-def _tagged(network: str | None, tag: str) -> Tagged:
-    text = tag if network is None or "." in tag else f"{network}.{tag}"
-    name = expand_alias(parse_name(text))
-    if name.tag is None:
-        raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
-    return find_record(name)
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device={device!r}: {str(error).splitlines()[0]}") from error
 
 
 def _only_for_files(**arguments: str | None) -> None:
     given = [f"{key}=" for key, value in arguments.items() if value is not None]
     if given:
         raise InputError(f"{', '.join(given)} is for file: names; other names say their network and tag themselves")
-
-
-def _with_revision(name: Name, revision: str | None) -> Name:
-    if revision is None:
-        return name
-    if name.source != "hf-hub":
-        raise InputError(f"revision={revision!r} is for hf-hub: names")
-    if name.revision not in (None, revision):
-        raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
-    return name._replace(revision=revision)
-
-
-_FINDERS = {"zoo": _from_zoo, "yaml": _from_yaml, "local-dir": _from_folder, "hf-hub": _from_hub}

@@ -19,9 +19,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         FileError: If the folder is missing or cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    if not path.name or "\0" in str(path):
+        raise FileError(f"{str(path)!r}: cannot be written; it names no file")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
         mode = temporary.stat().st_mode  # what the umask grants; some writers make private files
         yield temporary
         temporary.chmod(mode)
@@ -50,8 +55,8 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if len(content) > limit:
         raise FileError(f"{path}: larger than {limit:,} bytes; that is no file of this kind")
     return content
@@ -66,6 +71,7 @@ def make_folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path}: not a folder and cannot be made one ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path}: not a folder and cannot be made one ({reason})") from error
     return path

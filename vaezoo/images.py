@@ -6,10 +6,8 @@ profiles are not applied. Only JPEG, PNG and WebP files are ever opened.
 
 import contextlib
 import io
-import itertools
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from vaezoo.files import replacing
 # What Pillow raises on a damaged file. A warning is raised only where the program turned warnings into errors.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning)
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # and 16-bit grey, which has several names
-TURNS = {  # EXIF orientation -> what makes it upright; ImageOps.exif_transpose fails on odd tags that do not matter here
+TURNS = {  # EXIF orientation -> what makes it upright; ImageOps.exif_transpose fails on odd tags beside it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,7 +33,6 @@ TURNS = {  # EXIF orientation -> what makes it upright; ImageOps.exif_transpose 
 }
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # 0 is 4:4:4
 WRITERS = {".png": {"format": "PNG"}, ".jpg": JPEG, ".jpeg": JPEG, ".webp": {"format": "WEBP", "lossless": True}}
-GAP, GAP_VALUE = 4, 0.8  # pixels between the images of a sheet, and their grey in [-1, 1]
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -102,7 +99,7 @@ def to_pil(images: Tensor) -> Image.Image:
     Raises:
         InputError: If there is more than one image, the shape or dtype is another, or a value is not finite.
     """
-    levels = ((_one_image(images).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    levels = ((one_image(images).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
 
@@ -161,34 +158,21 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return images
 
 
-def tile(rows: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Rows of images, each (3, H, W) or (1, 3, H, W) in [-1, 1] -> a contact sheet (3, H, W), float32 on the CPU.
-
-    A row is as high as its highest image and a column as wide as its widest; the gaps and the rest are light grey.
+def one_image(images: Tensor) -> Tensor:
+    """One image, (3, H, W) or (1, 3, H, W), floating -> (3, H, W), float32 on the CPU.
 
     Raises:
-        InputError: If there is no image, or one is not as `to_pil` takes it.
+        InputError: If there is more than one image, the shape or dtype is another, or a value is not finite.
     """
-    cells = {(i, j): _one_image(images) for i, row in enumerate(rows) for j, images in enumerate(row)}
-    if not cells:
-        raise InputError("no images to tile; pass rows such as [[input, reconstruction]]")
-    tops, lefts = _edges(cells, 0), _edges(cells, 1)
-    sheet = torch.full((3, tops[-1] - GAP, lefts[-1] - GAP), GAP_VALUE)
-    for (i, j), image in cells.items():
-        sheet[:, tops[i] :, lefts[j] :][:, : image.shape[1], : image.shape[2]] = image
-    return sheet
-
-
-def difference(images: Tensor, reconstruction: Tensor, gain: float = 4) -> Tensor:
-    """Two tensors of one shape in [-1, 1] -> (reconstruction - images) * gain, clamped to [-1, 1]; 0 is no difference.
-
-    Raises:
-        InputError: If the shapes differ.
-    """
-    if images.shape != reconstruction.shape:
-        shapes = f"{tuple(images.shape)} and {tuple(reconstruction.shape)}"
-        raise InputError(f"images and reconstruction differ in shape, {shapes}; crop one to the other")
-    return ((reconstruction - images) * gain).clamp(-1, 1)
+    shape = tuple(images.shape)
+    if len(shape) == 4 and shape[0] > 1:
+        raise InputError(f"a batch of {shape[0]} images where one is expected; pass images[i]")
+    if shape[-3:-2] != (3,) or len(shape) > 4 or images.numel() == 0 or not images.is_floating_point():
+        raise InputError(f"a tensor of shape {shape} and {images.dtype}; expected floating (3, H, W) or (1, 3, H, W)")
+    image = images.detach().to("cpu", torch.float32).reshape(shape[-3:])
+    if not image.isfinite().all():
+        raise InputError("an image with NaN or infinite values; look for where they arise before writing it")
+    return image
 
 
 def _open(path: str | Path) -> io.BufferedReader:
@@ -258,27 +242,6 @@ def _batch(tensors: list[Tensor]) -> Tensor:
     if len(sizes) != 1:
         raise InputError(f"pictures of sizes (H, W) {sorted(sizes)}; expected one or more of one size")
     return torch.cat(tensors)
-
-
-def _one_image(images: Tensor) -> Tensor:
-    """(3, H, W) or (1, 3, H, W), floating -> (3, H, W), float32 on the CPU."""
-    shape = tuple(images.shape)
-    if len(shape) == 4 and shape[0] > 1:
-        raise InputError(f"a batch of {shape[0]} images where one is expected; pass images[i]")
-    if shape[-3:-2] != (3,) or len(shape) > 4 or images.numel() == 0 or not images.is_floating_point():
-        raise InputError(f"a tensor of shape {shape} and {images.dtype}; expected floating (3, H, W) or (1, 3, H, W)")
-    image = images.detach().to("cpu", torch.float32).reshape(shape[-3:])
-    if not image.isfinite().all():
-        raise InputError("an image with NaN or infinite values; look for where they arise before writing it")
-    return image
-
-
-def _edges(cells: dict[tuple[int, int], Tensor], axis: int) -> list[int]:
-    """Where each row (axis 0) or column (axis 1) of cells begins, and where one more would begin."""
-    lengths: Counter[int] = Counter()
-    for place, image in cells.items():
-        lengths[place[axis]] = max(lengths[place[axis]], image.shape[axis + 1] + GAP)
-    return [0, *itertools.accumulate(lengths[k] for k in range(max(lengths) + 1))]
 
 
 def _check_count(name: str, value: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaezoo.errors import FileError
+from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.metrics import psnr
 from vaezoo.images import read_picture, resize_and_crop, to_tensor
 from vaezoo.nn.vae import VAE
@@ -43,7 +43,7 @@ class Moments:
 
     def add(self, x: Tensor) -> None:
         """Take in one batch."""
-        x = x.double()
+        x = x.cpu().double()
         self.count += x.numel() // x.shape[1]
         self.sums = self.sums + x.sum(dim=(0, 2, 3))
         self.squares = self.squares + x.square().sum(dim=(0, 2, 3))
@@ -78,13 +78,19 @@ def evaluate(vae: VAE, paths: Sequence[Path], size: int = 256, progress: Iterabl
         paths: Photo files.
         size: Pixels per side.
         progress: The same paths, wrapped in something that shows how far it is.
+
+    Raises:
+        InputError: If there are no paths, or `size` is no multiple of the model's `size_multiple`.
+        ImageError: If a file is no picture.
     """
+    if not paths:
+        raise InputError("evaluate: no photos")
     values, latents, stds = [], Moments(), Moments()
     with torch.inference_mode():
         for path in progress or paths:
-            images = to_tensor(resize_and_crop(read_picture(path), size)).to(vae.device, vae.dtype)
-            posterior = vae.encode(images)
-            values += psnr(images, vae.decode(posterior.mode())).tolist()
+            images = to_tensor(resize_and_crop(read_picture(path), size))
+            posterior = vae.encode(images.to(vae.device, vae.dtype))
+            values += psnr(images, vae.decode(posterior.mode()).cpu()).tolist()
             latents.add(posterior.mode())
             stds.add(posterior.std)
     mean, std = (tuple(t.tolist()) for t in (latents.mean(), latents.std()))

@@ -1,7 +1,7 @@
 """Time and peak memory of a piece of work."""
 
 import contextlib
-import resource
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows has none, and tells no peak
+    resource = None
 
 
 @dataclass
@@ -43,8 +48,11 @@ def _reset_peak() -> None:
 
 
 def _peak_mib() -> float:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:  # no procfs: the high-water mark since the process began, in bytes on macOS
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**10
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    if resource is None:
+        return math.nan
+    # not Linux, or a sandbox: the high-water mark since the process began, in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

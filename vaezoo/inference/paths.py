@@ -20,7 +20,7 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     Source: Shoemake 1985, "Animating rotation with quaternion curves".
     """
     dims = (1, 2, 3)
-    a_length, b_length = (x.norm(dim=dims, keepdim=True).clamp(min=1e-12) for x in (a, b))
+    a_length, b_length = (torch.linalg.vector_norm(x, dim=dims, keepdim=True).clamp(min=1e-12) for x in (a, b))
     a_unit, b_unit = a / a_length, b / b_length
     angle = (a_unit * b_unit).sum(dim=dims, keepdim=True).clamp(-1, 1).acos()
     sine = angle.sin()

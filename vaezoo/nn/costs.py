@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.errors import InputError
-from vaezoo.nn.stack import Stack
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.stack import Stack, count_params
+from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES, ModelSpec
 
 
@@ -55,16 +54,11 @@ def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs
     """
     width = height if width is None else width
     model = build(spec, "meta").eval()
-    model.diffusion_shape(height, width)
+    latents = torch.empty(1, *model.diffusion_shape(height, width), device="meta")
     images = torch.empty(1, spec.image.channels, height, width, device="meta")
-    latents = torch.empty(1, *_latent_shape(model, height, width), device="meta")
     with torch.no_grad():
         rows = _rows(spec, "encoder", model.encoder, images) + _rows(spec, "decoder", model.decoder, latents)
     return Costs(height, width, tuple(rows))
-
-
-def _latent_shape(model: VAE, height: int, width: int) -> tuple[int, int, int]:
-    return model.latent_channels, height // model.downscale, width // model.downscale
 
 
 def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[RowCost]:
@@ -72,9 +66,6 @@ def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[Row
     for index, (row, block) in enumerate(zip(getattr(spec, half), stack, strict=True)):
         with FlopCounterMode(display=False) as counter:
             x = block(x)
-        if 0 in x.shape:
-            raise InputError(f"{half}[{index}]: nothing is left of {tuple(x.shape)}; use a larger resolution")
-        params = sum(p.numel() for p in block.parameters())
         gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
-        rows.append(RowCost(half, index, row.block, row.arguments, tuple(x.shape[1:]), params, gmacs))
+        rows.append(RowCost(half, index, row.block, row.arguments, tuple(x.shape[1:]), count_params(block), gmacs))
     return rows

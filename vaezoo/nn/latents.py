@@ -67,6 +67,7 @@ class Gaussian:
 
     def nll(self, x: Tensor) -> Tensor:
         """Negative log-likelihood of latents `x` (B, z, h, w), in nats summed over each image, of shape (B,)."""
+        _check_shape(x, self.mean)
         mean, logvar = self.mean.float(), self.logvar.float()
         squared = (x.float() - mean) ** 2 * torch.exp(-logvar)
         return 0.5 * (math.log(2 * math.pi) + logvar + squared).sum(dim=(1, 2, 3))
@@ -112,8 +113,14 @@ class Deterministic:
 
     def nll(self, x: Tensor) -> Tensor:
         """0 where `x` is the point, else infinity, of shape (B,)."""
+        _check_shape(x, self.moments)
         same = (x == self.moments).flatten(1).all(dim=1)
         return torch.where(same, 0.0, math.inf)
+
+
+def _check_shape(x: Tensor, mean: Tensor) -> None:
+    if x.shape != mean.shape:
+        raise InputError(f"nll: expected latents of shape {tuple(mean.shape)}, got {tuple(x.shape)}")
 
 
 Posterior = Gaussian | Deterministic

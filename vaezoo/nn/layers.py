@@ -57,7 +57,8 @@ class Conv(nn.Conv2d):
         super().__init__(in_channels, out, kernel, padding=kernel // 2)
         if kernel == 1 and in_channels == out:
             with torch.no_grad():
-                self.weight.copy_(torch.eye(out)[:, :, None, None])
+                # not torch.eye, which on the meta device imports PyTorch's compiler: three seconds
+                self.weight.zero_().flatten(1).diagonal().fill_(1)
                 self.bias.zero_()
 
 
@@ -109,5 +110,6 @@ class ResidualLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(self.act(self.norm1(x)))
-        h = self.conv2(self.act(self.norm2(h)))
+        h = self.act(self.norm2(h))  # a line of its own: conv1's output is freed before conv2 makes its own
+        h = self.conv2(h)
         return h.add_(self.skip(x))  # in place: nothing else needs conv2's output, not even its gradient

@@ -7,7 +7,9 @@ from torch.utils.checkpoint import checkpoint
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import Faults
-from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.model import ModelSpec, Row
+
+_OTHER_WAY = {"encoder": "up", "decoder": "down"}  # what resamples against a half's direction
 
 
 class Stack(nn.Sequential):
@@ -44,18 +46,28 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
     start, end = ("image", "moments") if half == "encoder" else ("latent", "image")
     stack, channels = Stack(), named[start]
     for index, row in enumerate(getattr(spec, half)):
-        arguments = dict(row.arguments)
-        if isinstance(arguments.get("out"), str):
-            arguments["out"] = named[arguments["out"]]
+        out = named.get(row.arguments["out"], row.arguments["out"])
         try:
-            block = BLOCKS[row.block](channels, **arguments)
+            block = _build_row(row, half, channels, out)
             stack.append(block)
             channels = block.out
         except ValueError as error:
             faults.add(row.place, f"{half}[{index}]", str(error))
-            channels = arguments["out"]
+            channels = out
     if channels != named[end]:
         last = getattr(spec, half)[-1]
         text = f"the {half} ends with {channels} channels, not {named[end]}; its last row should say out: {end}"
         faults.add(last.place, f"{half}[{len(getattr(spec, half)) - 1}]", text)
     return stack
+
+
+def count_params(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _build_row(row: Row, half: str, channels: int, out: int) -> nn.Module:
+    block = BLOCKS[row.block](channels, **{**row.arguments, "out": out})
+    if row.block == _OTHER_WAY[half] and block.factor != 1:
+        raise ValueError(f"a row of the {half} cannot be {row.block} with a resampler")
+    return block

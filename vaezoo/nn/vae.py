@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.latents import LATENTS, Posterior
-from vaezoo.nn.stack import build_stack
+from vaezoo.nn.stack import build_stack, count_params
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
@@ -89,6 +89,7 @@ class VAE(nn.Module):
             InputError: If rank, channels, dtype or size do not fit. Values are not looked at.
         """
         self._check(images, "images", self.spec.image.channels, self.size_multiple)
+        self._check_dtype(images, "images")
         return LATENTS[self.spec.latent.kind](self.encoder(images))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -100,7 +101,8 @@ class VAE(nn.Module):
         Raises:
             InputError: If rank, channels, dtype or size do not fit.
         """
-        self._check(z, "latents", self.latent_channels, 1)
+        self._check(z, "latents", self.latent_channels)
+        self._check_dtype(z, "latents")
         return self.decoder(z)
 
     def forward(self, images: Tensor, sample: bool | None = None) -> Output:
@@ -118,7 +120,8 @@ class VAE(nn.Module):
         """Raw latents (B, latent_channels, h, w) to the space a diffusion model sees.
 
         Raises:
-            InputError: If the latent statistics of these weights are not known.
+            InputError: If rank or channels do not fit, or the latent statistics of these weights are not known.
+            SpecError: If the statistics are not those of `latent_channels` channels.
         """
         offset, gain = self._statistics(z)
         return (z - offset) * gain
@@ -146,16 +149,18 @@ class VAE(nn.Module):
         return f"{self.spec.name or 'unnamed'}, f{self.downscale}, z{self.latent_channels}"
 
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        self._check(z, "latents", self.latent_channels)
         if self.latent_stats is None:
             name = self.spec.name or "this model"
             raise InputError(
                 f"the latent statistics of {name} are not known: load weights that carry them, or set "
                 "vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
             )
+        self.latent_stats.check(self.latent_channels, self.spec.name or "this model")
         offset, gain = self.latent_stats.offset, self.latent_stats.gain
         return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
 
-    def _check(self, x: Tensor, what: str, channels: int, multiple: int) -> None:
+    def _check(self, x: Tensor, what: str, channels: int, multiple: int = 1) -> None:
         expected = f"{what} of shape (B, {channels}, H, W)"
         if not isinstance(x, Tensor):
             raise InputError(f"expected {expected}, got {type(x).__name__}; vaezoo.load_image and to_tensor make them")
@@ -163,13 +168,16 @@ class VAE(nn.Module):
             raise InputError(f"expected {expected}, got {tuple(x.shape)}")
         if not x.is_floating_point():
             raise InputError(f"expected {expected} and floating dtype, got {x.dtype}; vaezoo.to_tensor converts")
-        if x.dtype != self.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise InputError(f"{what} are {x.dtype}, the model is {self.dtype}: pass {what}.to(vae.dtype)")
         if 0 in x.shape or x.shape[2] % multiple or x.shape[3] % multiple:
             raise InputError(
                 f"expected {expected} with H and W positive multiples of {multiple}, got {tuple(x.shape)}; "
                 "vaezoo.pad_to_multiple pads images"
             )
+
+    def _check_dtype(self, x: Tensor, what: str) -> None:
+        casts = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+        if x.dtype != self.dtype and not casts:
+            raise InputError(f"{what} are {x.dtype}, the model is {self.dtype}: pass {what}.to(vae.dtype)")
 
 
 def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
@@ -182,12 +190,17 @@ def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
     """
     with torch.device("meta"):
         model = VAE(spec)
-    params = sum(p.numel() for p in model.parameters())
+    params = count_params(model)
     if params > PARAMETER_LIMIT:
         name = spec.name or spec.encoder[0].place
         raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
-    device = torch.device(device) if device is not None else torch.get_default_device()
+    device = torch.device(device) if device is not None else default_device()
     if device.type == "meta":
         return model
     with device:
         return VAE(spec)
+
+
+def default_device() -> torch.device:
+    """Where PyTorch makes a tensor now; `torch.get_default_device` of PyTorch 2.6 overlooks `with torch.device(…)`."""
+    return torch.empty(0).device

@@ -7,11 +7,12 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
 from vaezoo.evaluation.metrics import psnr
-from vaezoo.images import difference, load_image, tile
+from vaezoo.images import load_image
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.costs import costs
 from vaezoo.nn.vae import VAE
+from vaezoo.sheets import difference, tile
 from vaezoo.specs.catalog import data_dir
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml

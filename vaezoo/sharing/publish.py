@@ -1,16 +1,17 @@
 """Publishing a model on a Hub: one repository, one atomic commit."""
 
 import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 
-from vaezoo.errors import InputError
+from vaezoo.errors import HubError, InputError
 from vaezoo.images import save_picture
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
-from vaezoo.sharing.save import check_weights, write_folder
+from vaezoo.sharing.save import check_savable, write_folder
 from vaezoo.weights.hub import Hub
 
 
@@ -46,22 +47,29 @@ def push_to_hub(
         license: Licence id of the Hub, such as "mit" or "apache-2.0".
         message: Commit message.
         revision: Branch to commit to; made if it does not exist. None is the main branch.
-        private: Whether a new repository is private; None is the organisation's default.
+        private: Whether a new repository is private; None is the organisation's default. True refuses a repository
+            that is there already and public.
         create_pr: Open a pull request instead of committing to the branch.
-        tag: Tag to put on the commit.
+        tag: Tag to put on the commit; not together with `create_pr`.
         dry_run: Only list what would be sent; makes no request.
         token: Access token that may write; None is the one that `hf auth login` saved.
         endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
 
     Raises:
-        InputError: If the licence is empty.
-        CheckpointError: If the weights hold NaN or infinity.
+        InputError: If the licence is empty, or `tag` and `create_pr` are both given.
+        CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
+        SpecError: If the latent statistics are not right.
         HubError: If the Hub does not take it.
     """
     if not license or not license.strip():
         raise InputError('a licence is required to publish, such as license="mit": others must know what they may do')
+    if tag and create_pr:
+        raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it when it is merged")
+    hub = Hub(endpoint=endpoint, token=token)
+    with hub.translating(repo):
+        _check_id(repo)
+    check_savable(vae)
     with tempfile.TemporaryDirectory() as temporary:
-        check_weights(vae)
         shown = show_samples(vae)
         folder = write_folder(vae, temporary, card_text(vae, license, repo, shown))
         if shown:
@@ -70,32 +78,56 @@ def push_to_hub(
         sizes = {path.name: path.stat().st_size for path in paths}
         if dry_run:
             return Push(sizes)
-        hub = Hub(endpoint=endpoint, token=token)
         with hub.translating(repo, revision=revision):
-            commit = _commit(hub.api, repo, paths, message, revision, private, create_pr)
+            head = _head(hub.api, repo, revision, private, create_pr)
+            commit = hub.api.create_commit(
+                repo,
+                [CommitOperationAdd(path.name, path) for path in paths],
+                commit_message=message or "Publish with vaezoo",
+                revision=revision,
+                create_pr=create_pr,
+                parent_commit=head,
+            )
             if tag:
-                hub.api.create_tag(repo, tag=tag, revision=commit.oid)
+                _tag(hub.api, repo, tag, commit)
     return Push(sizes, commit.pr_url or commit.commit_url, commit.oid)
 
 
-def _commit(
-    api: HfApi,
-    repo: str,
-    paths: list[Path],
-    message: str | None,
-    revision: str | None,
-    private: bool | None,
-    create_pr: bool,
-):
-    api.create_repo(repo, private=private, exist_ok=True)
-    if revision:
-        api.create_branch(repo, branch=revision, exist_ok=True)
-    head = api.repo_info(repo, revision=revision).sha
-    return api.create_commit(
-        repo,
-        [CommitOperationAdd(path.name, path) for path in paths],
-        commit_message=message or "Publish with vaezoo",
-        revision=revision,
-        create_pr=create_pr,
-        parent_commit=head,
-    )
+def _check_id(repo: str) -> None:
+    validate_repo_id(repo)
+    if "/" not in repo:
+        raise HubError("refused", f"{repo!r} names no user or organisation: write organisation/{repo}")
+
+
+def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, create_pr: bool) -> str:
+    """The commit that the branch is at, to build on; the repository and the branch are made where they are missing."""
+    try:
+        info = api.repo_info(repo)
+    except RepositoryNotFoundError:
+        api.create_repo(repo, private=private)
+        info = api.repo_info(repo)
+    if private and not info.private:
+        text = "is there already and public: make it private in its settings, or publish without private=True"
+        raise HubError("refused", f"{repo} {text}")
+    if branch is None:
+        return info.sha
+    refs = api.list_repo_refs(repo)
+    if branch in (tag.name for tag in refs.tags):
+        raise HubError("refused", f"{repo}: {branch!r} is a tag, and commits go to a branch; revision= names one")
+    heads = {ref.name: ref.target_commit for ref in refs.branches}
+    if branch not in heads and not create_pr:
+        api.create_branch(repo, branch=branch, revision=info.sha)
+    return heads.get(branch, info.sha)
+
+
+def _tag(api: HfApi, repo: str, tag: str, commit: CommitInfo) -> None:
+    try:
+        api.create_tag(repo, tag=tag, revision=commit.oid)
+    except HfHubHTTPError as error:
+        tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
+        if tags.get(tag) == commit.oid:  # published before
+            return
+        if tag not in tags:
+            raise
+        text = f"{repo} has a tag {tag} already, at {tags[tag][:12]}, which stays; the files are at {commit.oid[:12]}"
+        raise HubError("conflict", f"{text}: publish again with another tag=") from error

@@ -23,14 +23,15 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
 
     Raises:
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
+        SpecError: If the latent statistics are not right.
         FileError: If the folder cannot be written.
     """
+    check_savable(vae)
     return write_folder(vae, folder, card_text(vae, license))
 
 
 def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
-    """`save` with a card at hand."""
-    check_weights(vae)
+    """`save` with a card at hand and a model that was checked."""
     folder = make_folder(folder)
     export_checkpoint(vae, folder / WEIGHTS)
     write_text(folder / CARD, card)
@@ -38,8 +39,9 @@ def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
     return folder
 
 
-def check_weights(vae: VAE) -> None:
-    """Raise `CheckpointError` if weights are not there or not finite."""
+def check_savable(vae: VAE) -> None:
+    """Raise `CheckpointError` if weights are missing or not finite, `SpecError` if latent statistics are not right."""
+    config_text(vae.spec, vae.latent_stats, sha256="")
     tensors = vae.state_dict()
     if any(tensor.is_meta for tensor in tensors.values()):
         raise CheckpointError("the model is on the meta device: it has shapes but no weights to save")

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from vaezoo.errors import FileError, SpecError, UnknownNameError
 from vaezoo.specs.tree import Node, read_tree
 
+NAME_RULE = 'letters, digits, "_" and "-" (which are the same)'
+
 _added: list[Path] = []  # folders of `add_config_dir`, in order
 
 
@@ -40,18 +42,31 @@ def add_config_dir(path: str | Path) -> None:
 
     Raises:
         FileError: If it holds neither subfolder.
-        SpecError: If a network of that name exists already.
+        SpecError: If the stem of a file is no name or is taken, or weights have no network of their name.
     """
     folder = Path(path).resolve()
     if folder in _added:
         return
     if not (folder / "models").is_dir() and not (folder / "weights").is_dir():
         raise FileError(f"{path}: no folder with models/*.yaml or weights/*.yaml")
-    known = files("models")
-    for name, file in _yaml_files(folder / "models").items():
-        if name in known:
-            raise SpecError(f"{file}: a network {name} exists already at {known[name]}; rename the file")
+    networks = _joined("models", folder)
+    for name, file in _joined("weights", folder).items():
+        if name not in networks:
+            raise SpecError(f"{file}: weights of no network; name it after one of models/*.yaml")
     _added.append(folder)
+
+
+def _joined(kind: str, folder: Path) -> dict[str, Path]:
+    """`files(kind)` and those of a new folder, none of which may hide another."""
+    known = files(kind)
+    for file in sorted((folder / kind).glob("*.yaml")):
+        name = canonical(file.stem)
+        if not is_name(name):
+            raise SpecError(f"{file}: {file.stem!r} is no name; a name is {NAME_RULE}")
+        if name in known:
+            raise SpecError(f"{file}: {kind}/{name} exists already at {known[name]}; rename the file")
+        known[name] = file
+    return known
 
 
 def files(kind: str) -> dict[str, Path]:
@@ -63,7 +78,7 @@ def files(kind: str) -> dict[str, Path]:
 
 
 def _yaml_files(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in folder.glob("*.yaml")}
+    return {canonical(path.stem): path for path in folder.glob("*.yaml")}
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -94,6 +109,11 @@ def canonical(name: str) -> str:
     return name.replace("-", "_")
 
 
+def is_name(text: str) -> bool:
+    """Whether `text` can name a network, tag or alias: the characters of `NAME_RULE`."""
+    return re.fullmatch(r"[A-Za-z0-9_]+", canonical(text)) is not None
+
+
 class Facts(NamedTuple):
     """What the catalog says of a network without building it."""
 
@@ -114,8 +134,11 @@ def facts(name: str) -> Facts:
             node = node.value.get(key) if node and isinstance(node.value, dict) else None
         return node.value if node else None
 
+    summary = get("summary")
     numbers = get("latent", "channels"), get("expect", "downscale"), get("expect", "params")
-    return Facts(name, str(get("summary") or ""), *(n if isinstance(n, int) else None for n in numbers))
+    return Facts(
+        name, summary if isinstance(summary, str) else "", *(n if isinstance(n, int) else None for n in numbers)
+    )
 
 
 def model_file(name: str) -> Path:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from vaezoo.errors import SpecError
-from vaezoo.specs.tree import Node, Place
+from vaezoo.specs.tree import Node, Place, short
 
 FAILED = object()  # what a value becomes when it has a fault; the fault itself is in `Faults`
 REQUIRED = inspect.Parameter.empty
+MAX_SHOWN = 100  # faults in one message
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,23 @@ class Field(NamedTuple):
 
 
 class Faults:
-    """The faults of one file, in the order found."""
+    """The faults of one file, in the order found, each once: a shared key's would stand for every row."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.lines: dict[str, None] = {}
 
     def add(self, place: Place, path: str, text: str) -> object:
         """Note a fault; returns `FAILED`."""
-        line = f"{place}: {path}: {text}" if path else f"{place}: {text}"
-        if line not in self.lines:  # a shared key's fault would stand once for every row
-            self.lines.append(line)
+        self.lines[f"{place}: {path}: {text}" if path else f"{place}: {text}"] = None
         return FAILED
 
     def check(self) -> None:
         """Raise `SpecError` with all faults if there are any."""
-        if self.lines:
-            raise SpecError("\n".join(self.lines))
+        lines = list(self.lines)
+        if len(lines) > MAX_SHOWN:
+            lines[MAX_SHOWN:] = [f"… and {len(lines) - MAX_SHOWN:,} faults more"]
+        if lines:
+            raise SpecError("\n".join(lines))
 
 
 @functools.cache
@@ -83,11 +85,12 @@ def missing(arguments: Mapping[str, Any], target: type) -> list[str]:
 
 def record(node: Node, target: type, path: str, faults: Faults) -> Any:
     """A dataclass from a mapping, or `FAILED`."""
-    before = len(faults.lines)
-    arguments = fill(node, target, path, faults)
+    own = Faults()
+    arguments = fill(node, target, path, own)
     if isinstance(node.value, dict) and (absent := missing(arguments, target)):
-        faults.add(node.place, path, f"missing {_listing(absent)}")
-    return target(**arguments) if len(faults.lines) == before else FAILED
+        own.add(node.place, path, f"missing {_listing(absent)}")
+    faults.lines |= own.lines
+    return FAILED if own.lines else target(**arguments)
 
 
 def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
@@ -100,27 +103,33 @@ def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
         return record(node, hint, path, faults)
     if typing.get_origin(hint) in (Union, types.UnionType):
         return _union(node, hint, path, faults)
-    if typing.get_origin(hint) in (tuple, dict):
-        return _container(node, hint, path, faults)
+    if typing.get_origin(hint) is tuple:
+        return _list(node, hint, path, faults)
     value = _scalar(node.value, hint)
     return faults.add(node.place, path, _expected(hint, node)) if value is FAILED else value
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """`unknown <what> 'layer'; did you mean 'layers'?`, or all that is known where nothing is near."""
+    """`unknown key 'layer' for DownBlock; did you mean 'layers'?`, or all that is known where nothing is near.
+
+    Args:
+        name: What was written.
+        known: What could have been.
+        what: A noun and where it stands, "key for DownBlock".
+    """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     remedy = f"did you mean {_listing([repr(n) for n in near], 'or')}?" if near else f"known: {_listing(known)}"
     head, _, tail = what.partition(" ")
-    return f"unknown {head} {name!r}{' ' + tail if tail else ''}; {remedy}"
+    return f"unknown {head} {short(name)}{' ' + tail if tail else ''}; {remedy}"
 
 
 def _scalar(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is Literal:
-        return value if value in typing.get_args(hint) and not isinstance(value, bool) else FAILED
+        return value if any(type(value) is type(a) and value == a for a in typing.get_args(hint)) else FAILED
     if hint is float and type(value) is int:
         return float(value)
-    return value if hint is Any or type(value) is (type(None) if hint is None else hint) else FAILED
+    return value if type(value) is hint else FAILED
 
 
 def _union(node: Node, hint: Any, path: str, faults: Faults) -> Any:
@@ -136,7 +145,7 @@ def _union(node: Node, hint: Any, path: str, faults: Faults) -> Any:
         attempts.append(trial)
     real = [a for option, a in zip(options, attempts, strict=True) if _kind_fits(option, node)]
     if len(real) == 1:
-        faults.lines += real[0].lines
+        faults.lines |= real[0].lines
         return FAILED
     return faults.add(node.place, path, _expected(hint, node))
 
@@ -145,21 +154,16 @@ def _kind_fits(hint: Any, node: Node) -> bool:
     """Whether `hint` is for values of this node's kind, so that its own fault is the one worth telling."""
     if typing.get_origin(hint) is Annotated:
         return _kind_fits(typing.get_args(hint)[0], node)
-    if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict:
+    if dataclasses.is_dataclass(hint):
         return isinstance(node.value, dict)
     if typing.get_origin(hint) is tuple:
         return isinstance(node.value, list)
     return typing.get_origin(hint) is not Literal and _scalar(node.value, hint) is not FAILED
 
 
-def _container(node: Node, hint: Any, path: str, faults: Faults) -> Any:
-    is_dict = typing.get_origin(hint) is dict
-    if not isinstance(node.value, dict if is_dict else list):
+def _list(node: Node, hint: Any, path: str, faults: Faults) -> Any:
+    if not isinstance(node.value, list):
         return faults.add(node.place, path, _expected(hint, node))
-    if is_dict:
-        item = typing.get_args(hint)[1]
-        values: Any = {key: convert(child, item, _join(path, key), faults) for key, child in node.value.items()}
-        return FAILED if FAILED in values.values() else values
     item = typing.get_args(hint)[0]
     values = tuple(convert(child, item, f"{path}[{index}]", faults) for index, child in enumerate(node.value))
     return FAILED if any(value is FAILED for value in values) else values
@@ -168,9 +172,8 @@ def _container(node: Node, hint: Any, path: str, faults: Faults) -> Any:
 def _marked(node: Node, value: Any, marks: list[Any], path: str, faults: Faults) -> Any:
     for mark in marks:
         if isinstance(mark, Mapping) and value not in mark:
-            key = path.rpartition(".")[2]
-            return faults.add(node.place, path, unknown(str(value), mark, key))
-        if isinstance(mark, Between) and not isinstance(value, str) and not mark.low <= value <= mark.high:
+            return faults.add(node.place, path, unknown(value, mark, path.rpartition(".")[2]))
+        if isinstance(mark, Between) and not mark.low <= value <= mark.high:
             return faults.add(node.place, path, f"expected {mark.low:,} to {mark.high:,}, got {value:,}")
     return value
 
@@ -188,11 +191,10 @@ def _name(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return _listing([_name(a) for a in arguments], "or")
     if origin is tuple:
-        return f"a list of {_name(arguments[0])}"
-    if origin is dict or dataclasses.is_dataclass(hint):
+        return f"a list (each item {_name(arguments[0])})"
+    if dataclasses.is_dataclass(hint):
         return "a mapping"
-    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(hint, str(hint))
+    return {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}[hint]
 
 
 def _shown(node: Node) -> str:
@@ -200,8 +202,8 @@ def _shown(node: Node) -> str:
         return "a mapping"
     if isinstance(node.value, list):
         return "a list"
-    text = "null" if node.value is None else repr(node.value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    words = {type(None): "null", bool: str(node.value).lower()}
+    return words.get(type(node.value)) or short(node.value)
 
 
 def _listing(words: Iterable[str], last: str = "and") -> str:

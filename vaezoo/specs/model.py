@@ -114,9 +114,8 @@ def check_model(
 
 def _latent(node: Node, latents: Mapping[str, type], faults: Faults) -> Any:
     latent = record(node, LatentSpec, "latent", faults)
-    if latent is not FAILED and latent.kind not in latents:
-        kind = node.value["kind"]
-        return faults.add(kind.place, "latent.kind", unknown(latent.kind, latents, "kind"))
+    if latent is not FAILED:
+        convert(node.value["kind"], Annotated[str, latents], "latent.kind", faults)
     return latent
 
 
@@ -128,13 +127,18 @@ def _shared(parts: dict[str, Node], blocks: Mapping[str, type], faults: Faults) 
     if not isinstance(node.value, dict):
         faults.add(node.place, "shared", "expected a mapping of keys that rows have")
         return {}
-    rows = [r for half in HALVES if half in parts and isinstance(parts[half].value, list) for r in parts[half].value]
-    used = {r.value["block"].value for r in rows if isinstance(r.value, dict) and "block" in r.value}
-    classes = [blocks[b] for b in used if isinstance(b, str) and b in blocks]
-    known = {key for c in classes for key in fields_of(c)}
-    for key in node.value.keys() - known:
-        faults.add(node.keys[key], f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
+    known = {key for block in _blocks_used(parts, blocks) for key in fields_of(block)}
+    for key, place in node.keys.items():
+        if key not in known:
+            faults.add(place, f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
     return {key: child for key, child in node.value.items() if key in known}
+
+
+def _blocks_used(parts: dict[str, Node], blocks: Mapping[str, type]) -> list[type]:
+    halves = [parts[half].value for half in HALVES if half in parts]
+    rows = [row.value for half in halves if isinstance(half, list) for row in half]
+    names = [row["block"].value for row in rows if isinstance(row, dict) and "block" in row]
+    return [blocks[name] for name in names if isinstance(name, str) and name in blocks]
 
 
 def _half(
@@ -154,16 +158,16 @@ def _row(node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, ty
     if not isinstance(node.value, dict) or "block" not in node.value:
         faults.add(node.place, path, "expected a row with a block, such as {block: conv, out: 64, kernel: 3}")
         return None
-    kind = node.value["block"]
-    if not isinstance(kind.value, str) or kind.value not in blocks:
-        faults.add(kind.place, f"{path}.block", unknown(str(kind.value), blocks, "block"))
+    name = convert(node.value["block"], Annotated[str, blocks], f"{path}.block", faults)
+    if name is FAILED:
         return None
-    block = blocks[kind.value]
+    block = blocks[name]
     fields = fields_of(block)
     arguments = fill(node, block, path, faults, skip=("block",))
-    for key in shared.keys() & (fields.keys() - arguments.keys()):
-        arguments[key] = convert(shared[key], fields[key].hint, f"shared.{key}", faults)
+    for key, child in shared.items():
+        if key in fields and key not in arguments:
+            arguments[key] = convert(child, fields[key].hint, f"shared.{key}", faults)
     if absent := missing(arguments, block):
         faults.add(node.place, path, f"missing {', '.join(absent)} for {block.__name__}")
     kept = {k: arguments[k] for k, f in fields.items() if k in arguments and arguments[k] != f.default}
-    return Row(kind.value, kept, node.place)
+    return Row(name, kept, node.place)

@@ -10,7 +10,8 @@ from vaezoo.specs.catalog import canonical
 # works, with a warning, for two minor versions. See docs/stability.md.
 DEPRECATED: dict[str, tuple[str, str]] = {}
 
-SOURCES = ("hf-hub", "local-dir", "file")
+_EXAMPLES = {"hf-hub": "org/name", "local-dir": "folder", "file": "weights.safetensors"}
+SOURCES = tuple(_EXAMPLES)
 
 
 class Name(NamedTuple):
@@ -28,15 +29,11 @@ def parse_name(text: str) -> Name:
     Raises:
         UnknownNameError: If it looks like a path or repository but has no prefix, or the prefix is not known.
     """
+    text = str(text)  # a Path that ends in .yaml is as good
     prefix, colon, rest = text.partition(":")
-    if colon and prefix.replace("_", "-").lower() in SOURCES and rest:
-        source = prefix.replace("_", "-").lower()
-        if source != "hf-hub":
-            return Name(source, rest)
-        repo, at, revision = rest.partition("@")
-        if at and not revision:
-            raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
-        return Name(source, repo, revision=revision or None)
+    source = prefix.replace("_", "-").lower()
+    if colon and source in SOURCES:
+        return _sourced(source, rest, text)
     if text.endswith((".yaml", ".yml")):
         return Name("yaml", text)
     if any(mark in text for mark in "/\\:") or not text:
@@ -50,10 +47,22 @@ def parse_name(text: str) -> Name:
     return Name("zoo", network, tag or None)
 
 
+def _sourced(source: str, rest: str, text: str) -> Name:
+    if not rest:
+        raise UnknownNameError(f"{text!r}: nothing follows the colon; write {source}:{_EXAMPLES[source]}")
+    if source != "hf-hub":
+        return Name(source, rest)
+    repo, at, revision = rest.partition("@")
+    if at and not revision:
+        raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
+    return Name(source, repo, revision=revision or None)
+
+
 def _current(name: str) -> str:
-    """The name that replaced a deprecated one, with a warning, else the same."""
-    if name not in DEPRECATED:
+    """The name with whatever is deprecated in it replaced, with a warning: all of it, or its network."""
+    old = name if name in DEPRECATED else name.partition(".")[0]
+    if old not in DEPRECATED:
         return name
-    new, version = DEPRECATED[name]
-    warnings.warn(f"{name} is now called {new}; the old name goes in vaezoo {version}", FutureWarning, stacklevel=4)
-    return new
+    new, version = DEPRECATED[old]
+    warnings.warn(f"{old} is now called {new}; the old name goes in vaezoo {version}", FutureWarning, stacklevel=4)
+    return new + name.removeprefix(old)

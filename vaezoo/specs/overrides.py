@@ -1,18 +1,21 @@
 """Changes to a network for one run: `latent.channels`, `encoder.4.heads`, `encoder.*.layers`, `*.*.skip`."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaezoo.errors import SpecError
 from vaezoo.specs.check import fields_of, unknown
 from vaezoo.specs.model import HALVES, ModelSpec, check_model
-from vaezoo.specs.tree import Node, Place, from_plain, parse_scalar
+from vaezoo.specs.tree import Node, Place, from_plain, parse_scalar, short
 
 
 def override(
     spec: ModelSpec, changes: Mapping[str, Any], blocks: Mapping[str, type], latents: Mapping[str, type]
 ) -> ModelSpec:
-    """`spec` with `changes` made, checked like a file; its `expect` is dropped, because it no longer holds.
+    """`spec` with `changes` made, checked like a file.
+
+    Its `expect` is dropped, because it no longer holds; name and summary say what was changed.
 
     Args:
         spec: The network to change.
@@ -26,15 +29,16 @@ def override(
         SpecError: If a path touches nothing, or a value does not fit.
     """
     tree = from_plain(spec.to_dict(), Place(spec.name or "spec"))
-    for path, value in changes.items():
-        place = Place(f"override {path}")
-        node = value if isinstance(value, Node) else from_plain(value, place)
-        for target, key in _targets(tree, path, place, blocks):
-            target.value[key], target.keys[key] = node, place
-    changed = check_model(tree, blocks, latents, name=spec.name)
-    return ModelSpec(
-        **{part: getattr(changed, part) for part in ("image", "latent", *HALVES, "name")}, summary=spec.summary
-    )
+    nodes = {str(path): _node(path, value) for path, value in changes.items()}
+    # found before anything is changed, so that a new `block` in one path does not hide rows from another
+    touched = {path: _targets(tree, path, node.place, blocks) for path, node in nodes.items()}
+    for path, node in nodes.items():
+        for target, key in touched[path]:
+            target.value[key], target.keys[key] = node, node.place
+    name = spec.name or "network"
+    said = [f"{path}={'null' if node.value is None else node.value}" for path, node in nodes.items()]
+    changed = check_model(tree, blocks, latents, f"{name}+{','.join(said)}")
+    return dataclasses.replace(changed, summary=f"{name} with {', '.join(said)}.")
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Node]:
@@ -54,7 +58,12 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Node]:
     return changes
 
 
+def _node(path: str, value: Any) -> Node:
+    return value if isinstance(value, Node) else from_plain(value, Place(f"override {path}"))
+
+
 def _targets(tree: Node, path: str, place: Place, blocks: Mapping[str, type]) -> list[tuple[Node, str]]:
+    """The rows (or `image`, or `latent`) that a path touches, each with the key."""
     parts = path.split(".")
     if len(parts) == 2 and parts[0] in ("image", "latent"):
         return [(tree.value[parts[0]], parts[1])]
@@ -78,6 +87,7 @@ def _rows(tree: Node, half: str, row: str, place: Place) -> list[Node]:
     rows = tree.value[half].value
     if row == "*":
         return rows
-    if not row.isdecimal() or int(row) >= len(rows):
-        raise SpecError(f"{place}: {half} has rows 0 to {len(rows) - 1} and *, not {row!r}")
+    numbers = [str(index) for index in range(len(rows))]
+    if row not in numbers:
+        raise SpecError(f"{place}: {half} has rows 0 to {len(rows) - 1} and *, not {short(row)}")
     return [rows[int(row)]]

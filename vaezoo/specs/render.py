@@ -1,5 +1,7 @@
 """Specs to YAML that reads like a file of `configs/models`."""
 
+import json
+import re
 from typing import Any
 
 import yaml
@@ -16,7 +18,7 @@ def to_yaml(spec: ModelSpec, blocks: dict[str, type]) -> str:
     data = spec.to_dict()
     rows = [row for half in HALVES for row in getattr(spec, half)]
     shared = _shared(rows, blocks)
-    lines = [f"summary: {_flow(spec.summary)}"] if spec.summary else []
+    lines = [f"summary: {_text(spec.summary)}"] if spec.summary else []
     lines += [f"{part}: {_flow(data[part])}" for part in ("image", "latent")]
     lines += [f"shared: {_flow(shared)}"] if shared else []
     for half in HALVES:
@@ -39,6 +41,10 @@ def _shared(rows: list[Row], blocks: dict[str, type]) -> dict[str, Any]:
     return shared
 
 
-def _flow(data: Any) -> str:
-    text = yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("...").strip()
+def _flow(data: dict[str, Any]) -> str:
+    return yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10_000).strip()
+
+
+def _text(text: str) -> str:
+    """A sentence as it is, anything that YAML could take for something else in quotes."""
+    return text if re.fullmatch(r"[A-Za-z]+ [\w ,.;()%/-]*[\w.)]", text) else json.dumps(text, ensure_ascii=False)

@@ -1,5 +1,6 @@
 """Latent statistics: what brings the latents of one set of weights to the space a diffusion model sees."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -28,6 +29,8 @@ class LatentStats:
             raise SpecError(f"{place}: latent_stats needs mean and std, or scale (with shift, if it is not 0)")
         if self.mean is not None and self.shift is not None:
             raise SpecError(f"{place}: latent_stats has a shift beside mean; mean alone says it")
+        if any(not 0 < value < math.inf for value in [*(self.std or ()), 1.0 if self.scale is None else self.scale]):
+            raise SpecError(f"{place}: latent_stats.std and scale are positive numbers")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) != channels:

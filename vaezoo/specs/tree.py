@@ -5,7 +5,6 @@ schema (`1e-6` is a number, `no` is a string). Anchors, aliases, tags and duplic
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +19,16 @@ from vaezoo.files import read_bytes
 MAX_BYTES = 256 * 1024  # a network is about 2 KiB; the limits keep hostile files cheap
 MAX_NODES = 20_000
 MAX_DEPTH = 12
+MAX_KEY, MAX_TEXT = 100, 10_000  # characters
+MAX_NUMBER = 1e18
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE, _FALSE = re.compile(r"true|True|TRUE"), re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,18}|[-+]?[0-9]{1,3}(_[0-9]{3}){1,5}")  # 21_970_983 reads better than 21970983
-_BASED = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
+_BASED = re.compile(r"0o[0-7]{1,19}|0x[0-9a-fA-F]{1,14}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ODD_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_ODD_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF|nan|NaN|NAN)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and line feed, and half surrogates
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def read_tree(path: str | Path) -> Node:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     parse = parse_json if Path(path).suffix == ".json" else parse_yaml
     return parse(text, str(path))
 
@@ -81,11 +83,11 @@ def parse_yaml(text: str, source: str) -> Node:
         if isinstance(event, yaml.DocumentStartEvent):
             break
     else:
-        raise SpecError(f"{source}: empty; a mapping is expected")
+        raise SpecError(f"{source}: empty; nothing but comments and white space")
     root = _Builder(source, events).build(next(events), depth=0)
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
-            _fail(_place(event, source), "a second document; one file holds one")
+            _fail(_place(event.start_mark, source), "a second document; one file holds one")
     return root
 
 
@@ -102,16 +104,18 @@ def parse_json(text: str, source: str) -> Node:
         result: dict[str, Any] = {}
         for key, value in items:
             if key in result:
-                raise SpecError(f"{source}: duplicate key {key!r}")
+                raise SpecError(f"{source}: duplicate key {short(key)}")
             result[key] = value
         return result
 
     try:
         data = json.loads(text, object_pairs_hook=pairs)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError(f"{source}: not JSON ({error})") from error
+    except SpecError:
+        raise
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{Place(source, error.lineno, error.colno)}: not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise SpecError(f"{source}: not JSON that vaezoo reads: {error}") from error
     return from_plain(data, Place(source))
 
 
@@ -124,37 +128,54 @@ def from_plain(data: Any, place: Place) -> Node:
     return _plain_node(data, place, depth=0, budget=iter(range(MAX_NODES)))
 
 
+def short(value: Any) -> str:
+    """`repr(value)`, cut to a length that fits a message."""
+    text = repr(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _plain_node(data: Any, place: Place, depth: int, budget: Iterator[int]) -> Node:
     if depth > MAX_DEPTH or next(budget, None) is None:
-        _fail(place, f"too deep or too large (limits: {MAX_DEPTH} levels, {MAX_NODES:,} values)")
+        _fail_large(place)
     if isinstance(data, Mapping):
         for key in data:
-            if not isinstance(key, str):
-                _fail(place, f"key {key!r} is not a string")
+            _check_key(key, place)
         children = {key: _plain_node(value, place, depth + 1, budget) for key, value in data.items()}
         return Node(children, place, dict.fromkeys(children, place))
     if isinstance(data, (list, tuple)):
         return Node([_plain_node(value, place, depth + 1, budget) for value in data], place)
     if data is not None and not isinstance(data, (bool, int, float, str)):
-        _fail(place, f"{data!r} is no value of a spec (null, true, false, number, text, list or mapping)")
-    if isinstance(data, float) and not math.isfinite(data):
-        _fail(place, f"{data!r} is not a finite number")
-    if isinstance(data, int) and abs(data) >= 10**18:
-        _fail(place, "the number is too large")
-    return Node(data, place)
+        kind = type(data).__name__
+        _fail(place, f"{kind} is no value of a spec (null, true, false, number, text, list or mapping)")
+    return _leaf(data, place)
+
+
+def _leaf(value: Any, place: Place) -> Node:
+    if isinstance(value, (int, float)) and not abs(value) < MAX_NUMBER:  # nor is nan
+        _fail(place, f"the number is not finite, or not below {MAX_NUMBER:g}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        _fail(place, f"a text of {len(value):,} characters; the limit is {MAX_TEXT:,}")
+    if isinstance(value, str) and _CONTROL.search(value):
+        _fail(place, f"{short(value)} holds a control character or half a surrogate pair")
+    return Node(value, place)
+
+
+def _check_key(key: Any, place: Place) -> None:
+    if not isinstance(key, str) or not key.isprintable() or not 1 <= len(key) <= MAX_KEY:
+        _fail(place, f"a key is 1 to {MAX_KEY} printable characters, not {short(key)}")
 
 
 def _events(text: str, source: str) -> Iterator[Any]:
     try:
         yield from yaml.parse(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
-        raise SpecError(f"{place}: not YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML lets int() and chr() errors through
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError(f"{source}: not YAML: {error}") from error
+        raise SpecError(f"{_place(error.problem_mark, source)}: not YAML: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Place(source, before.count("\n") + 1, error.position - before.rfind("\n"))
+        raise SpecError(f"{place}: not YAML: character U+{error.character:04X} is not allowed") from error
+    except (ValueError, OverflowError) as error:  # PyYAML lets those of int() and chr() through
+        raise SpecError(f"{source}: not YAML: a %YAML version or \\U escape is out of range ({error})") from error
 
 
 class _Builder:
@@ -162,19 +183,19 @@ class _Builder:
         self.source, self.events, self.count = source, events, 0
 
     def build(self, event: Any, depth: int) -> Node:
-        place = _place(event, self.source)
+        place = _place(event.start_mark, self.source)
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
-            _fail(place, f"too deep or too large (limits: {MAX_DEPTH} levels, {MAX_NODES:,} values)")
+            _fail_large(place)
         if isinstance(event, yaml.AliasEvent) or event.anchor:
             _fail(place, "anchors and aliases are not used here; write the value out")
         if event.tag:
-            _fail(place, f"tags are not used here; remove {event.tag!r}")
+            _fail(place, f"tags are not used here; remove {short(event.tag)}")
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(place, depth)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(place, depth)
-        return Node(event.value if event.style else _scalar(event.value, place), place)
+        return _leaf(event.value if event.style else _scalar(event.value), place)
 
     def sequence(self, place: Place, depth: int) -> Node:
         children = []
@@ -185,34 +206,45 @@ class _Builder:
     def mapping(self, place: Place, depth: int) -> Node:
         children, keys = {}, {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.build(event, depth + 1)
-            if not isinstance(event, yaml.ScalarEvent) or not event.value:
-                _fail(key.place, "a key must be a word")
-            name = event.value  # keys are always text: `on:` is the word "on"
+            key = self.key(event, depth + 1)
+            name = event.value
             if name in children:
-                _fail(key.place, f"duplicate key {name!r}; first at {keys[name]}")
-            keys[name] = key.place
+                _fail(key, f"duplicate key {short(name)}; first at {keys[name]}")
+            keys[name] = key
             children[name] = self.build(next(self.events), depth + 1)
         return Node(children, place, keys)
 
+    def key(self, event: Any, depth: int) -> Place:
+        """The place of a key, which is always text: `on:` is the word "on"."""
+        place = self.build(event, depth).place
+        if not isinstance(event, yaml.ScalarEvent):
+            _fail(place, "a key is a word, not a list or mapping")
+        _check_key(event.value, place)
+        return place
 
-def _scalar(text: str, place: Place) -> Any:
+
+def _scalar(text: str) -> Any:
+    """A plain scalar by the YAML 1.2 core schema; an integer too large for it becomes a float."""
     if _NULL.fullmatch(text):
         return None
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return bool(_TRUE.fullmatch(text))
+        return text[0] in "tT"
     if _INT.fullmatch(text):
         return int(text)
     if _BASED.fullmatch(text):
         return int(text, 0)
-    if _ODD_FLOAT.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
-        _fail(place, f"{text} is not a finite number")
+    if odd := _ODD_FLOAT.fullmatch(text):
+        return float(odd[1] + odd[2])
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def _place(event: Any, source: str) -> Place:
-    return Place(source, event.start_mark.line + 1, event.start_mark.column + 1)
+def _place(mark: Any, source: str) -> Place:
+    return Place(source, mark.line + 1, mark.column + 1)
 
 
 def _fail(place: Place, text: str) -> NoReturn:
     raise SpecError(f"{place}: {text}")
+
+
+def _fail_large(place: Place) -> NoReturn:
+    _fail(place, f"too deep or too large (limits: {MAX_DEPTH} levels, {MAX_NODES:,} values)")

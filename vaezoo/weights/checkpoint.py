@@ -1,6 +1,7 @@
 """safetensors files: header first, compared with the network, then tensors straight into it."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaezoo.errors import CheckpointError, FileError
+from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.files import replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.diff import header_diff
@@ -37,22 +38,29 @@ def read_header(path: str | Path) -> Header:
         CheckpointError: If it is a pickle, or no whole safetensors file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path}: {'a folder; write local-dir:' + str(path) if path.is_dir() else 'no such file'}")
+    start = _first_bytes(path)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
             dtypes = {key: part.get_dtype() for key, part in slices.items()}
             return Header(shapes, dtypes, dict(file.metadata() or {}))
-    except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: {_what_else(path)} ({error})") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: {_what_else(start)} ({error})") from error
 
 
-def _what_else(path: Path) -> str:
-    """What a file that is not safetensors seems to be, and what to do."""
-    with path.open("rb") as file:
-        start = file.read(4)
+def _first_bytes(path: Path) -> bytes:
+    if not os.path.isfile(path):  # Path.is_file raises OSError for too long a name
+        raise FileError(f"{path}: {f'a folder; write local-dir:{path}' if os.path.isdir(path) else 'no such file'}")
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _what_else(start: bytes) -> str:
+    """What a file that is not safetensors seems to be from its first bytes, and what to do."""
     if start.startswith(_PICKLE_STARTS):
         return "a pickle, which can run code when opened; vaezoo reads safetensors only (docs/hub.md, 'Pickles')"
     return "not a whole safetensors file: damaged, cut off, or of another format; fetch it again"
@@ -78,7 +86,9 @@ def load_into(
 
     Raises:
         CheckpointError: If names or shapes differ (the text is a diff), before any tensor is read.
+        InputError: If `dtype` is no floating type of weights.
     """
+    check_dtype(dtype)
     header = read_header(path)
     names = foreign_names(vae, layout)
     if diff := header_diff(expected_shapes(vae, names), header.shapes):
@@ -108,6 +118,12 @@ def _read_tensors(
         raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again") from error
 
 
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise `InputError` unless weights can be of this type; None is each file's own."""
+    if dtype is not None and dtype not in DTYPES.values():
+        raise InputError(f"weights are {', '.join(map(str, DTYPES.values()))}, not {dtype}")
+
+
 def foreign_names(vae: VAE, layout: str) -> dict[str, str]:
     """Our keys to a layout's."""
     if layout not in LAYOUTS:
@@ -133,7 +149,11 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     Raises:
         CheckpointError: If the layout cannot express the network.
         FileError: If the file cannot be written.
+        InputError: If `dtype` is no floating type of weights, or the VAE is on the meta device.
     """
+    check_dtype(dtype)
+    if vae.device.type == "meta":
+        raise InputError(f"{vae.spec.name or 'this network'} is on the meta device: it has no weights to write")
     names = foreign_names(vae, layout)
     state = vae.state_dict()
     tensors = {name: state[key].to("cpu", dtype).contiguous() for key, name in names.items()}
@@ -147,11 +167,18 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
+    """SHA-256 of a file, 64 hexadecimal digits.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()
 
 

@@ -17,12 +17,14 @@ def header_diff(wanted: Shapes, found: Shapes) -> str | None:
     if not (missing or unexpected or shaped):
         return None
     lines = [f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape"]
-    candidates = [name for name in unexpected[:500] if len(name) <= _LONGEST_NAME]
+    candidates = [name for name in unexpected[:500] if _cut(name) == name]
     lines += _some(
         [f"  missing     {key} {wanted[key]}{_near(key, candidates)}" for key in missing[:_MOST_LINES]], missing
     )
-    lines += _some([f"  unexpected  {_cut(key)} {found[key]}" for key in unexpected[:_MOST_LINES]], unexpected)
-    lines += _some([f"  shape       {key} {found[key]}, wanted {wanted[key]}" for key in shaped[:_MOST_LINES]], shaped)
+    lines += _some([f"  unexpected  {_cut(key)} {_cut(found[key])}" for key in unexpected[:_MOST_LINES]], unexpected)
+    lines += _some(
+        [f"  shape       {key} {_cut(found[key])}, wanted {wanted[key]}" for key in shaped[:_MOST_LINES]], shaped
+    )
     return "\n".join(lines)
 
 
@@ -36,5 +38,8 @@ def _near(key: str, candidates: list[str]) -> str:
     return f"   (there is {near[0]})" if near else ""
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
+def _cut(foreign: object) -> str:
+    """A name or shape from a file as text, short and without control characters."""
+    text = str(foreign)
+    shown = text if text.isprintable() else ascii(text)
+    return shown if len(shown) <= _LONGEST_NAME else shown[:_LONGEST_NAME] + "…"

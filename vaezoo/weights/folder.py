@@ -1,20 +1,22 @@
 """A published folder, on disk or on a Hub: `config.json`, `model.safetensors` and a `README.md` model card."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from vaezoo.errors import FileError, SpecError
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import Faults, fill, missing
+from vaezoo.specs.check import Between, Faults, fill, missing
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Node, read_tree
+from vaezoo.specs.tree import Node, parse_json, read_tree
 from vaezoo.version import __version__
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,11 @@ class Config:
     """The keys of `config.json` beside `spec`; `spec_hash` guards the spec, `weights.sha256` the weights."""
 
     library_name: str
-    format: int
+    format: Annotated[int, Between(1, FORMAT)]
     vaezoo_version: str
     spec_hash: str
+    weights: WeightsFile
     network: str | None = None
-    weights: WeightsFile | None = None
     latent_stats: LatentStats | None = None
 
 
@@ -46,7 +48,11 @@ class Published(NamedTuple):
 
 
 def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
-    """The text of `config.json` for a network with weights of that hash."""
+    """The text of `config.json` for a network with weights of that hash.
+
+    Raises:
+        SpecError: If it could not be read back, because the latent statistics are not right.
+    """
     data: dict[str, Any] = {
         "library_name": "vaezoo",
         "format": FORMAT,
@@ -57,7 +63,9 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
         "weights": {"file": WEIGHTS, "sha256": sha256},
         "latent_stats": stats.to_dict() if stats else None,
     }
-    return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
+    _check_config(parse_json(text, CONFIG))
+    return text
 
 
 def read_config(path: str | Path) -> Published:
@@ -67,7 +75,10 @@ def read_config(path: str | Path) -> Published:
         FileError: If there is none.
         SpecError: If it is not vaezoo's, was written by a newer vaezoo, or has faults; all of them in one text.
     """
-    tree = read_tree(path)
+    return _check_config(read_tree(path))
+
+
+def _check_config(tree: Node) -> Published:
     _check_origin(tree)
     faults = Faults()
     arguments = fill(tree, Config, "", faults, skip=("spec",))
@@ -81,7 +92,7 @@ def read_config(path: str | Path) -> Published:
             f"{tree.place}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to {spec.hash[:12]}; "
             "the file was edited: undo that, or build the network you want with overrides="
         )
-    if config.weights and config.weights.file != WEIGHTS:
+    if config.weights.file != WEIGHTS:
         raise SpecError(f"{tree.place}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
     if config.latent_stats:
         config.latent_stats.check(spec.latent.channels, str(tree.place))
@@ -89,14 +100,16 @@ def read_config(path: str | Path) -> Published:
 
 
 def _check_origin(tree: Node) -> None:
-    data = tree.value if isinstance(tree.value, dict) else {}
-    library = data["library_name"].value if "library_name" in data else None
-    if library != "vaezoo":
-        found = next((f" ({key}: {data[key].value})" for key in ("_class_name", "architecture") if key in data), "")
-        raise SpecError(f"{tree.place}: not written by vaezoo{found}; library_name should be vaezoo, is {library!r}")
-    version = data["format"].value if "format" in data else None
+    data = tree.plain() if isinstance(tree.value, dict) else {}
+    if data.get("library_name") != "vaezoo":
+        found = next((f" but {key} {data[key]!r:.60}" for key in ("_class_name", "architecture") if key in data), "")
+        raise SpecError(
+            f"{tree.place}: not written by vaezoo: no library_name vaezoo in it{found}; what vaezoo.save and "
+            "push_to_hub write is read here (docs/hub.md)"
+        )
+    version = data.get("format")
     if isinstance(version, int) and version > FORMAT:
-        writer = data["vaezoo_version"].value if "vaezoo_version" in data else "unknown"
+        writer = f"{data.get('vaezoo_version', 'unknown')!s:.60}"
         raise SpecError(
             f"{tree.place}: written by a newer vaezoo ({writer}, format {version}; this one, {__version__}, reads "
             f"{FORMAT}): pip install --upgrade vaezoo"
@@ -110,8 +123,8 @@ def local_config(folder: str | Path) -> Path:
         FileError: If the folder or the file is not there; the text says what is.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        kind = "a file; write file:" + str(folder) if folder.is_file() else "no such folder"
+    if not os.path.isdir(folder):  # which, unlike pathlib, takes any text
+        kind = f"a file; write file:{folder}" if os.path.isfile(folder) else "no such folder"
         raise FileError(f"local-dir:{folder}: {kind}")
     if not (folder / CONFIG).is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
@@ -127,7 +140,7 @@ def local_weights(folder: str | Path) -> Path:
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
-        pickles = [p.name for p in Path(folder).iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt")]
-        hint = f"; {', '.join(pickles)} is a pickle, which vaezoo does not open" if pickles else ""
+        pickles = [p.name for p in Path(folder).iterdir() if p.suffix in PICKLES]
+        hint = f"; {pickles[0]} is a pickle, which vaezoo does not open" if pickles else ""
         raise FileError(f"local-dir:{folder}: no {WEIGHTS} in it{hint}")
     return path

@@ -1,19 +1,21 @@
 """The Hugging Face Hub: one client, one commit per load, one error type."""
 
 import contextlib
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
-from typing import NoReturn
 
 from huggingface_hub import HfApi, constants, errors
 from huggingface_hub.utils import httpx
 
-from vaezoo.errors import HubError
+from vaezoo.errors import FileError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
+from vaezoo.weights.folder import PICKLES
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
+_WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # with these the client wraps what went wrong
+_RAISED = (*_WRAPPERS, OSError, httpx.HTTPError, httpx.InvalidURL)
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,20 @@ class Hub:
         cache_dir: Where downloads are kept; None is huggingface_hub's own cache.
         local_files_only: Use the cache alone.
         force_download: Fetch again what is cached.
+
+    Raises:
+        InputError: If `local_files_only` and `force_download` are both set.
     """
 
     endpoint: str | None = None
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     cache_dir: str | Path | None = None
     local_files_only: bool = False
     force_download: bool = False
+
+    def __post_init__(self) -> None:
+        if self.local_files_only and self.force_download:
+            raise InputError("local_files_only=True and force_download=True exclude each other; set one of them")
 
     @property
     def api(self) -> HfApi:
@@ -49,13 +58,14 @@ class Hub:
             resolved = self.api.resolve_revision(
                 repo, revision=revision, cache_dir=self.cache_dir, local_files_only=self.local_files_only
             )
-            return str(resolved.resolved)
+            return resolved.resolved
 
     def fetch(self, repo: str, file: str, commit: str) -> Path:
         """The path in the cache of one file at one commit, downloaded if need be.
 
         Raises:
             HubError: If the file is not to be had.
+            FileError: If the cache cannot be written.
         """
         with self.translating(repo, revision=commit, file=file):
             path = self.api.hf_hub_download(
@@ -70,86 +80,98 @@ class Hub:
 
     @contextlib.contextmanager
     def translating(self, repo: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
-        """Turn what the client raises inside the block into `HubError`."""
+        """Turn what the client raises inside the block into `HubError`, or `FileError` where it is this machine's."""
         try:
             yield
-        except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:  # the first is one of the second
-            self._no_access(error, repo)
-        except errors.RevisionNotFoundError as error:
-            text = f"{repo} has no revision {revision!r}{self._revisions(repo)}"
-            raise HubError("revision", text) from error
-        except errors.RemoteEntryNotFoundError as error:
-            raise HubError("file", f"{repo} has no {file} at {revision}{self._files(repo, revision)}") from error
-        except (errors.LocalEntryNotFoundError, errors.RevisionResolutionError) as error:
-            self._unreachable(error, repo, file)
-        except errors.OfflineModeIsEnabled as error:
-            raise HubError("offline", f"{repo}: HF_HUB_OFFLINE is set; unset it for this") from error
-        except errors.HFValidationError as error:
-            text = f"{repo!r} is no repository id; it has the form organisation/name ({error})"
-            raise HubError("refused", text) from error
-        except errors.HfHubHTTPError as error:
-            self._http(error, repo)
-        except (httpx.TransportError, ConnectionError) as error:
-            self._unreachable(error, repo, file)
+        except VaezooError:  # some are OSErrors too
+            raise
+        except _RAISED as error:
+            raise self._translated(error, repo, revision, file) from error
 
-    def _no_access(self, error: errors.HfHubHTTPError, repo: str) -> NoReturn:
+    def _translated(self, error: Exception, repo: str, revision: str | None, file: str | None) -> VaezooError:
+        what = f"{repo}/{file}" if file else repo
+        if isinstance(error, _UNCACHED) and (self.local_files_only or constants.HF_HUB_OFFLINE):
+            switch = "local_files_only" if self.local_files_only else "HF_HUB_OFFLINE"
+            remedy = "load it, or `vaezoo download` it, once while online"
+            return HubError("offline", f"{what} is not in the cache and {switch} is set: {remedy}")
+        root = _root(error)
+        match root:
+            case errors.RepositoryNotFoundError():  # a gated one is one of these
+                return self._no_access(root, repo)
+            case errors.RevisionNotFoundError():
+                return HubError("revision", f"{repo} has no revision {revision!r}{self._revisions(repo)}")
+            case errors.RemoteEntryNotFoundError():
+                return HubError("file", f"{repo} has no {file} at {revision}{self._files(repo, revision)}")
+            case errors.HfHubHTTPError():
+                return self._answered(root, repo)
+            case errors.OfflineModeIsEnabled():
+                return HubError("offline", f"{what}: HF_HUB_OFFLINE is set; unset it for this")
+            case errors.HFValidationError():
+                return HubError("refused", f"{repo!r} is no repository; those are called organisation/name ({root})")
+            case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(root, JSONDecodeError):
+                return HubError("refused", f"{what}: {root}")
+            case OSError(errno=int()) if not isinstance(root, ConnectionError):
+                place, reason = self.cache_dir or constants.HF_HUB_CACHE, root.strerror or root
+                return FileError(f"{what}: cannot be kept in {place} ({reason}); cache_dir= names another folder")
+        text = f"{what}: {self.api.endpoint} does not answer as a Hub does ({_first_line(str(root))})"
+        remedy = "check the address (HF_ENDPOINT, endpoint=) and the network, or try later"
+        hint = "; a Hub without Xet storage wants HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
+        return HubError("server", f"{text}: {remedy}{hint}")
+
+    def _no_access(self, error: errors.RepositoryNotFoundError, repo: str) -> HubError:
         used = "with your token" if _sends_token(error) else "without a token"
         if isinstance(error, errors.GatedRepoError):
-            text = (
-                f"{repo} is gated and was asked for {used}: request access on its page "
-                f"({self.api.endpoint}/{repo}), then `hf auth login` or token="
-            )
-            raise HubError("gated", text) from error
+            text = f"{repo} is gated and was asked for {used}: request access at {self.api.endpoint}/{repo}, then "
+            return HubError("gated", f"{text}`hf auth login` or token=")
         text = f"{repo} does not exist on {self.api.endpoint} or is private (asked for {used})"
-        raise HubError("missing", f"{text}: check the name, or `hf auth login` / token=") from error
+        return HubError("missing", f"{text}: check the name, or `hf auth login` / token=")
 
-    def _unreachable(self, error: Exception, repo: str, file: str | None) -> NoReturn:
-        what = f"{repo}/{file}" if file else repo
-        offline = self.local_files_only or constants.HF_HUB_OFFLINE
-        if offline:
-            why = "local_files_only is set" if self.local_files_only else "HF_HUB_OFFLINE is set"
-            text = f"{what} is not in the cache and {why}: run `vaezoo download hf-hub:{repo}` once while online"
-            raise HubError("offline", text) from error
-        text = f"{what} is not in the cache and {self.api.endpoint} does not answer properly: {error}"
-        hint = "; a Hub without Xet storage wants HF_HUB_DISABLE_XET=1" if "xet" in str(error).lower() else ""
-        raise HubError("server", text + hint) from error
-
-    def _http(self, error: errors.HfHubHTTPError, repo: str) -> NoReturn:
+    def _answered(self, error: errors.HfHubHTTPError, repo: str) -> HubError:
         status = error.response.status_code
-        said = error.server_message or str(error).strip().splitlines()[0]
+        said = _first_line(error.server_message or str(error))
         if status in (409, 412):
             text = f"{repo} changed while this was sent ({said}): nothing was written; look at it, then push again"
-            raise HubError("conflict", text) from error
-        if status >= 500:
-            raise HubError(
-                "server", f"{self.api.endpoint} failed with {status} on {repo} ({said}): try later"
-            ) from error
-        text = f"{self.api.endpoint} refused with {status} on {repo}: {said}"
-        raise HubError("refused", f"{text}; a token that may write is needed to publish") from error
+            return HubError("conflict", text)
+        if status == 429 or status >= 500:
+            return HubError("server", f"{self.api.endpoint} answered {status} on {repo} ({said}): try again later")
+        remedy = ": check the address (HF_ENDPOINT, endpoint=)" if status == 404 else ""
+        if status in (401, 403):
+            remedy = f": {'another' if _sends_token(error) else 'a'} token is needed (`hf auth login` or token=)"
+        return HubError("refused", f"{self.api.endpoint} refused {repo} with {status}, {said}{remedy}")
 
     def _revisions(self, repo: str) -> str:
         """What revisions there are, for an error text; nothing where the Hub does not say."""
         try:
             refs = self.api.list_repo_refs(repo)
-        except (errors.HfHubHTTPError, httpx.TransportError):
+        except _RAISED:
             return ""
-        return f"; it has {', '.join(ref.name for ref in [*refs.branches, *refs.tags][:20])}"
+        return f"; it has {_listing([ref.name for ref in [*refs.branches, *refs.tags]])}"
 
     def _files(self, repo: str, revision: str | None) -> str:
         """What files there are, for an error text; nothing where the Hub does not say."""
         try:
             names = sorted(self.api.list_repo_files(repo, revision=revision))
-        except (errors.HfHubHTTPError, httpx.TransportError):
+        except _RAISED:
             return ""
         pickles = [name for name in names if name.endswith(PICKLES)]
         hint = f"; {pickles[0]} is a pickle, which vaezoo does not open" if pickles else ""
-        return f"; it has {', '.join(names[:20])}{hint}"
+        return f"; it has {_listing(names)}{hint}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The failure itself, where the client wraps it: an upload, a card, a forced download, a fall-back on the cache."""
+    while isinstance(error, _WRAPPERS) and not isinstance(error, errors.HfHubHTTPError) and error.__cause__:
+        error = error.__cause__
+    return error
 
 
 def _sends_token(error: errors.HfHubHTTPError) -> bool:
     return "authorization" in error.response.request.headers
 
 
-def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a full commit id."""
-    return bool(revision and re.fullmatch(r"[0-9a-f]{40}", revision))
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:300]
+
+
+def _listing(names: list[str]) -> str:
+    return f"{', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}"

@@ -7,7 +7,6 @@ from vaezoo.errors import CheckpointError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.catalog import files
-from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.checkpoint import HASH_KEY, Header, expected_shapes, foreign_names, read_header
 from vaezoo.weights.diff import header_diff
 from vaezoo.weights.layouts import LAYOUTS
@@ -53,11 +52,12 @@ def _fits(vae: VAE, header: Header, layout: str) -> bool:
 
 
 def find_layout(vae: VAE, path: str | Path, layout: str = "auto") -> str:
-    """The layout of a file meant for `vae`; the native one where none fits, so that loading shows the difference."""
+    """The layout of a file meant for `vae`; the nearest where none fits, so that loading shows the difference."""
     if layout != "auto":
         return layout
-    fitting = fitting_layouts(vae, read_header(path))
-    return fitting[0] if fitting else _nearest_layout(vae, read_header(path))
+    header = read_header(path)
+    fitting = fitting_layouts(vae, header)
+    return fitting[0] if fitting else _nearest_layout(vae, header)
 
 
 def _nearest_layout(vae: VAE, header: Header) -> str:
@@ -72,15 +72,13 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
     return max(LAYOUTS, key=shared)
 
 
-def choose(path: str | Path, network: str | None, spec: ModelSpec | None) -> Candidate:
-    """The one candidate for a file, or the one of `network`.
+def choose(path: str | Path, layout: str = "auto") -> Candidate:
+    """The one candidate for a file, or for a file in that layout.
 
     Raises:
         CheckpointError: If names and shapes leave none or several; the text lists them and names `network=`, `tag=`.
     """
-    if network is not None and spec is not None:
-        return Candidate(find_layout(build(spec, "meta"), path), network)
-    candidates = recognize(path)
+    candidates = [candidate for candidate in recognize(path) if layout in ("auto", candidate.layout)]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:

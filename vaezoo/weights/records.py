@@ -3,16 +3,18 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
-from vaezoo.specs.catalog import canonical, data_dir, files, match, natural, unknown_name
+from vaezoo.specs.catalog import NAME_RULE, canonical, files, is_name, match, natural, unknown_name
 from vaezoo.specs.check import FAILED, Faults, convert, record, unknown
 from vaezoo.specs.names import Name
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Node, read_tree
+from vaezoo.specs.tree import Node, Place, read_tree, short
+from vaezoo.weights.layouts import LAYOUTS
 
 _SHA256, _COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+_BUNDLED = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,10 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsRecord:
-    """One set of weights. `verified: false` marks a hash or commit that nobody has checked."""
+    """One set of weights. `verified: false` marks weights whose hash or commit nobody has checked."""
 
     source: Source
-    layout: str
+    layout: Annotated[str, LAYOUTS]
     license: str
     summary: str = ""
     sha256: str | None = None
@@ -51,6 +53,11 @@ class WeightsRecord:
     aliases: tuple[str, ...] = ()
     removed_in: str | None = None
     pickle_only: bool = False
+
+    @property
+    def loadable(self) -> bool:
+        """Whether vaezoo can load them: neither withdrawn nor a pickle."""
+        return not self.removed_in and not self.pickle_only
 
 
 class Tagged(NamedTuple):
@@ -79,31 +86,41 @@ def read_records(network: str) -> tuple[str | None, dict[str, Tagged]]:
     tree = read_tree(path)
     if not isinstance(tree.value, dict) or "default" not in tree.value:
         raise SpecError(f"{tree.place}: expected a mapping with default: and one entry for each tag")
-    faults, tagged = Faults(), {}
-    for tag, node in tree.value.items():
-        if tag != "default":
-            entry = _record(tag, node, faults)
-            if entry is not FAILED:
-                tagged[tag] = Tagged(network, tag, entry, path)
-    default = convert(tree.value["default"], str, "default", faults)
-    if default is not FAILED and default not in tree.value:
-        faults.add(tree.value["default"].place, "default", unknown(default, tree.value.keys() - {"default"}, "tag"))
+    faults = Faults()
+    nodes = {tag: node for tag, node in tree.value.items() if tag != "default"}
+    entries = {tag: _record(tag, node, tree.keys[tag], faults) for tag, node in nodes.items()}
+    default = tree.value["default"]
+    convert(default, Annotated[str, nodes], "default", faults)
     faults.check()
-    return default, tagged
+    return default.value, {tag: Tagged(network, tag, entry, path) for tag, entry in entries.items()}
 
 
-def _record(tag: str, node: Node, faults: Faults) -> WeightsRecord:
+def _record(tag: str, node: Node, place: Place, faults: Faults) -> WeightsRecord:
+    if not is_name(tag) or tag != canonical(tag):
+        faults.add(place, tag, 'a tag is letters, digits and "_"')
     entry = record(node, WeightsRecord, tag, faults)
-    if entry is FAILED:
-        return entry
-    source = node.value["source"]
-    if Path(entry.source.file).name != entry.source.file and entry.source.hub is None:
-        faults.add(source.place, f"{tag}.source.file", "a bundled file lies beside its record; no folders in its name")
-    if entry.source.revision is not None and not _COMMIT.fullmatch(entry.source.revision):
-        faults.add(source.place, f"{tag}.source.revision", "expected a commit of 40 hexadecimal digits")
-    if entry.sha256 is not None and not _SHA256.fullmatch(entry.sha256):
-        faults.add(node.place, f"{tag}.sha256", "expected 64 hexadecimal digits")
+    if entry is not FAILED:
+        _check_source(entry, tag, node, faults)
     return entry
+
+
+def _check_source(entry: WeightsRecord, tag: str, node: Node, faults: Faults) -> None:
+    source, at = entry.source, node.value["source"].place
+    if source.hub is None and not _BUNDLED.fullmatch(source.file):
+        faults.add(at, f"{tag}.source.file", "weights without a hub are a .safetensors file beside their record")
+    if source.hub is None and (source.revision or entry.pickle_only):
+        faults.add(at, f"{tag}.source", "a revision, or a pickle, is of a repository: missing hub")
+    if source.revision is not None and not _COMMIT.fullmatch(source.revision):
+        faults.add(at, f"{tag}.source.revision", "expected a commit of 40 hexadecimal digits")
+    if entry.sha256 is not None and not _SHA256.fullmatch(entry.sha256):
+        faults.add(node.value["sha256"].place, f"{tag}.sha256", "expected 64 hexadecimal digits")
+    if entry.verified and (entry.sha256 is None or (source.hub and source.revision is None)):
+        faults.add(at, tag, "needs sha256, and with a hub revision; where nobody has checked them, say verified: false")
+    for alias in entry.aliases:
+        if not is_name(alias):
+            faults.add(
+                node.value["aliases"].place, f"{tag}.aliases", f"{short(alias)} is no name; a name is {NAME_RULE}"
+            )
 
 
 def find_record(name: Name) -> Tagged:
@@ -123,14 +140,22 @@ def find_record(name: Name) -> Tagged:
     if tag not in tagged:
         raise UnknownNameError(f"{name.id}: {unknown(tag, tagged, 'tag')}")
     found = tagged[tag]
-    if found.record.removed_in:
-        raise CheckpointError(f"{found.name} was withdrawn in vaezoo {found.record.removed_in}: {found.record.summary}")
-    if found.record.pickle_only:
-        raise CheckpointError(
-            f"{found.name} is published as a pickle only, which can run code: download {found.record.source.file} from "
-            f"{found.record.source.hub} and make a safetensors file of it (docs/hub.md, 'Pickles')"
-        )
+    if not found.record.loadable:
+        raise CheckpointError(_why_not(found, tagged))
     return found
+
+
+def _why_not(found: Tagged, tagged: dict[str, Tagged]) -> str:
+    record, source = found.record, found.record.source
+    others = ", ".join(other.name for other in tagged.values() if other.record.loadable) or "none for this network"
+    if record.removed_in:
+        why = f": {record.summary}" if record.summary else ""
+        return f"{found.name} was withdrawn in vaezoo {record.removed_in}{why} (other weights: {others})"
+    return (
+        f"{found.name} is published as a pickle only, which can run code when it is opened: make a safetensors file of "
+        f"{source.file} of {source.hub} where that does no harm (docs/hub.md, 'Pickles'), then vaezoo convert "
+        f"FILE.safetensors OUT.safetensors --layout {record.layout} --network {found.network} (other weights: {others})"
+    )
 
 
 def bundled_file(found: Tagged) -> Path:
@@ -143,7 +168,7 @@ def list_pretrained(pattern: str = "*") -> list[str]:
     names = []
     for network in files("weights"):
         _, tagged = read_records(network)
-        names += [t.name for t in tagged.values() if not t.record.removed_in]
+        names += [t.name for t in tagged.values() if t.record.loadable]
     return match(sorted(names, key=natural), pattern)
 
 
@@ -163,8 +188,3 @@ def expand_alias(name: Name) -> Name:
     if name.id in aliases and name.tag is None:
         return aliases[name.id]
     raise UnknownNameError(unknown_name(name.id, [*known, *aliases]))
-
-
-def config_dir() -> Path:
-    """The folder of shipped networks, weights and sample photos."""
-    return data_dir("configs")

@@ -17,12 +17,13 @@ _PARTS = [
     (r"attentions\.(\d+)\.qkv\.(\w+)", r"attentions.\1.in_proj_\2"),
     (r"attentions\.(\d+)\.proj\.(\w+)", r"attentions.\1.out_proj.\2"),
 ]
+_LAYERS = {"norm": "group", "eps": 1e-5, "act": "silu"}
 _FITTING = {  # what the network this layout was made for fixes, by block
     "conv": {},
-    "head": {"kernel": 3},
-    "down": {"skip": "conv", "resample": (None, "conv_4x4"), "heads": None},
-    "mid": {"skip": "conv"},
-    "up": {"skip": "conv", "resample": (None, "conv_transpose_4x4"), "heads": None},
+    "head": {**_LAYERS, "kernel": 3},
+    "down": {**_LAYERS, "skip": "conv", "resample": (None, "conv_4x4"), "heads": None},
+    "mid": {**_LAYERS, "skip": "conv"},
+    "up": {**_LAYERS, "skip": "conv", "resample": (None, "conv_transpose_4x4"), "heads": None},
 }
 _ORDER = {"encoder": r"conv( down)+( mid)+ head conv", "decoder": r"conv conv( mid)+( up)+ head"}
 
@@ -31,8 +32,10 @@ def documented(spec: ModelSpec, keys: Iterable[str]) -> dict[str, str]:
     """Our keys to those of the documented VAE.
 
     Raises:
-        CheckpointError: If the network is not of that shape: other rows, shortcuts or resamplers.
+        CheckpointError: If the network is not of that kind: other latents, rows, shortcuts, resamplers, norms, acts.
     """
+    if spec.latent.kind != "gaussian":
+        raise CheckpointError(f"layout documented cannot express latent.kind: {spec.latent.kind!r}")
     prefixes = {**_prefixes(spec, "encoder"), **_prefixes(spec, "decoder")}
     return {key: _rename(key, prefixes) for key in keys}
 

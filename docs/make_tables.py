@@ -1,0 +1,143 @@
+"""Write the generated parts of README and docs: `python docs/make_tables.py`, or `--check` to see if they are current.
+
+A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import vaezoo
+from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.latents import LATENTS
+from vaezoo.specs.check import REQUIRED, Between, fields_of
+from vaezoo.specs.names import parse_name
+from vaezoo.weights.layouts import LAYOUTS
+from vaezoo.weights.records import find_record, list_pretrained
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/configs.md", "docs/hub.md")
+
+
+def models() -> str:
+    """One row a network: f, z, parameters and GMACs of each half at 256x256, weights."""
+    rows = [
+        "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | weights",
+        "--- | --: | --: | --: | --: | ---",
+    ]
+    for name in vaezoo.list_models():
+        known = vaezoo.describe(name)
+        params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in ("encoder", "decoder"))
+        gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in ("encoder", "decoder"))
+        tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
+        rows.append(
+            f"`{name}` | {known.spec.expect.downscale} | {known.spec.latent.channels} | {params} | {gmacs} | {tags}"
+        )
+    return _table(rows)
+
+
+def weights() -> str:
+    """One row a set of weights: licence, PSNR and its conditions."""
+    rows = ["weights | license | PSNR (dB) | measured on | summary", "--- | --- | --: | --- | ---"]
+    for name in list_pretrained():
+        record = find_record(parse_name(name)).record
+        metrics = record.metrics
+        psnr = f"{metrics.psnr:.2f}" if metrics else ""
+        where = f"{metrics.images} images of {metrics.data}, {metrics.protocol}" if metrics else ""
+        rows.append(f"`{name}` | {record.license} | {psnr} | {where} | {record.summary}")
+    return _table(rows)
+
+
+def blocks() -> str:
+    """One section a block: its first sentences and its keys, from its signature."""
+    return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
+
+
+def _block(name: str, block: type) -> str:
+    doc = inspect.getdoc(block) or ""
+    about, _, rest = doc.partition("\nArgs:")
+    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", rest, re.MULTILINE))
+    rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
+    for key, field in fields_of(block).items():
+        default = "" if field.default is REQUIRED else f"`{field.default}`"
+        rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
+    return f"### `{name}`\n\n{about.strip()}\n\n{_table(rows)}"
+
+
+def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
+    """What a type hint of a block allows, in words."""
+    for mark in marks:
+        if isinstance(mark, Mapping):
+            return [f"`{key}`" for key in mark] + (["`null`"] if type(None) in typing.get_args(hint) else [])
+        if isinstance(mark, Between):
+            return [f"{mark.low:,} to {mark.high:,}"]
+    if typing.get_origin(hint) is Annotated:
+        return _values(typing.get_args(hint)[0], hint.__metadata__)
+    if typing.get_origin(hint) is Literal:
+        return [f"`{value}`" for value in typing.get_args(hint)]
+    return [value for option in typing.get_args(hint) for value in _values(option)]
+
+
+def kinds() -> str:
+    """The latent kinds and what they are."""
+    return _table(["kind | what it is", "--- | ---", *(f"`{name}` | {_first(kind)}" for name, kind in LATENTS.items())])
+
+
+def layouts() -> str:
+    """The layouts and what they are."""
+    rows = [f"`{name}` | {_first(rename)}" for name, rename in LAYOUTS.items()]
+    return _table(["layout | what it is", "--- | ---", *rows])
+
+
+def _first(thing: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "models": models,
+    "weights": weights,
+    "blocks": blocks,
+    "kinds": kinds,
+    "layouts": layouts,
+}
+
+
+def renewed(text: str) -> str:
+    """A page with its generated parts written anew."""
+    for name, part in PARTS.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start in text:
+            before, _, rest = text.partition(start)
+            text = f"{before}{start}\n\n{part()}\n\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def main() -> int:
+    """Write the pages, or with `--check` name those that are out of date and return 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail where something would change")
+    check, stale = parser.parse_args().check, []
+    for page in PAGES:
+        before = (ROOT / page).read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before:
+            stale.append(page)
+            if not check:
+                (ROOT / page).write_text(after, encoding="utf-8")
+    if stale:
+        print(f"out of date: {', '.join(stale)}" if check else f"written: {', '.join(stale)}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""README and docs: generated parts are current, code runs, links lead somewhere, numbers come from their CSV."""
+
+import csv
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+import vaezoo
+from vaezoo.specs.names import parse_name
+from vaezoo.weights.records import find_record
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SNIPPETS = [
+    (page.name, code)
+    for page in PAGES
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+def test_generated_parts_are_current():
+    done = subprocess.run([sys.executable, "docs/make_tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(SNIPPETS)])
+def test_every_python_snippet_runs(page, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vaezoo.images.save_picture(torch.rand(3, 50, 70) * 2 - 1, "photo.jpg")
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, "model.ckpt")
+    exec(compile(code, page, "exec"), {})
+    assert list(tmp_path.iterdir())
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_recorded_metrics_are_those_of_the_results_file():
+    with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["model"], row["data"]): row for row in csv.DictReader(file)}
+    for name in vaezoo.list_pretrained():
+        record = find_record(parse_name(name)).record
+        val, train = rows[name, "val"], rows[name, "train"]
+        assert record.metrics.psnr == pytest.approx(float(val["psnr"]), abs=0.006)
+        assert record.metrics.images == int(val["images"])
+        assert record.metrics.protocol == val["protocol"]
+        assert list(record.latent_stats.mean) == [float(value) for value in train["latent_mean"].split()]
+        assert list(record.latent_stats.std) == [float(value) for value in train["latent_std"].split()]
+
+
+def test_files_stay_small():
+    files = [path for folder in ("vaezoo", "tools", "tests", "docs") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 40
+    for path in files:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 260, path

@@ -1,0 +1,73 @@
+"""Imports point one way only, also those inside functions."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+ORDER = [
+    "version",
+    "errors",
+    "files",
+    "images",
+    "sheets",
+    "specs",
+    "nn",
+    "inference",
+    "weights",
+    "finding",
+    "factory",
+    "describing",
+    "evaluation",
+    "sharing",
+    "console",
+    "cli",
+]
+FILES = sorted((ROOT / "vaezoo").rglob("*.py"))
+
+
+def level(module: str) -> int:
+    return ORDER.index(module.split(".")[1])
+
+
+def imported(tree: ast.AST) -> list[str]:
+    names = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+    return [*names, *(alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_stands_before_it(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if module == "vaezoo.__init__":
+        return
+    for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        if name.startswith("vaezoo."):
+            assert level(name) <= level(module), f"{module} imports {name}, which stands after it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_unpickled_evaluated_or_loaded_unsafely(path):
+    text = path.read_text(encoding="utf-8")
+    for word in ("import pickle", "torch.load(", "yaml.load(", "unsafe_load", "eval(", "exec(", "trust_remote_code"):
+        assert word not in text.replace(".eval()", ""), f"{path.name} has {word}"
+
+
+def loaded_by(code: str) -> set[str]:
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+def test_listing_models_does_not_import_torch():
+    modules = loaded_by("import vaezoo\nassert vaezoo.list_models() and vaezoo.list_pretrained()")
+    assert "vaezoo.specs.catalog" in modules
+    assert not modules & {"torch", "numpy", "PIL", "huggingface_hub"}
+
+
+def test_creating_a_model_does_not_import_timm_or_diffusers():
+    modules = loaded_by('import vaezoo\nvaezoo.create("vae_f8_z4", pretrained=True)')
+    assert "torch" in modules
+    assert not modules & {"timm", "diffusers", "torchvision"}

@@ -1,0 +1,129 @@
+"""Records of weights: what each may say, which are loaded, and why others are not."""
+
+from pathlib import Path
+
+import pytest
+
+from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
+from vaezoo.specs import catalog
+from vaezoo.specs.catalog import add_config_dir, model_file
+from vaezoo.specs.names import Name
+from vaezoo.weights.records import find_record, list_pretrained, read_records
+
+SHA256, COMMIT = "0" * 64, "a" * 40
+RECORD = f"""
+  source: {{file: a.safetensors}}
+  layout: native
+  license: apache-2.0
+  sha256: "{SHA256}"
+"""
+HUB = f"\n  source: {{hub: org/name, file: a.ckpt, revision: '{COMMIT}'}}\n  layout: native\n  license: mit\n"
+HUB += f"  sha256: '{SHA256}'\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder of one's own with a network `mine_f8_z4`, not yet added."""
+    monkeypatch.setattr(catalog, "_added", [])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "models" / "mine_f8_z4.yaml").write_bytes(model_file("vae_f8_z4_micro").read_bytes())
+    return tmp_path
+
+
+def add_records(folder: Path, text: str) -> Path:
+    path = folder / "weights" / "mine_f8_z4.yaml"
+    path.write_text(text, encoding="utf-8")
+    add_config_dir(folder)
+    return path
+
+
+def records_refused(folder: Path, text: str) -> list[str]:
+    path = add_records(folder, text)
+    with pytest.raises(SpecError) as caught:
+        read_records("mine_f8_z4")
+    return [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()]
+
+
+def test_the_default_tag_is_taken_where_none_is_asked_for(folder):
+    add_records(folder, f"v1:{RECORD}default: v1\n")
+    default, tagged = read_records("mine_f8_z4")
+    assert default == "v1"
+    assert tagged["v1"].record.source.file == "a.safetensors"
+    assert find_record(Name("zoo", "mine_f8_z4")) == tagged["v1"]
+    with pytest.raises(UnknownNameError, match=r"^mine_f8_z4: unknown tag 'v2'; known: v1$"):
+        find_record(Name("zoo", "mine_f8_z4", "v2"))
+
+
+def test_a_network_without_weights_names_those_that_have_some(folder):
+    add_config_dir(folder)
+    assert read_records("mine_f8_z4") == (None, {})
+    with pytest.raises(UnknownNameError, match=r"pretrained=False\), or take one of .*vae_f8_z4\.photos_v0"):
+        find_record(Name("zoo", "mine_f8_z4"))
+
+
+def test_withdrawn_weights_keep_their_record_and_say_so(folder):
+    add_records(folder, f"default: v2\nv1:{RECORD}  removed_in: 0.2.0\n  summary: Its eyes were wrong.\nv2:{RECORD}")
+    assert list_pretrained("mine*") == ["mine_f8_z4.v2"]
+    with pytest.raises(CheckpointError) as caught:
+        find_record(Name("zoo", "mine_f8_z4", "v1"))
+    assert str(caught.value) == (
+        "mine_f8_z4.v1 was withdrawn in vaezoo 0.2.0: Its eyes were wrong. (other weights: mine_f8_z4.v2)"
+    )
+
+
+def test_weights_that_are_a_pickle_only_are_not_opened_and_the_command_to_convert_them_is_told(folder):
+    add_records(folder, f"default: v1\nv1:{HUB}  pickle_only: true\n")
+    assert list_pretrained("mine*") == []
+    with pytest.raises(CheckpointError) as caught:
+        find_record(Name("zoo", "mine_f8_z4"))
+    assert "mine_f8_z4.v1 is published as a pickle only" in str(caught.value)
+    assert "a.ckpt of org/name" in str(caught.value)
+    assert "vaezoo convert FILE.safetensors OUT.safetensors --layout native --network mine_f8_z4" in str(caught.value)
+
+
+UNVERIFIED = "needs sha256, and with a hub revision; where nobody has checked them, say verified: false"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("[]", ["1:1: expected a mapping with default: and one entry for each tag"]),
+        (f"v1:{RECORD}", ["1:1: expected a mapping with default: and one entry for each tag"]),
+        (f"default: v2\nv1:{RECORD}", ["1:10: default: unknown default 'v2'; known: v1"]),
+        (f"default: default\nv1:{RECORD}", ["1:10: default: unknown default 'default'; known: v1"]),
+        (f"default:\nv1:{RECORD}", ["1:9: default: expected text, got null"]),
+        (f"default: v-1\nv-1:{RECORD}", ['2:1: v-1: a tag is letters, digits and "_"']),
+        ("default: v1\nv1: 3", [
+            "2:5: v1: expected a mapping of source, layout, license, summary, sha256, verified, trained_on, recipe, "
+            "latent_stats, metrics, aliases, removed_in and pickle_only, got 3"]),
+        ("default: v1\nv1: {licence: mit, source: {}}", [
+            "2:6: v1.licence: unknown key 'licence' for WeightsRecord; did you mean 'license'?",
+            "2:28: v1.source: missing file",
+            "2:5: v1: missing layout and license"]),
+        (f"default: v1\nv1:{RECORD.replace('native', 'natve')}", [
+            "4:11: v1.layout: unknown layout 'natve'; did you mean 'native'?"]),
+        (f"default: v1\nv1:{RECORD.replace(SHA256, 'abc')}", ["6:11: v1.sha256: expected 64 hexadecimal digits"]),
+        (f"default: v1\nv1:{RECORD[: RECORD.index('  sha256')]}", [f"3:11: v1: {UNVERIFIED}"]),
+        (f"default: v1\nv1:{HUB.replace(COMMIT, 'main')}", [
+            "3:11: v1.source.revision: expected a commit of 40 hexadecimal digits"]),
+        (f"default: v1\nv1:{HUB.replace(f', revision: {COMMIT!r}', '')}", [f"3:11: v1: {UNVERIFIED}"]),
+        (f"default: v1\nv1:{RECORD}  aliases: [a.b]\n", [
+            "7:12: v1.aliases: 'a.b' is no name; a name is letters, digits, \"_\" and \"-\" (which are the same)"]),
+        (f"default: v1\nv1:{RECORD}  latent_stats: {{scale: 0}}\n", [
+            "7:25: v1.latent_stats.scale: expected 1e-06 to 1,000,000.0, got 0.0"]),
+        *((f"default: v1\nv1:{RECORD.replace('a.safetensors', repr(file))}", [
+            "3:11: v1.source.file: weights without a hub are a .safetensors file beside their record"])
+          for file in ("../a.safetensors", "/a.safetensors", "..", "", "a.ckpt", "a\\b.safetensors")),
+    ],
+)  # fmt: skip
+def test_faults_of_a_record_are_told_together_with_their_places(folder, text, lines):
+    assert records_refused(folder, text) == lines
+
+
+def test_weights_that_nobody_has_checked_are_marked_so(folder):
+    unchecked = (
+        "\n  source: {hub: org/name, file: a.safetensors}\n  layout: native\n  license: mit\n  verified: false\n"
+    )
+    add_records(folder, f"default: v1\nv1:{unchecked}")
+    assert read_records("mine_f8_z4")[1]["v1"].record.verified is False

@@ -1,0 +1,163 @@
+"""Names to networks and weights at hand: one finder for each source of a name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from vaezoo.errors import CheckpointError, HubError, InputError, UnknownNameError
+from vaezoo.nn.schema import read_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs.catalog import model_file
+from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.names import Name, parse_name
+from vaezoo.specs.stats import LatentStats
+from vaezoo.weights.checkpoint import check_sha256
+from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
+from vaezoo.weights.hub import Hub
+from vaezoo.weights.recognize import choose, find_layout
+from vaezoo.weights.records import Tagged, bundled_file, expand_alias, find_record
+
+
+class Weights(NamedTuple):
+    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it."""
+
+    path: Path
+    layout: str
+    stats: LatentStats | None
+
+
+class Found(NamedTuple):
+    """What a name stands for: a network, and its weights where they were asked for."""
+
+    spec: ModelSpec
+    weights: Weights | None = None
+
+
+def find(name: Name | ModelSpec, pretrained: bool, hub: Hub, revision: str | None = None) -> Found:
+    """What a name, but for `file:`, or a spec stands for; with `pretrained` its weights, downloaded if need be.
+
+    Raises:
+        UnknownNameError: If there is no such model or tag.
+        SpecError: If a YAML file or config has faults.
+        InputError: If it has no weights and they are asked for, or `revision` does not apply.
+        CheckpointError: If weights are damaged or withdrawn.
+        HubError: If the Hub does not give what was asked.
+    """
+    if isinstance(name, ModelSpec):
+        return _from_spec(name, pretrained)
+    name = _with_revision(name, revision)
+    if name.source == "file":
+        raise InputError(f"file:{name.id}: a weights file does not say its network; see vaezoo.recognize")
+    return _FINDERS[name.source](name, pretrained, hub)
+
+
+def find_file(path: str, network: str | None, tag: str | None, layout: str) -> Found:
+    """The weights file at `path` and its network: the one named, that of the weights `tag`, or the one that fits.
+
+    Raises:
+        CheckpointError: If none or several networks fit and none is named.
+        FileError: If there is no such file.
+    """
+    tagged = _tagged(network, tag) if tag else None
+    network = tagged.network if tagged else network
+    if network is None:
+        candidate = choose(path, layout)
+        network, layout = candidate.network, candidate.layout
+    spec = find(parse_name(network), False, Hub()).spec
+    layout = find_layout(build(spec, "meta"), path, layout)
+    return Found(spec, Weights(Path(path), layout, tagged.record.latent_stats if tagged else None))
+
+
+def local_path(name: str, hub: Hub) -> Path:
+    """The weights that a name stands for as a file on this machine, downloaded if need be."""
+    return find(parse_name(name), True, hub).weights.path
+
+
+def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
+    if pretrained:
+        raise InputError(
+            f"{spec.name or 'a spec'} is a network without weights: build it with pretrained=False, then "
+            "vaezoo.load_checkpoint(vae, path)"
+        )
+    return Found(spec)
+
+
+def _from_yaml(name: Name, pretrained: bool, hub: Hub) -> Found:
+    return _from_spec(read_spec(name.id), pretrained)
+
+
+def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
+    name = expand_alias(name)
+    spec = read_spec(model_file(name.id), name.id)
+    if name.tag is None and not pretrained:
+        return Found(spec)
+    tagged = find_record(name)
+    if tagged.record.latent_stats:
+        tagged.record.latent_stats.check(spec.latent.channels, f"{tagged.path}: {tagged.tag}")
+    return Found(spec, _recorded(tagged, hub) if pretrained else None)
+
+
+def _recorded(tagged: Tagged, hub: Hub) -> Weights:
+    source, record = tagged.record.source, tagged.record
+    if source.hub is None:
+        path = bundled_file(tagged)
+        check_sha256(path, record.sha256)
+    else:
+        path = _download(hub, source.hub, source.file, hub.resolve(source.hub, source.revision), record.sha256)
+    return Weights(path, record.layout, record.latent_stats)
+
+
+def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
+    spec, config = read_config(local_config(name.id))
+    if not pretrained:
+        return Found(spec)
+    path = local_weights(name.id)
+    try:
+        check_sha256(path, config.weights.sha256)
+    except CheckpointError as error:
+        text = f"local-dir:{name.id}: {WEIGHTS} is not the one that {CONFIG} was saved with; save the folder again"
+        raise CheckpointError(f"{text} ({error})") from error
+    return Found(spec, Weights(path, "native", config.latent_stats))
+
+
+def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
+    commit = hub.resolve(name.id, name.revision)  # once, so that config and weights are of one commit
+    spec, config = read_config(hub.fetch(name.id, CONFIG, commit))
+    if not pretrained:
+        return Found(spec)
+    path = _download(hub, name.id, WEIGHTS, commit, config.weights.sha256)
+    return Found(spec, Weights(path, "native", config.latent_stats))
+
+
+def _download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None) -> Path:
+    path = hub.fetch(repo, file, commit)
+    try:
+        check_sha256(path, sha256)
+    except CheckpointError as error:
+        raise HubError("hash", f"{repo}: {error}") from error
+    return path
+
+
+def _tagged(network: str | None, tag: str) -> Tagged:
+    name = expand_alias(parse_name(tag if network is None or "." in tag else f"{network}.{tag}"))
+    if name.tag is None:
+        raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
+    return find_record(name)
+
+
+def _with_revision(name: Name, revision: str | None) -> Name:
+    if revision is None:
+        return name
+    if name.source != "hf-hub":
+        raise InputError(f"revision={revision!r} is for hf-hub: names")
+    if name.revision not in (None, revision):
+        raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
+    return name._replace(revision=revision)
+
+
+_FINDERS: dict[str, Callable[[Name, bool, Hub], Found]] = {
+    "zoo": _from_zoo,
+    "yaml": _from_yaml,
+    "local-dir": _from_folder,
+    "hf-hub": _from_hub,
+}
