@@ -62,7 +62,7 @@ def test_a_network_written_as_yaml_reads_like_a_published_file():
         "summary: The documented 64-128-256-256 VAE, 8x smaller per side, 4 latent channels.",
         "image: {channels: 3}",
         "latent: {kind: gaussian, channels: 4}",
-        "shared: {act: silu, eps: 1.0e-05, groups: 32, norm: group, skip: conv}",
+        "shared: {norm: group, groups: 32, eps: 1.0e-05, act: silu, skip: conv}",
         "",
         "encoder:",
     ]
@@ -80,7 +80,7 @@ def test_any_summary_survives_being_written_as_yaml(text):
 def test_keys_on_which_rows_differ_are_written_in_the_rows():
     spec = change_spec(read_spec(model_file("vae_f8_z4")), {"encoder.1.groups": 16, "decoder.*.skip": "auto"})
     text = to_yaml(spec, BLOCKS)
-    assert "shared: {act: silu, eps: 1.0e-05, norm: group}" in text
+    assert "shared: {norm: group, eps: 1.0e-05, act: silu}" in text
     assert check_spec(parse_yaml(text, "a.yaml")).hash == spec.hash
 
 

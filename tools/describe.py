@@ -6,7 +6,7 @@ from vaezoo.errors import InputError
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.schema import change_spec
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.render import to_yaml
+from vaezoo.specs.render import own_arguments, shared_arguments, to_yaml
 
 
 def main(arguments: list[str]) -> None:
@@ -47,11 +47,13 @@ def _size(text: str) -> tuple[int, int]:
 def _print(description: vaezoo.Description) -> None:
     costs, spec = description.costs, description.spec
     print(f"{description.name}: {spec.summary}")
-    print(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}\n")
+    print(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}")
+    shared = shared_arguments(spec, BLOCKS)
+    print(f"every row that has it: {_said(shared)}\n")
     rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]
-    for row in costs.rows:
+    for row, spec_row in zip(costs.rows, (*spec.encoder, *spec.decoder), strict=True):
         shape = " x ".join(map(str, row.shape))
-        said = ", ".join(f"{key} {value}" for key, value in row.arguments.items())
+        said = _said(own_arguments(spec_row, shared))
         rows.append([f"{row.half}.{row.index}", row.block, said, shape, f"{row.params:,}", f"{row.gmacs:.3f}"])
     for half in ("encoder", "decoder"):
         rows.append([half, "", "", "", f"{costs.params(half):,}", f"{costs.gmacs(half):.3f}"])
@@ -63,3 +65,7 @@ def _print(description: vaezoo.Description) -> None:
         if record.metrics:
             m = record.metrics
             print(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")
+
+
+def _said(arguments: dict) -> str:
+    return ", ".join(f"{key} {value}" for key, value in arguments.items())

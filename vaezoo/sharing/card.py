@@ -17,7 +17,7 @@ from vaezoo.specs.catalog import data_dir
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
 
-PICTURE = "reconstruction.png"
+PICTURE = "reconstruction.jpg"
 
 
 class Shown(NamedTuple):

@@ -9,36 +9,40 @@ import yaml
 from vaezoo.specs.check import REQUIRED, fields_of
 from vaezoo.specs.model import HALVES, ModelSpec, Row
 
+_OWN = ("out", "layers", "kernel", "resample")  # what tells rows apart is written in each
+
 
 def to_yaml(spec: ModelSpec, blocks: dict[str, type]) -> str:
     """The YAML text of a spec, one row a line; keys that all rows agree on stand once under `shared`.
 
     Reading it back gives the same spec hash.
     """
-    data = spec.to_dict()
-    rows = [row for half in HALVES for row in getattr(spec, half)]
-    shared = _shared(rows, blocks)
+    data, shared = spec.to_dict(), shared_arguments(spec, blocks)
     lines = [f"summary: {_text(spec.summary)}"] if spec.summary else []
     lines += [f"{part}: {_flow(data[part])}" for part in ("image", "latent")]
     lines += [f"shared: {_flow(shared)}"] if shared else []
     for half in HALVES:
         lines += ["", f"{half}:"]
         for row in getattr(spec, half):
-            own = {key: value for key, value in row.arguments.items() if key not in shared}
-            lines.append(f"  - {_flow({'block': row.block, **own})}")
+            lines.append(f"  - {_flow({'block': row.block, **own_arguments(row, shared)})}")
     return "\n".join(lines) + "\n"
 
 
-def _shared(rows: list[Row], blocks: dict[str, type]) -> dict[str, Any]:
-    """Keys without a default that stand in several rows, with one value wherever a block has them."""
-    shared: dict[str, Any] = {}
-    keys = {key for row in rows for key, field in fields_of(blocks[row.block]).items() if field.default is REQUIRED}
-    for key in sorted(keys - {"out", "layers", "kernel", "resample"}):
-        values = [row.arguments[key] for row in rows if key in fields_of(blocks[row.block]) and key in row.arguments]
-        having = [row for row in rows if key in fields_of(blocks[row.block])]
-        if len(values) == len(having) > 1 and all(value == values[0] for value in values):
-            shared[key] = values[0]
-    return shared
+def shared_arguments(spec: ModelSpec, blocks: dict[str, type]) -> dict[str, Any]:
+    """The keys that several rows have, all with one value, and that some block must be given."""
+    values: dict[str, list[Any]] = {}
+    required = set()
+    for row in (*spec.encoder, *spec.decoder):
+        for key, field in fields_of(blocks[row.block]).items():
+            values.setdefault(key, []).append(row.arguments.get(key, field.default))
+            required |= {key} if field.default is REQUIRED else set()
+    alike = {key: found[0] for key, found in values.items() if len(found) > 1 and found.count(found[0]) == len(found)}
+    return {key: value for key, value in alike.items() if key in required and key not in _OWN}
+
+
+def own_arguments(row: Row, shared: dict[str, Any]) -> dict[str, Any]:
+    """A row's arguments but for the shared ones."""
+    return {key: value for key, value in row.arguments.items() if key not in shared}
 
 
 def _flow(data: dict[str, Any]) -> str:
