@@ -16,6 +16,7 @@ import vaezoo
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import REQUIRED, Between, fields_of
+from vaezoo.specs.model import HALVES
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.records import find_record, list_pretrained
@@ -32,8 +33,8 @@ def models() -> str:
     ]
     for name in vaezoo.list_models():
         known = vaezoo.describe(name)
-        params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in ("encoder", "decoder"))
-        gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in ("encoder", "decoder"))
+        params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in HALVES)
+        gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in HALVES)
         tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
         rows.append(
             f"`{name}` | {known.spec.expect.downscale} | {known.spec.latent.channels} | {params} | {gmacs} | {tags}"
@@ -118,6 +119,8 @@ def renewed(text: str) -> str:
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start in text:
             before, _, rest = text.partition(start)
+            if end not in rest:
+                sys.exit(f"{start} is not closed by {end}")
             text = f"{before}{start}\n\n{part()}\n\n{end}{rest.partition(end)[2]}"
     return text
 

@@ -145,14 +145,14 @@ def test_residual_branches_start_at_a_tenth_of_pytorch_s_own_size():
 @pytest.mark.parametrize("name", DOWNSAMPLERS)
 def test_a_downsampler_halves_even_sizes(name):
     layer = DOWNSAMPLERS[name](4, 6)
-    assert layer.factor == 2
+    assert layer.scale == 1 / 2
     assert layer(torch.randn(1, 4, 2, 10)).shape == (1, 6, 1, 5)
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)
 def test_an_upsampler_doubles_sizes(name):
     layer = UPSAMPLERS[name](4, 6)
-    assert layer.factor == 2
+    assert layer.scale == 2
     assert layer(torch.randn(1, 4, 1, 5)).shape == (1, 6, 2, 10)
 
 

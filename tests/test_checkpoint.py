@@ -198,8 +198,16 @@ def test_an_export_that_fails_leaves_what_was_there_and_nothing_else(vae, path, 
 def test_what_cannot_be_exported_says_why(vae, tmp_path):
     with torch.device("meta"):
         empty = vaezoo.create("vae_f8_z4_micro")
-    with pytest.raises(InputError, match="on the meta device"):
+    with pytest.raises(CheckpointError, match="on the meta device"):
         vaezoo.export_checkpoint(empty, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=r"not torch.int8"):
         vaezoo.export_checkpoint(vae, tmp_path / "x.safetensors", dtype=torch.int8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_into_a_live_model_keeps_its_parameters_and_memory_format(vae, path):
+    vae = vae.to(memory_format=torch.channels_last)
+    held = list(vae.parameters())
+    vaezoo.load_checkpoint(vae, path)
+    assert all(a is b for a, b in zip(held, vae.parameters(), strict=True))
+    assert vae.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)

@@ -144,6 +144,16 @@ def test_evaluate_adds_a_row_to_its_csv(capsys, micro, photos):
     assert rows[1] == rows[2]
 
 
+def test_evaluate_speaks_json_and_does_not_touch_a_file_of_other_columns(capsys, micro, photos):
+    rows = json.loads(run(capsys, "evaluate", micro, micro, "--data", ".", "--size", 16, "--json"))
+    assert [row["images"] for row in rows] == [3, 3]
+    assert rows[0]["psnr"] == pytest.approx(sum(rows[0]["psnr_of"].values()) / 3, abs=1e-3)
+    Path("other.csv").write_text("a,b\n1,2\n")
+    assert main(["evaluate", micro, "--data", ".", "--size", "16", "--out", "other.csv"]) == 2
+    assert "other.csv: its columns" in capsys.readouterr().err
+    assert Path("other.csv").read_text() == "a,b\n1,2\n"
+
+
 def test_download_of_bundled_weights_tells_their_path(capsys):
     (row,) = json.loads(run(capsys, "download", "vae_f8_z4", "--json"))
     assert Path(row["path"]).is_file()
@@ -165,7 +175,7 @@ BAD = {
     "reconstruct vae_f8_z4 setup.cfg": "setup.cfg: not a JPEG, PNG or WebP",
     "reconstruct vae_f8_z4 -o out.gif": "out.gif",
     "reconstruct vae_f8_z4 -o nowhere/out.png": "nowhere/out.png: cannot be written",
-    "reconstruct vae_f8_z4 --device cuda:99": "--device cuda:99",
+    "reconstruct vae_f8_z4 --device cuda:99": "device cuda:99",
     "interpolate a.png b.png --steps 1": "--steps 1",
     "sample vae_f8_z4 --size 12": "12x12 is no positive multiple of 8",
     "convert missing.safetensors out.safetensors": "missing.safetensors",

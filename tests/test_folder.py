@@ -95,12 +95,8 @@ def test_saving_over_a_folder_replaces_its_three_files_only(vae, tmp_path):
 def test_an_interrupted_save_never_loads_as_a_mixture(vae, tmp_path, monkeypatch, broken):
     vaezoo.save(vae, tmp_path)
     other = vaezoo.create("vae_f8_z4_micro")  # of the same shapes, so that only the hash tells
-    real, calls = getattr(saving, broken), []
 
     def interrupted(*arguments, **options):
-        calls.append(arguments)
-        if broken == "config_text" and len(calls) == 1:  # the check before anything is written
-            return real(*arguments, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(saving, broken, interrupted)
@@ -109,9 +105,7 @@ def test_an_interrupted_save_never_loads_as_a_mixture(vae, tmp_path, monkeypatch
     if broken == "export_checkpoint":
         assert_same(vae, load(tmp_path))
     else:
-        with pytest.raises(
-            vaezoo.CheckpointError, match=r"not the one that config\.json was saved with; save .* again"
-        ):
+        with pytest.raises(vaezoo.CheckpointError, match=r"config\.json was saved with other weights; save .* again"):
             load(tmp_path)
     monkeypatch.undo()
     vaezoo.save(other, tmp_path)
@@ -144,25 +138,6 @@ def test_a_model_without_weights_is_not_saved(tmp_path):
     with pytest.raises(vaezoo.CheckpointError, match="on the meta device"):
         vaezoo.save(vae, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    "stats",
-    [
-        {"mean": (0.0,), "std": (1.0,)},
-        {"mean": (0.0,) * 4, "std": (0.0,) * 4},
-        {"mean": (float("nan"),) * 4, "std": (1.0,) * 4},
-        {"scale": -1.0},
-        {"mean": (0.0,) * 4},
-    ],
-)
-def test_statistics_that_could_not_be_read_back_leave_the_folder_as_it_was(vae, tmp_path, stats):
-    vaezoo.save(vae, tmp_path)
-    bad = vaezoo.create("vae_f8_z4_micro")
-    bad.latent_stats = vaezoo.LatentStats(**stats)
-    with pytest.raises(vaezoo.SpecError, match=r"config\.json"):
-        vaezoo.save(bad, tmp_path)
-    assert_same(vae, load(tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_says_so(vae, tmp_path):

@@ -12,7 +12,7 @@ import vaezoo
 from vaezoo.sharing import publish
 from vaezoo.sharing.card import Shown
 
-FILES = ["README.md", "config.json", "model.safetensors", "reconstruction.png"]
+FILES = ["README.md", "config.json", "model.safetensors", "reconstruction.jpg"]
 
 
 @pytest.fixture

@@ -152,10 +152,14 @@ def test_latent_statistics_that_are_unknown_or_do_not_fit_are_an_error(vae):
     for change in (vae.normalize, vae.denormalize):
         with pytest.raises(InputError, match=r"latent statistics of vae_f8_z4_micro are not known.*latent_stats ="):
             change(Z)
-    for form in [{}, {"mean": (0.0,) * 4}, {"mean": (0.0,) * 3, "std": (1.0,) * 3}, {"shift": 1.0}]:
-        vae.latent_stats = vaezoo.LatentStats(**form)
+    wrong = [
+        *({}, {"mean": (0.0,) * 4}, {"mean": (0.0,) * 3, "std": (1.0,) * 3}, {"shift": 1.0}, {"scale": -1.0}),
+        *({"mean": (0.0,) * 4, "std": (0.0,) * 4}, {"mean": (math.nan,) * 4, "std": (1.0,) * 4}, {"scale": 1e9}),
+    ]
+    for form in wrong:
         with pytest.raises(SpecError, match="vae_f8_z4_micro: latent_stats"):
-            vae.normalize(Z)
+            vae.latent_stats = vaezoo.LatentStats(**form)
+    assert vae.latent_stats is None
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 3), (1, 1, 3, 3), (1, 8, 3, 3)])

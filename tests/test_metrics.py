@@ -10,7 +10,7 @@ from PIL import Image
 import vaezoo
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.evaluation.metrics import psnr
-from vaezoo.evaluation.protocol import Moments, evaluate, photos
+from vaezoo.evaluation.protocol import RunningStats, evaluate, photos
 from vaezoo.images import resize_and_crop
 from vaezoo.nn.latents import Deterministic
 
@@ -43,7 +43,7 @@ def test_psnr_of_half_precision_is_computed_in_double_and_shapes_must_agree():
 
 def test_streamed_moments_are_those_of_all_values_together():
     batches = [torch.randn(b, 4, 3, 5) * 7 + 100 for b in (1, 3, 2)]
-    stream = Moments()
+    stream = RunningStats()
     for batch in batches:
         stream.add(batch)
     together = torch.cat(batches).double()
@@ -121,7 +121,7 @@ def test_evaluate_goes_through_the_progress_that_it_is_given(folder):
             seen.append(path.name)
             yield path
 
-    evaluate(vaezoo.create("vae_f8_z4_micro"), photos(folder), size=16, progress=progress(photos(folder)))
+    evaluate(vaezoo.create("vae_f8_z4_micro"), photos(folder), size=16, track=progress)
     assert seen == ["a.JPG", "b.png", "c.webp"]
 
 

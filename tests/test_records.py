@@ -8,7 +8,7 @@ from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
 from vaezoo.specs import catalog
 from vaezoo.specs.catalog import add_config_dir, model_file
 from vaezoo.specs.names import Name
-from vaezoo.weights.records import find_record, list_pretrained, read_records
+from vaezoo.weights.records import check_loadable, find_record, list_pretrained, read_records
 
 SHA256, COMMIT = "0" * 64, "a" * 40
 RECORD = f"""
@@ -66,7 +66,7 @@ def test_withdrawn_weights_keep_their_record_and_say_so(folder):
     add_records(folder, f"default: v2\nv1:{RECORD}  removed_in: 0.2.0\n  summary: Its eyes were wrong.\nv2:{RECORD}")
     assert list_pretrained("mine*") == ["mine_f8_z4.v2"]
     with pytest.raises(CheckpointError) as caught:
-        find_record(Name("zoo", "mine_f8_z4", "v1"))
+        check_loadable(find_record(Name("zoo", "mine_f8_z4", "v1")))
     assert str(caught.value) == (
         "mine_f8_z4.v1 was withdrawn in vaezoo 0.2.0: Its eyes were wrong. (other weights: mine_f8_z4.v2)"
     )
@@ -76,7 +76,7 @@ def test_weights_that_are_a_pickle_only_are_not_opened_and_the_command_to_conver
     add_records(folder, f"default: v1\nv1:{HUB}  pickle_only: true\n")
     assert list_pretrained("mine*") == []
     with pytest.raises(CheckpointError) as caught:
-        find_record(Name("zoo", "mine_f8_z4"))
+        check_loadable(find_record(Name("zoo", "mine_f8_z4")))
     assert "mine_f8_z4.v1 is published as a pickle only" in str(caught.value)
     assert "a.ckpt of org/name" in str(caught.value)
     assert "vaezoo convert FILE.safetensors OUT.safetensors --layout native --network mine_f8_z4" in str(caught.value)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, check_picture_path, parser, pretrained, progress
+from vaezoo.console import add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import read_picture, resize_and_crop, save_picture, to_tensor
+from vaezoo.images import check_picture_path, read_picture, resize_and_crop, save_picture, to_tensor
 from vaezoo.inference.paths import lerp, slerp
 from vaezoo.sheets import tile
 
@@ -38,4 +38,4 @@ def main(arguments: list[str]) -> None:
             latents = [vae.denormalize(point).to(vae.dtype) for point in points]
             rows.append([vae.decode(z).clamp(-1, 1) for z in progress(latents, way.__name__)])
     save_picture(tile(rows), options.out)
-    print(f"written: {options.out} (above: lerp, below: slerp, through latents of mean 0 and std 1 per channel)")
+    print(f"written: {options.out} (above: lerp, below: slerp, through normalised latents)")

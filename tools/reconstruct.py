@@ -7,10 +7,8 @@ from pathlib import Path
 
 import vaezoo
 from vaezoo.console import (
-    PICTURES,
     add_json,
     add_model_arguments,
-    check_picture_path,
     parser,
     pretrained,
     print_columns,
@@ -20,11 +18,11 @@ from vaezoo.console import (
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics import psnr
 from vaezoo.files import make_folder
-from vaezoo.images import save_picture
+from vaezoo.images import SUFFIXES, check_picture_path, save_picture
 from vaezoo.inference.meter import meter
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.sheets import difference, tile
-from vaezoo.specs.catalog import data_dir
+from vaezoo.specs.catalog import sample_photos
 
 
 def main(arguments: list[str]) -> None:
@@ -40,11 +38,11 @@ def main(arguments: list[str]) -> None:
 
     if options.out.suffix:
         check_picture_path(options.out)
-    if Path(options.name).suffix.lower() in PICTURES:
+    if Path(options.name).suffix.lower() in SUFFIXES:
         raise InputError(
             f"{options.name} is a picture; the model comes first: vaezoo reconstruct vae_f8_z4 {options.name}"
         )
-    paths = options.images or sorted(data_dir("configs").joinpath("samples").glob("*.png"))
+    paths = options.images or sample_photos()
     vae = pretrained(options.name, options)
     results, rows = [], []
     for path in progress(paths, "reconstruct"):

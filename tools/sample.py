@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, check_picture_path, parser, pretrained, progress
+from vaezoo.console import add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import save_picture
+from vaezoo.images import check_picture_path, save_picture
 from vaezoo.sheets import tile
 
 _COLUMNS = 4

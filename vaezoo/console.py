@@ -4,15 +4,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from vaezoo.errors import FileError, InputError
-
 T = TypeVar("T")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -40,27 +36,7 @@ def pretrained(name: str, options: argparse.Namespace) -> Any:
 
     import vaezoo
 
-    try:
-        device = torch.device(options.device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {options.device}: PyTorch cannot use it here ({reason})") from error
-    return vaezoo.create(name, pretrained=True, device=device, dtype=getattr(torch, DTYPES[options.dtype]))
-
-
-def check_picture_path(path: Path) -> Path:
-    """`path` if a picture can be written there; asked before the work, not after it.
-
-    Raises:
-        InputError: If the suffix is none of a picture.
-        FileError: If its folder does not exist.
-    """
-    if path.suffix.lower() not in PICTURES:
-        raise InputError(f"-o {path}: the suffix chooses the format; end the name in {', '.join(PICTURES)}")
-    if not path.parent.is_dir():
-        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
-    return path
+    return vaezoo.create(name, pretrained=True, device=options.device, dtype=getattr(torch, DTYPES[options.dtype]))
 
 
 def print_json(data: Any) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from vaezoo.factory import get_spec
 from vaezoo.nn.costs import Costs, costs
+from vaezoo.nn.schema import read_spec
+from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.records import Tagged, read_records
 
@@ -38,5 +40,12 @@ def describe(name: str | ModelSpec, height: int = 256, width: int | None = None)
         InputError: If a side is no multiple of `size_multiple`.
     """
     spec = name if isinstance(name, ModelSpec) else get_spec(name)
-    _, tagged = read_records(spec.name) if spec.name else (None, {})
-    return Description(spec.name or "unnamed", spec, costs(spec, height, width), tuple(tagged.values()))
+    return Description(spec.label, spec, costs(spec, height, width), _weights(spec))
+
+
+def _weights(spec: ModelSpec) -> tuple[Tagged, ...]:
+    """The records for a network of the zoo; another one of the same name has none."""
+    file = files("models").get(spec.name or "")
+    if file is None or read_spec(file).hash != spec.hash:
+        return ()
+    return tuple(read_records(spec.name)[1].values())

@@ -64,12 +64,14 @@ def create(
         FileError: If a path cannot be read.
         HubError: If the Hub does not give what was asked.
     """
+    hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
     name = name if isinstance(name, ModelSpec) else parse_name(name)
     if isinstance(name, Name) and name.source == "file":
-        found = find_file(name.id, network, tag, layout)
+        if revision is not None:
+            raise InputError(f"revision={revision!r} is for hf-hub: names")
+        found = find_file(name.id, network, tag, layout, hub)
     else:
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-        hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
         found = find(name, pretrained, hub, revision)
     spec = change_spec(found.spec, overrides) if overrides else found.spec
     device = default_device() if device is None else _device(device)
@@ -125,17 +127,22 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         CheckpointError: If it does not fit; the text is a diff of names and shapes.
         FileError: If there is no such file.
     """
-    expected = vae.spec.hash if layout == "auto" else None
-    load_into(vae, path, find_layout(vae, path, layout), expected, vae.dtype, vae.device)
+    if layout == "auto":
+        load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, vae.device)
+    else:
+        load_into(vae, path, layout, None, vae.dtype, vae.device)
     vae.latent_stats = None
     return vae
 
 
 def _device(device: torch.device | str) -> torch.device:
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device={device!r}: {str(error).splitlines()[0]}") from error
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch without CUDA
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"device {device}: PyTorch cannot use it here ({reason})") from error
+    return found
 
 
 def _only_for_files(**arguments: str | None) -> None:

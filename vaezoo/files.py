@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from vaezoo.errors import FileError, VaezooError
@@ -45,18 +46,34 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[BufferedReader]:
+    """A file, open for reading.
+
+    Raises:
+        FileError: If it is missing, a folder, or cannot be read.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    with file:
+        try:
+            yield file
+        except VaezooError:
+            raise
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def read_bytes(path: str | Path, limit: int) -> bytes:
     """The content of a file of at most `limit` bytes.
 
     Raises:
         FileError: If it is missing, a folder, unreadable, or larger.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    with opened(path) as file:
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise FileError(f"{path}: larger than {limit:,} bytes; that is no file of this kind")
     return content

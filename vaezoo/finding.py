@@ -15,7 +15,7 @@ from vaezoo.weights.checkpoint import check_sha256
 from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.recognize import choose, find_layout
-from vaezoo.weights.records import Tagged, bundled_file, expand_alias, find_record
+from vaezoo.weights.records import Tagged, bundled_file, check_loadable, expand_alias, find_record
 
 
 class Weights(NamedTuple):
@@ -43,6 +43,8 @@ def find(name: Name | ModelSpec, pretrained: bool, hub: Hub, revision: str | Non
         CheckpointError: If weights are damaged or withdrawn.
         HubError: If the Hub does not give what was asked.
     """
+    if revision is not None and (isinstance(name, ModelSpec) or name.source != "hf-hub"):
+        raise InputError(f"revision={revision!r} is for hf-hub: names")
     if isinstance(name, ModelSpec):
         return _from_spec(name, pretrained)
     name = _with_revision(name, revision)
@@ -51,7 +53,7 @@ def find(name: Name | ModelSpec, pretrained: bool, hub: Hub, revision: str | Non
     return _FINDERS[name.source](name, pretrained, hub)
 
 
-def find_file(path: str, network: str | None, tag: str | None, layout: str) -> Found:
+def find_file(path: str, network: str | None, tag: str | None, layout: str, hub: Hub) -> Found:
     """The weights file at `path` and its network: the one named, that of the weights `tag`, or the one that fits.
 
     Raises:
@@ -63,8 +65,9 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str) -> F
     if network is None:
         candidate = choose(path, layout)
         network, layout = candidate.network, candidate.layout
-    spec = find(parse_name(network), False, Hub()).spec
-    layout = find_layout(build(spec, "meta"), path, layout)
+    spec = find(parse_name(network), False, hub).spec
+    if layout == "auto":
+        layout = find_layout(build(spec, "meta"), path)
     return Found(spec, Weights(Path(path), layout, tagged.record.latent_stats if tagged else None))
 
 
@@ -76,7 +79,7 @@ def local_path(name: str, hub: Hub) -> Path:
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
     if pretrained:
         raise InputError(
-            f"{spec.name or 'a spec'} is a network without weights: build it with pretrained=False, then "
+            f"{spec.label} is a network without weights: build it with pretrained=False, then "
             "vaezoo.load_checkpoint(vae, path)"
         )
     return Found(spec)
@@ -99,9 +102,10 @@ def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
 
 def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     source, record = tagged.record.source, tagged.record
+    check_loadable(tagged)
     if source.hub is None:
         path = bundled_file(tagged)
-        check_sha256(path, record.sha256)
+        _check_hash(path, record.sha256, "reinstall vaezoo")
     else:
         path = _download(hub, source.hub, source.file, hub.resolve(source.hub, source.revision), record.sha256)
     return Weights(path, record.layout, record.latent_stats)
@@ -112,11 +116,7 @@ def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
     if not pretrained:
         return Found(spec)
     path = local_weights(name.id)
-    try:
-        check_sha256(path, config.weights.sha256)
-    except CheckpointError as error:
-        text = f"local-dir:{name.id}: {WEIGHTS} is not the one that {CONFIG} was saved with; save the folder again"
-        raise CheckpointError(f"{text} ({error})") from error
+    _check_hash(path, config.weights.sha256, f"{CONFIG} was saved with other weights; save the folder again")
     return Found(spec, Weights(path, "native", config.latent_stats))
 
 
@@ -132,10 +132,17 @@ def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
 def _download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None) -> Path:
     path = hub.fetch(repo, file, commit)
     try:
-        check_sha256(path, sha256)
+        _check_hash(path, sha256, "fetch it again with force_download=True")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return path
+
+
+def _check_hash(path: Path, sha256: str | None, remedy: str) -> None:
+    try:
+        check_sha256(path, sha256)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {remedy}") from error
 
 
 def _tagged(network: str | None, tag: str) -> Tagged:
@@ -148,8 +155,6 @@ def _tagged(network: str | None, tag: str) -> Tagged:
 def _with_revision(name: Name, revision: str | None) -> Name:
     if revision is None:
         return name
-    if name.source != "hf-hub":
-        raise InputError(f"revision={revision!r} is for hf-hub: names")
     if name.revision not in (None, revision):
         raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
     return name._replace(revision=revision)

@@ -5,7 +5,6 @@ profiles are not applied. Only JPEG, PNG and WebP files are ever opened.
 """
 
 import contextlib
-import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from vaezoo.errors import FileError, ImageError, InputError
-from vaezoo.files import replacing
+from vaezoo.files import opened, replacing
 
 # What Pillow raises on a damaged file. A warning is raised only where the program turned warnings into errors.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning)
@@ -33,6 +32,7 @@ TURNS = {  # EXIF orientation -> what makes it upright; ImageOps.exif_transpose 
 }
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # 0 is 4:4:4
 WRITERS = {".png": {"format": "PNG"}, ".jpg": JPEG, ".jpeg": JPEG, ".webp": {"format": "WEBP", "lossless": True}}
+SUFFIXES = tuple(WRITERS)
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -45,7 +45,7 @@ def read_picture(path: str | Path) -> Image.Image:
         FileError: If the path is missing, a folder or not readable.
         ImageError: If the file is empty, of another format, damaged, cut off, animated or too large to be safe.
     """
-    with _open(path) as file, _decoding(path):
+    with opened(path) as file, _decoding(path):
         if not file.peek(1):
             raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
         picture = Image.open(file, formats=("JPEG", "PNG", "WEBP"))
@@ -110,15 +110,28 @@ def save_picture(images: Tensor, path: str | Path) -> None:
         InputError: If the image or the suffix is another, or the picture is larger than WebP can be.
         FileError: If the path cannot be written; what was there before is kept.
     """
-    writer = WRITERS.get(Path(path).suffix.lower())
-    if writer is None:
-        raise InputError(f"{path}: the suffix chooses the format; end the name in .png, .jpg or .webp")
+    writer = WRITERS[check_picture_path(path).suffix.lower()]
     picture = to_pil(images)
     try:
         with replacing(path) as temporary:
             picture.save(temporary, **writer)
     except ValueError as error:
         raise InputError(f"{path}: {picture.width} x {picture.height} pixels ({error}); save it as .png") from error
+
+
+def check_picture_path(path: str | Path) -> Path:
+    """`path` if a picture can be written there; to be asked before long work, not after it.
+
+    Raises:
+        InputError: If its suffix is none of `SUFFIXES`.
+        FileError: If its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise InputError(f"{path}: the suffix chooses the format; end the name in .png, .jpg or .webp")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
+    return path
 
 
 def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
@@ -173,14 +186,6 @@ def one_image(images: Tensor) -> Tensor:
     if not image.isfinite().all():
         raise InputError("an image with NaN or infinite values; look for where they arise before writing it")
     return image
-
-
-def _open(path: str | Path) -> io.BufferedReader:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        hint = "give the path of a JPEG, PNG or WebP file"
-        raise FileError(f"{path}: cannot be read ({error.strerror or error}); {hint}") from error
 
 
 @contextlib.contextmanager

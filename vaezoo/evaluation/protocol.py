@@ -1,6 +1,6 @@
 """One protocol for reconstruction: how photos become images, and what is measured on them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +9,19 @@ from torch import Tensor
 
 from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.metrics import psnr
-from vaezoo.images import read_picture, resize_and_crop, to_tensor
+from vaezoo.images import SUFFIXES, read_picture, resize_and_crop, to_tensor
 from vaezoo.nn.vae import VAE
 
 PROTOCOL = "reconstruction-1"  # shorter side to `size` with Lanczos, centre crop, posterior mode, clamp to [-1, 1]
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `PROTOCOL` measured: PSNR in dB of each image, and the raw latents' mean and std per channel."""
+    """What `PROTOCOL` measured.
+
+    PSNR in dB of each image; mean and standard deviation of the raw latents per channel; the mean standard deviation
+    of the posterior, in the same units.
+    """
 
     size: int
     names: tuple[str, ...]
@@ -33,7 +36,7 @@ class Evaluation:
         return sum(self.psnr) / len(self.psnr)
 
 
-class Moments:
+class RunningStats:
     """Mean and standard deviation per channel of a stream of (B, C, H, W) tensors, in float64."""
 
     def __init__(self) -> None:
@@ -70,14 +73,16 @@ def photos(folder: str | Path) -> list[Path]:
     return found
 
 
-def evaluate(vae: VAE, paths: Sequence[Path], size: int = 256, progress: Iterable[Path] | None = None) -> Evaluation:
+def evaluate(
+    vae: VAE, paths: Sequence[Path], size: int = 256, track: Callable[[Sequence[Path]], Iterable[Path]] = iter
+) -> Evaluation:
     """Reconstruct photos by `PROTOCOL`, one at a time.
 
     Args:
         vae: The model, in eval mode.
         paths: Photo files.
         size: Pixels per side.
-        progress: The same paths, wrapped in something that shows how far it is.
+        track: Goes through the paths, and may show how far it is.
 
     Raises:
         InputError: If there are no paths, or `size` is no multiple of the model's `size_multiple`.
@@ -85,9 +90,9 @@ def evaluate(vae: VAE, paths: Sequence[Path], size: int = 256, progress: Iterabl
     """
     if not paths:
         raise InputError("evaluate: no photos")
-    values, latents, stds = [], Moments(), Moments()
+    values, latents, stds = [], RunningStats(), RunningStats()
     with torch.inference_mode():
-        for path in progress or paths:
+        for path in track(paths):
             images = to_tensor(resize_and_crop(read_picture(path), size))
             posterior = vae.encode(images.to(vae.device, vae.dtype))
             values += psnr(images, vae.decode(posterior.mode()).cpu()).tolist()

@@ -1,9 +1,9 @@
 """The blocks that rows of a spec name. A block's keyword-only arguments are the keys of its rows.
 
-Every block has `out`, the channels it hands on, and `factor`, by which it divides (encoder) or multiplies (decoder)
-height and width.
+Every block has `out`, the channels it hands on, and `scale`, the factor by which it changes height and width.
 """
 
+from fractions import Fraction
 from functools import partial
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from vaezoo.nn.layers import (
     ResidualLayer,
     Skip,
 )
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, downsampler, upsampler
+from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
 
 
 class ConvBlock(Conv):
@@ -37,7 +37,7 @@ class ConvBlock(Conv):
         kernel: Kernel size, odd. A 1x1 convolution of unchanged width starts as the identity (quant convs).
     """
 
-    factor = 1
+    scale = Fraction(1)
 
     def __init__(self, in_channels: int, *, out: Channels, kernel: Kernel) -> None:
         super().__init__(in_channels, out, kernel)
@@ -57,7 +57,7 @@ class Head(nn.Module):
         act: A key of `layers.ACTIVATIONS`.
     """
 
-    factor = 1
+    scale = Fraction(1)
 
     def __init__(
         self, in_channels: int, *, out: Channels, kernel: Kernel, norm: Norm, groups: Groups, eps: Eps, act: Act
@@ -75,7 +75,7 @@ class Head(nn.Module):
 class DownBlock(nn.Module):
     """Residual layers, each followed by attention where `heads` asks for it, then the resampler.
 
-    (B, in_channels, H, W) -> (B, out, H / factor, W / factor); H and W must be multiples of `factor`.
+    (B, in_channels, H, W) -> (B, out, H * scale, W * scale); H and W must be multiples of 1 / `scale`.
 
     Args:
         in_channels: Channels leaving the previous row.
@@ -115,8 +115,8 @@ class DownBlock(nn.Module):
         self.out = out
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
-        self.resample = downsampler(resample, out, out)
-        self.factor = self.resample.factor
+        self.resample = resampler(DOWNSAMPLERS, resample, out, out)
+        self.scale = self.resample.scale
 
     def forward(self, x: Tensor) -> Tensor:
         for layer, attend in zip(self.layers, self.attentions, strict=True):
@@ -144,7 +144,7 @@ class MidBlock(nn.Module):
     Source: the documented VAE (`docs/design.md`); the LDM mid block is `layers: 1, heads: 1`.
     """
 
-    factor = 1
+    scale = Fraction(1)
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class MidBlock(nn.Module):
 class UpBlock(nn.Module):
     """The resampler, then residual layers, each followed by attention where `heads` asks for it.
 
-    (B, in_channels, H, W) -> (B, out, H * factor, W * factor).
+    (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
         in_channels: Channels leaving the previous row; the resampler keeps them.
@@ -215,8 +215,8 @@ class UpBlock(nn.Module):
         residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
         attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
         self.out = out
-        self.resample = upsampler(resample, in_channels, in_channels)
-        self.factor = self.resample.factor
+        self.resample = resampler(UPSAMPLERS, resample, in_channels, in_channels)
+        self.scale = self.resample.scale
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
 

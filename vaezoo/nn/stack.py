@@ -1,5 +1,8 @@
 """Rows to modules: the previous row's channels go into the next, named channel counts are filled in."""
 
+import math
+from fractions import Fraction
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -7,9 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import Faults
-from vaezoo.specs.model import ModelSpec, Row
-
-_OTHER_WAY = {"encoder": "up", "decoder": "down"}  # what resamples against a half's direction
+from vaezoo.specs.model import ModelSpec
 
 
 class Stack(nn.Sequential):
@@ -18,12 +19,9 @@ class Stack(nn.Sequential):
     checkpointing = False
 
     @property
-    def factor(self) -> int:
-        """The product of the rows' factors: pixels per latent pixel and side."""
-        product = 1
-        for block in self:
-            product *= block.factor
-        return product
+    def scale(self) -> Fraction:
+        """The factor by which all rows together change height and width."""
+        return math.prod((block.scale for block in self), start=Fraction(1))
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self:
@@ -46,14 +44,18 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
     start, end = ("image", "moments") if half == "encoder" else ("latent", "image")
     stack, channels = Stack(), named[start]
     for index, row in enumerate(getattr(spec, half)):
-        out = named.get(row.arguments["out"], row.arguments["out"])
+        arguments = dict(row.arguments)
+        if isinstance(arguments.get("out"), str):
+            arguments["out"] = named[arguments["out"]]
         try:
-            block = _build_row(row, half, channels, out)
+            block = BLOCKS[row.block](channels, **arguments)
+            if block.scale > 1 if half == "encoder" else block.scale < 1:
+                raise ValueError(f"a row of the {half} cannot be {row.block} with a resampler")
             stack.append(block)
             channels = block.out
         except ValueError as error:
             faults.add(row.place, f"{half}[{index}]", str(error))
-            channels = out
+            channels = arguments.get("out", channels)
     if channels != named[end]:
         last = getattr(spec, half)[-1]
         text = f"the {half} ends with {channels} channels, not {named[end]}; its last row should say out: {end}"
@@ -64,10 +66,3 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
 def count_params(module: nn.Module) -> int:
     """Parameters of a module."""
     return sum(p.numel() for p in module.parameters())
-
-
-def _build_row(row: Row, half: str, channels: int, out: int) -> nn.Module:
-    block = BLOCKS[row.block](channels, **{**row.arguments, "out": out})
-    if row.block == _OTHER_WAY[half] and block.factor != 1:
-        raise ValueError(f"a row of the {half} cannot be {row.block} with a resampler")
-    return block

@@ -45,16 +45,17 @@ class VAE(nn.Module):
         self.spec = spec
         self.encoder = build_stack(spec, "encoder", faults)
         self.decoder = build_stack(spec, "decoder", faults)
-        self.latent_stats: LatentStats | None = None
+        self._latent_stats: LatentStats | None = None
         faults.check()
-        if self.encoder.factor != self.decoder.factor:
-            text = f"the encoder divides each side by {self.encoder.factor}, the decoder multiplies it by"
-            raise SpecError(f"{spec.decoder[0].place}: {text} {self.decoder.factor}; they must be the same")
+        self._downscale = int(1 / self.encoder.scale)
+        if self.encoder.scale * self.decoder.scale != 1:
+            text = f"the encoder divides each side by {self.downscale}, the decoder multiplies it by"
+            raise SpecError(f"{spec.decoder[0].place}: {text} {self.decoder.scale}; they must be the same")
 
     @property
     def downscale(self) -> int:
         """Pixels per latent pixel and side."""
-        return self.encoder.factor
+        return self._downscale
 
     @property
     def size_multiple(self) -> int:
@@ -65,6 +66,17 @@ class VAE(nn.Module):
     def latent_channels(self) -> int:
         """Channels of a latent."""
         return self.spec.latent.channels
+
+    @property
+    def latent_stats(self) -> LatentStats | None:
+        """Statistics of these weights' latents; None where they are not known. Setting wrong ones is a `SpecError`."""
+        return self._latent_stats
+
+    @latent_stats.setter
+    def latent_stats(self, stats: LatentStats | None) -> None:
+        if stats is not None:
+            stats.check(self.latent_channels, self.spec.label)
+        self._latent_stats = stats
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +133,6 @@ class VAE(nn.Module):
 
         Raises:
             InputError: If rank or channels do not fit, or the latent statistics of these weights are not known.
-            SpecError: If the statistics are not those of `latent_channels` channels.
         """
         offset, gain = self._statistics(z)
         return (z - offset) * gain
@@ -146,17 +157,15 @@ class VAE(nn.Module):
         self.encoder.checkpointing = self.decoder.checkpointing = enable
 
     def extra_repr(self) -> str:
-        return f"{self.spec.name or 'unnamed'}, f{self.downscale}, z{self.latent_channels}"
+        return f"{self.spec.label}, f{self.downscale}, z{self.latent_channels}"
 
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
         self._check(z, "latents", self.latent_channels)
         if self.latent_stats is None:
-            name = self.spec.name or "this model"
             raise InputError(
-                f"the latent statistics of {name} are not known: load weights that carry them, or set "
+                f"the latent statistics of {self.spec.label} are not known: load weights that carry them, or set "
                 "vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
             )
-        self.latent_stats.check(self.latent_channels, self.spec.name or "this model")
         offset, gain = self.latent_stats.offset, self.latent_stats.gain
         return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 from torch import Tensor
 
 from vaezoo.evaluation.metrics import psnr
@@ -13,7 +13,7 @@ from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.costs import costs
 from vaezoo.nn.vae import VAE
 from vaezoo.sheets import difference, tile
-from vaezoo.specs.catalog import data_dir
+from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
 
@@ -33,7 +33,7 @@ def show_samples(vae: VAE) -> Shown | None:
     if vae.spec.image.channels != 3:
         return None
     rows, values = [], []
-    for path in sorted(data_dir("configs").joinpath("samples").glob("*.png")):
+    for path in sample_photos():
         images = load_image(path)
         reconstruction = reconstruct(vae, images)
         rows.append([images, reconstruction, difference(images, reconstruction)])
@@ -60,7 +60,7 @@ def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Sho
     )
     parts = [f"# {_title(vae, repo)}", vae.spec.summary, _usage(repo), _picture(shown), _facts(vae), _network(vae)]
     body = "\n\n".join(part for part in parts if part)
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 
 
 def _title(vae: VAE, repo: str | None) -> str:

@@ -58,7 +58,6 @@ def push_to_hub(
     Raises:
         InputError: If the licence is empty, or `tag` and `create_pr` are both given.
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
-        SpecError: If the latent statistics are not right.
         HubError: If the Hub does not take it.
     """
     if not license or not license.strip():

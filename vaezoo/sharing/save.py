@@ -6,7 +6,7 @@ from vaezoo.errors import CheckpointError
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
-from vaezoo.weights.checkpoint import export_checkpoint, sha256_of
+from vaezoo.weights.checkpoint import check_weights_there, export_checkpoint, sha256_of
 from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
 
 
@@ -23,7 +23,6 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
 
     Raises:
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
-        SpecError: If the latent statistics are not right.
         FileError: If the folder cannot be written.
     """
     check_savable(vae)
@@ -40,11 +39,9 @@ def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
 
 
 def check_savable(vae: VAE) -> None:
-    """Raise `CheckpointError` if weights are missing or not finite, `SpecError` if latent statistics are not right."""
-    config_text(vae.spec, vae.latent_stats, sha256="")
+    """Raise `CheckpointError` if weights are missing or not finite."""
+    check_weights_there(vae)
     tensors = vae.state_dict()
-    if any(tensor.is_meta for tensor in tensors.values()):
-        raise CheckpointError("the model is on the meta device: it has shapes but no weights to save")
     bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""

@@ -3,6 +3,7 @@
 import configparser
 import difflib
 import fnmatch
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ NAME_RULE = 'letters, digits, "_" and "-" (which are the same)'
 _added: list[Path] = []  # folders of `add_config_dir`, in order
 
 
+@functools.cache
 def data_dir(name: str) -> Path:
     """The folder `configs` or `tools`: inside the installed package, else beside it in a checkout of vaezoo.
 
@@ -29,6 +31,11 @@ def data_dir(name: str) -> Path:
     if (checkout / name).is_dir() and _is_checkout(checkout):
         return checkout / name
     raise FileError(f"{package / name}: missing; reinstall vaezoo")
+
+
+def sample_photos() -> list[Path]:
+    """The photos that travel with the package, of 256x256 pixels."""
+    return sorted((data_dir("configs") / "samples").glob("*.png"))
 
 
 def _is_checkout(folder: Path) -> bool:

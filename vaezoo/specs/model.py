@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from vaezoo.errors import SpecError
@@ -58,11 +58,19 @@ class ModelSpec:
     expect: Expect | None = field(compare=False, default=None)
     name: str | None = field(compare=False, default=None)
 
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    @property
+    def label(self) -> str:
+        """The name, or words that stand for it in messages."""
+        return self.name or "this network"
+
     def to_dict(self) -> dict[str, Any]:
         """The network as plain data: `image`, `latent`, `encoder`, `decoder`, every row complete in itself."""
         return {
-            "image": {"channels": self.image.channels},
-            "latent": {"kind": self.latent.kind, "channels": self.latent.channels},
+            "image": _plain(self.image),
+            "latent": _plain(self.latent),
             **{half: [{"block": r.block, **r.arguments} for r in getattr(self, half)] for half in HALVES},
         }
 
@@ -71,6 +79,11 @@ class ModelSpec:
         """Spec hash, version 1: SHA-256 of the canonical JSON of `to_dict()`, 64 hexadecimal digits."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(part: ImageSpec | LatentSpec) -> dict[str, Any]:
+    """The keys of a part that differ from their frozen default."""
+    return {f.name: value for f in fields(part) if (value := getattr(part, f.name)) != f.default}
 
 
 _TOP = ("summary", "image", "latent", "shared", "encoder", "decoder", "expect")
@@ -162,12 +175,12 @@ def _row(node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, ty
     if name is FAILED:
         return None
     block = blocks[name]
-    fields = fields_of(block)
+    known = fields_of(block)
     arguments = fill(node, block, path, faults, skip=("block",))
     for key, child in shared.items():
-        if key in fields and key not in arguments:
-            arguments[key] = convert(child, fields[key].hint, f"shared.{key}", faults)
+        if key in known and key not in arguments:
+            arguments[key] = convert(child, known[key].hint, f"shared.{key}", faults)
     if absent := missing(arguments, block):
         faults.add(node.place, path, f"missing {', '.join(absent)} for {block.__name__}")
-    kept = {k: arguments[k] for k, f in fields.items() if k in arguments and arguments[k] != f.default}
+    kept = {k: arguments[k] for k, f in known.items() if k in arguments and arguments[k] != f.default}
     return Row(name, kept, node.place)

@@ -29,8 +29,11 @@ class LatentStats:
             raise SpecError(f"{place}: latent_stats needs mean and std, or scale (with shift, if it is not 0)")
         if self.mean is not None and self.shift is not None:
             raise SpecError(f"{place}: latent_stats has a shift beside mean; mean alone says it")
-        if any(not 0 < value < math.inf for value in [*(self.std or ()), 1.0 if self.scale is None else self.scale]):
-            raise SpecError(f"{place}: latent_stats.std and scale are positive numbers")
+        gains = (*(self.std or ()), 1.0 if self.scale is None else self.scale)
+        if any(not Positive.low <= value <= Positive.high for value in gains):
+            raise SpecError(f"{place}: latent_stats.std and scale are numbers from {Positive.low} to {Positive.high:,}")
+        if not all(math.isfinite(value) for value in (*(self.mean or ()), self.shift or 0.0)):
+            raise SpecError(f"{place}: latent_stats.mean and shift are finite numbers")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) != channels:

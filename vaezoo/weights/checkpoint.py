@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaezoo.errors import CheckpointError, FileError, InputError
-from vaezoo.files import replacing
+from vaezoo.files import opened, replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.diff import header_diff
 from vaezoo.weights.layouts import LAYOUTS
@@ -52,11 +52,8 @@ def read_header(path: str | Path) -> Header:
 def _first_bytes(path: Path) -> bytes:
     if not os.path.isfile(path):  # Path.is_file raises OSError for too long a name
         raise FileError(f"{path}: {f'a folder; write local-dir:{path}' if os.path.isdir(path) else 'no such file'}")
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with opened(path) as file:
+        return file.read(4)
 
 
 def _what_else(start: bytes) -> str:
@@ -74,10 +71,13 @@ def load_into(
     dtype: torch.dtype | None,
     device: torch.device,
 ) -> None:
-    """Give a VAE, usually one on the meta device, the weights of a file; nothing is initialised or copied twice.
+    """Give a VAE the weights of a file.
+
+    One on the meta device takes the file's tensors as its own, so that nothing is initialised first; a live one keeps
+    its parameters, which optimisers and wrappers hold, and gets new values.
 
     Args:
-        vae: The network; its parameters are replaced.
+        vae: The network.
         path: A safetensors file.
         layout: A key of `LAYOUTS`.
         spec_hash: The network the file must be for, if it says; None does not ask.
@@ -92,8 +92,7 @@ def load_into(
     header = read_header(path)
     names = foreign_names(vae, layout)
     if diff := header_diff(expected_shapes(vae, names), header.shapes):
-        what = vae.spec.name or "this network"
-        raise CheckpointError(f"{path} does not fit {what} (layout {layout}): {diff}")
+        raise CheckpointError(f"{path} does not fit {vae.spec.label} (layout {layout}): {diff}")
     odd = sorted({code for code in header.dtypes.values() if code not in DTYPES})
     if odd:
         raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(DTYPES)}")
@@ -101,10 +100,11 @@ def load_into(
     if spec_hash and written_for and written_for != spec_hash:
         raise CheckpointError(
             f"{path} was written for a network with spec hash {written_for[:12]}, not {spec_hash[:12]} "
-            f"({vae.spec.name or 'this network'}): same shapes, another function; name its network, or load it all the "
+            f"({vae.spec.label}): same shapes, another function; name its network, or load it all the "
             'same with load_checkpoint(vae, path, layout="native")'
         )
-    vae.load_state_dict(_read_tensors(path, names, dtype, device), strict=True, assign=True)
+    tensors = _read_tensors(path, names, dtype, device)
+    vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
 
 
 def _read_tensors(
@@ -122,6 +122,12 @@ def check_dtype(dtype: torch.dtype | None) -> None:
     """Raise `InputError` unless weights can be of this type; None is each file's own."""
     if dtype is not None and dtype not in DTYPES.values():
         raise InputError(f"weights are {', '.join(map(str, DTYPES.values()))}, not {dtype}")
+
+
+def check_weights_there(vae: VAE) -> None:
+    """Raise `CheckpointError` for a VAE on the meta device."""
+    if vae.device.type == "meta":
+        raise CheckpointError(f"{vae.spec.label} is on the meta device: it has shapes but no weights")
 
 
 def foreign_names(vae: VAE, layout: str) -> dict[str, str]:
@@ -147,13 +153,12 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         dtype: What to cast to; None keeps each tensor's own.
 
     Raises:
-        CheckpointError: If the layout cannot express the network.
+        CheckpointError: If the layout cannot express the network, or the VAE is on the meta device.
         FileError: If the file cannot be written.
-        InputError: If `dtype` is no floating type of weights, or the VAE is on the meta device.
+        InputError: If `dtype` is no floating type of weights.
     """
     check_dtype(dtype)
-    if vae.device.type == "meta":
-        raise InputError(f"{vae.spec.name or 'this network'} is on the meta device: it has no weights to write")
+    check_weights_there(vae)
     names = foreign_names(vae, layout)
     state = vae.state_dict()
     tensors = {name: state[key].to("cpu", dtype).contiguous() for key, name in names.items()}
@@ -173,12 +178,9 @@ def sha256_of(path: str | Path) -> str:
         FileError: If it cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with opened(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -189,7 +191,4 @@ def check_sha256(path: str | Path, expected: str | None) -> None:
         CheckpointError: If they differ.
     """
     if expected is not None and (found := sha256_of(path)) != expected:
-        raise CheckpointError(
-            f"{path}: sha256 is {found}, on record is {expected}: damaged or exchanged; delete the file and fetch it "
-            "again (force_download=True)"
-        )
+        raise CheckpointError(f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}")

@@ -30,10 +30,11 @@ def recognize(path: str | Path) -> list[Candidate]:
         CheckpointError: If it is no whole safetensors file.
     """
     header = read_header(path)
-    specs = [read_spec(file) for file in files("models").values()]
-    return [
-        Candidate(layout, spec.name or "") for spec in specs for layout in fitting_layouts(build(spec, "meta"), header)
-    ]
+    candidates = []
+    for name, file in files("models").items():
+        fitting = fitting_layouts(build(read_spec(file, name), "meta"), header)
+        candidates += [Candidate(layout, name) for layout in fitting]
+    return candidates
 
 
 def fitting_layouts(vae: VAE, header: Header) -> list[str]:
@@ -51,10 +52,8 @@ def _fits(vae: VAE, header: Header, layout: str) -> bool:
     return header_diff(expected_shapes(vae, names), header.shapes) is None
 
 
-def find_layout(vae: VAE, path: str | Path, layout: str = "auto") -> str:
+def find_layout(vae: VAE, path: str | Path) -> str:
     """The layout of a file meant for `vae`; the nearest where none fits, so that loading shows the difference."""
-    if layout != "auto":
-        return layout
     header = read_header(path)
     fitting = fitting_layouts(vae, header)
     return fitting[0] if fitting else _nearest_layout(vae, header)

@@ -128,7 +128,6 @@ def find_record(name: Name) -> Tagged:
 
     Raises:
         UnknownNameError: If the network has no weights, or no such tag; the text lists the tags.
-        CheckpointError: If the weights were withdrawn, or are published as pickle only.
     """
     default, tagged = read_records(name.id)
     if default is None:
@@ -139,14 +138,17 @@ def find_record(name: Name) -> Tagged:
     tag = name.tag or default
     if tag not in tagged:
         raise UnknownNameError(f"{name.id}: {unknown(tag, tagged, 'tag')}")
-    found = tagged[tag]
+    return tagged[tag]
+
+
+def check_loadable(found: Tagged) -> None:
+    """Raise `CheckpointError` if the weights were withdrawn, or are published as a pickle only."""
     if not found.record.loadable:
-        raise CheckpointError(_why_not(found, tagged))
-    return found
+        raise CheckpointError(_why_not(found))
 
 
-def _why_not(found: Tagged, tagged: dict[str, Tagged]) -> str:
-    record, source = found.record, found.record.source
+def _why_not(found: Tagged) -> str:
+    record, source, tagged = found.record, found.record.source, read_records(found.network)[1]
     others = ", ".join(other.name for other in tagged.values() if other.record.loadable) or "none for this network"
     if record.removed_in:
         why = f": {record.summary}" if record.summary else ""

@@ -73,6 +73,8 @@ def _check_kernels(rows: tuple[Row, ...], half: str) -> None:
 def _check_row(row: Row, path: str) -> None:
     if row.block == "mid" and row.arguments["heads"] == 0:
         raise CheckpointError(f"layout documented cannot express {path}.heads: 0; its mid blocks always attend")
+    if extra := row.arguments.keys() - {"out", "layers", "groups", "heads", "kernel", *_FITTING[row.block]}:
+        raise CheckpointError(f"layout documented cannot express {path}.{min(extra)}")
     for key, fitting in _FITTING[row.block].items():
         value = row.arguments.get(key)
         if value not in (fitting if isinstance(fitting, tuple) else (fitting,)):
@@ -86,7 +88,7 @@ def _rename(key: str, prefixes: dict[tuple[str, str], tuple[str, str]]) -> str:
         return f"{name}.{part}"
     if block == "head":
         return re.sub(r"(norm|conv)\.", rf"{half}_\1_out.", part)
-    part = part.replace("resample.", "down_sample_conv." if block == "down" else "up_sample_conv.")
-    for pattern, replacement in _PARTS:
-        part = re.sub(pattern, replacement, part)
-    return f"{name}.{part}"
+    for pattern, replacement in [*_PARTS, (r"resample\.(\w+)", rf"{block}_sample_conv.\1")]:
+        if re.fullmatch(pattern, part):
+            return f"{name}.{re.sub(pattern, replacement, part)}"
+    raise CheckpointError(f"layout documented has no name for {key}")
