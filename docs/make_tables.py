@@ -43,7 +43,7 @@ def models() -> str:
 
 
 def weights() -> str:
-    """One row a set of weights: licence, PSNR and its conditions."""
+    """One row a set of weights: license, PSNR and its conditions."""
     rows = ["weights | license | PSNR (dB) | measured on | summary", "--- | --- | --: | --- | ---"]
     for name in list_pretrained():
         record = find_record(parse_name(name)).record

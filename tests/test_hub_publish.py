@@ -45,8 +45,8 @@ def push(vae, **options):
 
 
 @pytest.mark.parametrize("license", ["", " ", None])
-def test_a_licence_is_required(hub, vae, license):
-    with pytest.raises(vaezoo.InputError, match="a licence is required"):
+def test_a_license_is_required(hub, vae, license):
+    with pytest.raises(vaezoo.InputError, match="a license is required"):
         vaezoo.push_to_hub(vae, "alice/vae", license=license, token="hf_alice")
     assert hub.requests == []
 

@@ -8,7 +8,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser = parser("publish", __doc__)
     arguments_parser.add_argument("name", help="a model with weights: network.tag, local-dir:FOLDER, file:…")
     arguments_parser.add_argument("repo", help="organisation/name")
-    arguments_parser.add_argument("--license", required=True, help="licence id of the Hub, such as mit")
+    arguments_parser.add_argument("--license", required=True, help="license id of the Hub, such as mit")
     arguments_parser.add_argument("--message", help="commit message")
     arguments_parser.add_argument("--revision", help="branch to commit to (default: main)")
     arguments_parser.add_argument("--tag", help="tag to put on the commit")

@@ -46,7 +46,7 @@ def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Sho
 
     Args:
         vae: The model.
-        license: Licence id of the Hub, such as "mit"; None leaves it open.
+        license: License id of the Hub, such as "mit"; None leaves it open.
         repo: `org/name` on the Hub, for the lines that load it.
         shown: What `show_samples` gave; None leaves picture and PSNR out.
     """

@@ -44,7 +44,7 @@ def push_to_hub(
     Args:
         vae: The model, published in its own dtype.
         repo: `org/name`; made if it does not exist.
-        license: Licence id of the Hub, such as "mit" or "apache-2.0".
+        license: License id of the Hub, such as "mit" or "apache-2.0".
         message: Commit message.
         revision: Branch to commit to; made if it does not exist. None is the main branch.
         private: Whether a new repository is private; None is the organisation's default. True refuses a repository
@@ -56,12 +56,12 @@ def push_to_hub(
         endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
 
     Raises:
-        InputError: If the licence is empty, or `tag` and `create_pr` are both given.
+        InputError: If the license is empty, or `tag` and `create_pr` are both given.
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
         HubError: If the Hub does not take it.
     """
     if not license or not license.strip():
-        raise InputError('a licence is required to publish, such as license="mit": others must know what they may do')
+        raise InputError('a license is required to publish, such as license="mit": others must know what they may do')
     if tag and create_pr:
         raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it when it is merged")
     hub = Hub(endpoint=endpoint, token=token)

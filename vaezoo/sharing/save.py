@@ -19,7 +19,7 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
     Args:
         vae: The model, saved in its own dtype.
         folder: Made if need be; files of these three names are replaced, others are left alone.
-        license: Licence id of the Hub for the card.
+        license: License id of the Hub for the card.
 
     Raises:
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device.

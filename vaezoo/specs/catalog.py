@@ -94,7 +94,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def list_models(pattern: str = "*", *, exclude: str | Iterable[str] = ()) -> list[str]:
-    """Names of all networks that fit a wildcard pattern such as `"vae_f8*"`, in natural order; reads no file.
+    """Names of all networks that fit a wildcard pattern such as `"vae_f8*"`, in natural order.
 
     Args:
         pattern: Shell wildcards; "-" and "_" are the same.
