@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from vaezoo.files import opened, replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.diff import header_diff
 from vaezoo.weights.layouts import LAYOUTS
+from vaezoo.weights.layouts.part import Part, Shapes
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 HASH_KEY = "vaezoo_spec_hash"
@@ -90,8 +90,8 @@ def load_into(
     """
     check_dtype(dtype)
     header = read_header(path)
-    names = foreign_names(vae, layout)
-    if diff := header_diff(expected_shapes(vae, names), header.shapes):
+    parts = parts_of(vae, layout)
+    if diff := header_diff(wanted_shapes(parts), header.shapes):
         raise CheckpointError(f"{path} does not fit {vae.spec.label} (layout {layout}): {diff}")
     odd = sorted({code for code in header.dtypes.values() if code not in DTYPES})
     if odd:
@@ -103,17 +103,22 @@ def load_into(
             f"({vae.spec.label}): same shapes, another function; name its network, or load it all the "
             'same with load_checkpoint(vae, path, layout="native")'
         )
-    tensors = _read_tensors(path, names, dtype, device)
+    tensors = _read_tensors(path, parts, _shapes(vae), dtype, device)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
 
 
 def _read_tensors(
-    path: str | Path, names: Mapping[str, str], dtype: torch.dtype | None, device: torch.device
+    path: str | Path, parts: list[Part], shapes: Shapes, dtype: torch.dtype | None, device: torch.device
 ) -> dict[str, Tensor]:
+    tensors = {}
     try:
         with safe_open(path, framework="pt") as file:
-            # a copy, because a tensor of the file's own dtype would go on pointing into the file
-            return {key: file.get_tensor(name).to(device, dtype, copy=True) for key, name in names.items()}
+            for part in parts:
+                pieces = [file.get_tensor(name) for name in part.names]
+                joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+                # a copy, because a tensor of the file's own dtype would go on pointing into the file
+                tensors[part.key] = joined.reshape(shapes[part.key]).to(device, dtype, copy=True)
+            return tensors
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again") from error
 
@@ -130,17 +135,20 @@ def check_weights_there(vae: VAE) -> None:
         raise CheckpointError(f"{vae.spec.label} is on the meta device: it has shapes but no weights")
 
 
-def foreign_names(vae: VAE, layout: str) -> dict[str, str]:
-    """Our keys to a layout's."""
+def parts_of(vae: VAE, layout: str) -> list[Part]:
+    """Where a layout keeps each tensor of `vae`; raises `CheckpointError` if it cannot express the network."""
     if layout not in LAYOUTS:
         raise CheckpointError(f"layout {layout!r} is not known; there are {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout](vae.spec, vae.state_dict().keys())
+    return LAYOUTS[layout](vae.spec, _shapes(vae))
 
 
-def expected_shapes(vae: VAE, names: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    """The layout's keys and the shapes that the network wants under them."""
-    state = vae.state_dict()
-    return {name: tuple(state[key].shape) for key, name in names.items()}
+def wanted_shapes(parts: list[Part]) -> Shapes:
+    """The foreign names of all parts and the shapes that are wanted under them."""
+    return {name: part.shape for part in parts for name in part.names}
+
+
+def _shapes(vae: VAE) -> Shapes:
+    return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
 
 
 def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
@@ -159,9 +167,12 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     """
     check_dtype(dtype)
     check_weights_there(vae)
-    names = foreign_names(vae, layout)
-    state = vae.state_dict()
-    tensors = {name: state[key].to("cpu", dtype).contiguous() for key, name in names.items()}
+    parts = parts_of(vae, layout)
+    state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
+    tensors = {}
+    for part in parts:
+        pieces = state[part.key].chunk(len(part.names))
+        tensors |= {n: p.reshape(part.shape).contiguous() for n, p in zip(part.names, pieces, strict=True)}
     # one entry only: safetensors writes several in random order, and equal weights must be equal files
     metadata = {HASH_KEY: vae.spec.hash} if layout == "native" else {"format": "pt"}
     try:

@@ -1,9 +1,8 @@
 """The difference between the tensors a network wants and those a file has, for people."""
 
 import difflib
-from collections.abc import Mapping
 
-Shapes = Mapping[str, tuple[int, ...]]
+from vaezoo.weights.layouts.part import Shapes
 
 _MOST_LINES = 8  # of each kind; a file of another network differs in hundreds
 _LONGEST_NAME = 120

@@ -7,7 +7,7 @@ from vaezoo.errors import CheckpointError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.catalog import files
-from vaezoo.weights.checkpoint import HASH_KEY, Header, expected_shapes, foreign_names, read_header
+from vaezoo.weights.checkpoint import HASH_KEY, Header, parts_of, read_header, wanted_shapes
 from vaezoo.weights.diff import header_diff
 from vaezoo.weights.layouts import LAYOUTS
 
@@ -46,10 +46,10 @@ def fitting_layouts(vae: VAE, header: Header) -> list[str]:
 
 def _fits(vae: VAE, header: Header, layout: str) -> bool:
     try:
-        names = foreign_names(vae, layout)
+        wanted = wanted_shapes(parts_of(vae, layout))
     except CheckpointError:  # the layout cannot express this network
         return False
-    return header_diff(expected_shapes(vae, names), header.shapes) is None
+    return header_diff(wanted, header.shapes) is None
 
 
 def find_layout(vae: VAE, path: str | Path) -> str:
@@ -64,7 +64,7 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
 
     def shared(layout: str) -> int:
         try:
-            return len(header.shapes.keys() & set(foreign_names(vae, layout).values()))
+            return len(header.shapes.keys() & wanted_shapes(parts_of(vae, layout)).keys())
         except CheckpointError:
             return -1
 

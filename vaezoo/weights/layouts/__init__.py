@@ -1,16 +1,17 @@
-"""Layouts: how other libraries name the same tensors. One table serves import and export."""
+"""Layouts: how other libraries name the same tensors. One function serves import and export."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.layouts.documented import documented
+from vaezoo.weights.layouts.part import Part, Shapes
 
 
-def native(spec: ModelSpec, keys: Iterable[str]) -> dict[str, str]:
+def native(spec: ModelSpec, shapes: Shapes) -> list[Part]:
     """Our own names."""
-    return {key: key for key in keys}
+    return [Part(key, (key,), shape) for key, shape in shapes.items()]
 
 
-# Name -> function of a spec and our keys that gives the foreign key of each, one to one, and raises CheckpointError
-# where the layout cannot express the network.
-LAYOUTS: dict[str, Callable[[ModelSpec, Iterable[str]], dict[str, str]]] = {"native": native, "documented": documented}
+# Name -> function of a spec and the shapes of our state dict that gives the part of each of our tensors, and raises
+# CheckpointError where the layout cannot express the network.
+LAYOUTS: dict[str, Callable[[ModelSpec, Shapes], list[Part]]] = {"native": native, "documented": documented}

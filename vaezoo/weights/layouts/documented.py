@@ -1,10 +1,10 @@
 """Layout `documented`: the checkpoint names of explainingai-code/StableDiffusion-PyTorch, `models/vae.py`."""
 
 import re
-from collections.abc import Iterable
 
 from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import ModelSpec, Row
+from vaezoo.weights.layouts.part import Part, Shapes
 
 # What a row's own part of a key becomes, e.g. "layers.0.norm1.weight" -> "resnet_conv_first.0.0.weight"
 _PARTS = [
@@ -28,8 +28,8 @@ _FITTING = {  # what the network this layout was made for fixes, by block
 _ORDER = {"encoder": r"conv( down)+( mid)+ head conv", "decoder": r"conv conv( mid)+( up)+ head"}
 
 
-def documented(spec: ModelSpec, keys: Iterable[str]) -> dict[str, str]:
-    """Our keys to those of the documented VAE.
+def documented(spec: ModelSpec, shapes: Shapes) -> list[Part]:
+    """The names of the documented VAE.
 
     Raises:
         CheckpointError: If the network is not of that kind: other latents, rows, shortcuts, resamplers, norms, acts.
@@ -37,7 +37,7 @@ def documented(spec: ModelSpec, keys: Iterable[str]) -> dict[str, str]:
     if spec.latent.kind != "gaussian":
         raise CheckpointError(f"layout documented cannot express latent.kind: {spec.latent.kind!r}")
     prefixes = {**_prefixes(spec, "encoder"), **_prefixes(spec, "decoder")}
-    return {key: _rename(key, prefixes) for key in keys}
+    return [Part(key, (_rename(key, prefixes),), shape) for key, shape in shapes.items()]
 
 
 def _prefixes(spec: ModelSpec, half: str) -> dict[tuple[str, str], tuple[str, str]]:
