@@ -96,8 +96,10 @@ def test_a_residual_layer_holds_three_feature_maps_at_once_without_gradients(ski
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_activations_overwrite_a_layer_s_own_tensors_but_never_its_input(act):
-    layer, head = ResidualLayer(8, 8, **{**LAYER, "act": act}), BLOCKS["head"](8, out=3, kernel=3, **NORM, act=act)
+@pytest.mark.parametrize("norm", NORMS)
+def test_activations_overwrite_a_layer_s_own_tensors_but_never_its_input(act, norm):
+    layer = ResidualLayer(8, 8, **{**LAYER, "act": act, "norm": norm})
+    head = BLOCKS["head"](8, out=3, kernel=3, **{**NORM, "norm": norm}, act=act)
     x = torch.randn(1, 8, 6, 6)
     before = x.clone()
     expected = layer(x), head(x)
