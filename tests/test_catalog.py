@@ -41,6 +41,11 @@ def test_f8_comes_before_f16():
     assert sorted(["a10", "a9", "a", "a9b", "b1", "10", "9"], key=natural) == ["9", "10", "a", "a9", "a9b", "a10", "b1"]
 
 
+def test_a_range_in_a_pattern_is_a_range():
+    assert list_models("vae-f[1-9]-z[4-9]") == ["vae_f8_z4"]
+    assert list_models("vae_f[!1-4]_z4") == ["vae_f8_z4"]
+
+
 def test_patterns_choose_and_leave_out_names_in_either_spelling():
     assert list_models("vae_f16*") == list_models("vae-f16*") == ["vae_f16_z16"]
     assert list_models("vae_f8_z4*", exclude="*-z4-*") == ["vae_f8_z4"]

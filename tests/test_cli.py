@@ -94,9 +94,20 @@ def test_reconstruct_writes_one_sheet_and_prints_figures(capsys, micro, photos):
 
 def test_reconstruct_into_a_folder_writes_one_picture_each(capsys, micro, photos):
     data = json.loads(run(capsys, "reconstruct", micro, *photos, "-o", "out", "--json"))
-    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png", "c.png"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [f"{name}_reconstruction.png" for name in "abc"]
     assert [(r["height"], r["width"]) for r in data["images"]] == [(37, 50), (64, 64), (90, 31)]
     assert all(r["peak_mib"] > 1 and r["seconds"] > 0 for r in data["images"])
+
+
+def test_reconstruct_never_writes_over_its_images_or_its_results(capsys, micro, photos):
+    before = Path("b.png").read_bytes()
+    assert main(["reconstruct", micro, "b.png", "-o", "b.png"]) == 2
+    assert "is one of the images" in capsys.readouterr().err
+    Path("deeper").mkdir()
+    Path("deeper/b.png").write_bytes(before)
+    data = json.loads(run(capsys, "reconstruct", micro, "b.png", "deeper/b.png", "-o", ".", "--json"))
+    assert data["written"] == ["b_reconstruction.png", "b_reconstruction1.png"]
+    assert Path("b.png").read_bytes() == before
 
 
 def test_reconstruct_without_arguments_shows_the_bundled_photos(capsys, here):
@@ -177,6 +188,11 @@ BAD = {
     "reconstruct vae_f8_z4 -o nowhere/out.png": "nowhere/out.png: cannot be written",
     "reconstruct vae_f8_z4 --device cuda:99": "device cuda:99",
     "interpolate a.png b.png --steps 1": "--steps 1",
+    "describe vae_f8_z4 --size 80000000000": "--size 80000000000",
+    "sample vae_f8_z4 --seed 99999999999999999999": "--seed",
+    "sample vae_f8_z4 --size 800000": "--size 800000",
+    "sample vae_f8_z4 --count 1000000000": "--count",
+    "convert vae_f8_z4 zz.safetensors --network vae_f4_z3": "network= is for file: names",
     "sample vae_f8_z4 --size 12": "12x12 is no positive multiple of 8",
     "convert missing.safetensors out.safetensors": "missing.safetensors",
     "evaluate vae_f8_z4 --data nowhere": "nowhere",

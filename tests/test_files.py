@@ -77,3 +77,9 @@ def test_a_folder_is_made_with_its_parents_and_may_exist(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "a", "a\0b"):
         with pytest.raises(FileError, match="not a folder and cannot be made one"):
             make_folder(path)
+
+
+def test_a_pipe_is_not_waited_on(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(FileError, match=r"pipe\.yaml: a pipe"):
+        read_bytes(tmp_path / "pipe.yaml", 10)

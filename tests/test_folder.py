@@ -92,25 +92,64 @@ def test_saving_over_a_folder_replaces_its_three_files_only(vae, tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["export_checkpoint", "write_text", "config_text"])
-def test_an_interrupted_save_never_loads_as_a_mixture(vae, tmp_path, monkeypatch, broken):
+def test_a_save_interrupted_while_it_writes_leaves_the_folder_as_it_was(vae, tmp_path, monkeypatch, broken):
     vaezoo.save(vae, tmp_path)
-    other = vaezoo.create("vae_f8_z4_micro")  # of the same shapes, so that only the hash tells
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(saving, broken, interrupted)
     with pytest.raises(KeyboardInterrupt):
+        vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path)
+    assert_same(vae, load(tmp_path))
+    assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("last", ["model.safetensors", "README.md"])
+def test_a_save_interrupted_between_its_files_never_loads_as_a_mixture(vae, tmp_path, monkeypatch, last):
+    vaezoo.save(vae, tmp_path)
+    other = vaezoo.create("vae_f8_z4_micro")  # of the same shapes, so that only the hash tells
+    real = os.replace
+
+    def interrupted(source, target):
+        real(source, target)
+        if target == tmp_path / last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         vaezoo.save(other, tmp_path)
-    if broken == "export_checkpoint":
-        assert_same(vae, load(tmp_path))
-    else:
-        with pytest.raises(vaezoo.CheckpointError, match=r"config\.json was saved with other weights; save .* again"):
-            load(tmp_path)
     monkeypatch.undo()
+    with pytest.raises(vaezoo.CheckpointError, match=r"config\.json was saved with other weights; save .* again"):
+        load(tmp_path)
     vaezoo.save(other, tmp_path)
     assert_same(other, load(tmp_path))
     assert len(os.listdir(tmp_path)) == 3
+
+
+def test_two_saves_at_once_never_load_as_a_mixture(vae, tmp_path, monkeypatch):
+    other, real = vaezoo.create("vae_f8_z4_micro"), saving.sha256_of
+
+    def hash_after_another_save(path):
+        monkeypatch.setattr(saving, "sha256_of", real)
+        vaezoo.save(other, tmp_path)
+        return real(path)
+
+    monkeypatch.setattr(saving, "sha256_of", hash_after_another_save)
+    vaezoo.save(vae, tmp_path)
+    assert_same(vae, load(tmp_path))
+
+
+def test_a_model_that_is_no_longer_its_spec_is_not_saved(vae, tmp_path):
+    compiled = torch.compile(vae, backend="eager")
+    changed = vaezoo.create("vae_f8_z4_micro")
+    changed.extra = torch.nn.Linear(2, 2)
+    tied = vaezoo.create("vae_f8_z4_micro")
+    tied.decoder[2].layers[0].conv2.weight = tied.decoder[2].layers[0].conv1.weight
+    for model, word in ((compiled, "_orig_mod"), (changed, "extra.weight"), (tied, "share memory")):
+        with pytest.raises(vaezoo.CheckpointError, match=word):
+            vaezoo.save(model, tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])

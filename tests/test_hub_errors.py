@@ -163,3 +163,11 @@ def test_a_cache_that_cannot_be_written_is_this_machines_fault(hub, published, t
 
 def test_the_token_is_not_shown_with_the_hub():
     assert "hf_alice" not in repr(Hub(token="hf_alice"))
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "", " hf_secret", "hf_sécret"])
+def test_a_token_that_cannot_be_one_is_refused_without_being_shown(hub, token):
+    with pytest.raises(vaezoo.InputError) as caught:
+        vaezoo.create("hf-hub:alice/vae", token=token, endpoint=hub.endpoint)
+    assert "cret" not in str(caught.value)
+    assert hub.requests == []

@@ -1,5 +1,6 @@
 """Convert a weights file between layouts, or to another floating type."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -20,9 +21,9 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("--dtype", choices=DTYPES, help="floating type to write (default: the input's)")
     options = arguments_parser.parse_args(arguments)
 
-    is_file = options.input.endswith(".safetensors") or Path(options.input).is_file()
+    is_file = options.input.endswith(".safetensors") or os.path.isfile(options.input)
     name = f"file:{options.input}" if is_file else options.input
-    told = {"layout": options.layout, "network": options.network, "tag": options.tag} if is_file else {}
+    told = {"layout": options.layout, "network": options.network, "tag": options.tag}
     vae = vaezoo.create(name, pretrained=True, dtype=None, **told)
     dtype = getattr(torch, DTYPES[options.dtype]) if options.dtype else None
     vaezoo.export_checkpoint(vae, options.output, layout=options.to, dtype=dtype)

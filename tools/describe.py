@@ -1,5 +1,7 @@
 """Show a network row by row: shapes, parameters, GMACs, and the weights there are for it."""
 
+import re
+
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.errors import InputError
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    if not height.isdecimal() or not (width or height).isdecimal():
+    if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", text):
         raise InputError(f"--size {text}: expected pixels such as 256 or 512x768")
     return int(height), int(width or height)
 

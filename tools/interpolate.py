@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, parser, pretrained, progress
+from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
 from vaezoo.images import check_picture_path, read_picture, resize_and_crop, save_picture, to_tensor
 from vaezoo.inference.paths import lerp, slerp
@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> None:
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
     check_picture_path(options.out)
+    if not 1 <= options.size <= MAX_SIZE:
+        raise InputError(f"--size {options.size}: expected 1 to {MAX_SIZE:,} pixels")
     if options.steps < 2:
         raise InputError(f"--steps {options.steps}: a way has at least 2 images, its ends")
 

@@ -3,6 +3,7 @@
 Without arguments: the bundled sample photos through the bundled weights of vae_f8_z4.
 """
 
+import itertools
 from pathlib import Path
 
 import vaezoo
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> None:
 
     if options.out.suffix:
         check_picture_path(options.out)
+    if options.out.resolve() in [path.resolve() for path in options.images]:
+        raise InputError(f"-o {options.out} is one of the images; name another file, or a folder")
     if Path(options.name).suffix.lower() in SUFFIXES:
         raise InputError(
             f"{options.name} is a picture; the model comes first: vaezoo reconstruct vae_f8_z4 {options.name}"
@@ -76,9 +79,8 @@ def _write(rows: list, paths: list[Path], out: Path) -> list[Path]:
         return [out]
     folder, written = make_folder(out), []
     for row, path in zip(rows, paths, strict=True):
-        target = folder / f"{path.stem}.png"
-        if target in written:
-            target = folder / f"{path.stem}_{len(written)}.png"
+        names = (f"{path.stem}_reconstruction{number or ''}.png" for number in itertools.count())
+        target = next(folder / name for name in names if folder / name not in [*written, *paths])
         save_picture(tile([row]), target)
         written.append(target)
     return written

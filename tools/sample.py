@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import add_model_arguments, parser, pretrained, progress
+from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
 from vaezoo.images import check_picture_path, save_picture
 from vaezoo.sheets import tile
@@ -26,8 +26,12 @@ def main(arguments: list[str]) -> None:
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
     check_picture_path(options.out)
-    if options.count < 1:
-        raise InputError(f"--count {options.count}: at least 1")
+    if not 1 <= options.size <= MAX_SIZE:
+        raise InputError(f"--size {options.size}: expected 1 to {MAX_SIZE:,} pixels")
+    if not 1 <= options.count <= 10_000:
+        raise InputError(f"--count {options.count}: expected 1 to 10,000")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed {options.seed}: expected 0 to 2^63 - 1")
 
     vae = pretrained(options.name, options)
     shape = vae.diffusion_shape(options.size, options.size)

@@ -16,6 +16,8 @@ from vaezoo.version import __version__
 def main(arguments: list[str] | None = None) -> int:
     """Run `vaezoo COMMAND …`; returns the exit status: 0, or 2 for an error that is told in one message."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal without "…" shows a "?"
     command = arguments[0] if arguments else "--help"
     try:
         if command in ("-h", "--help"):

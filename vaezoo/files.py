@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -54,7 +55,11 @@ def opened(path: str | Path) -> Iterator[BufferedReader]:
         FileError: If it is missing, a folder, or cannot be read.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise FileError(f"{path}: a pipe, which could be waited on for ever; name a file")
         file = open(path, "rb")  # noqa: SIM115 - closed below
+    except VaezooError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     with file:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vaezoo.errors import CheckpointError, HubError, InputError, UnknownNameError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.catalog import model_file
+from vaezoo.specs.catalog import canonical, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
@@ -61,6 +61,8 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         FileError: If there is no such file.
     """
     tagged = _tagged(network, tag) if tag else None
+    if tagged and network and canonical(network) != tagged.network:
+        raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
     network = tagged.network if tagged else network
     if network is None:
         candidate = choose(path, layout)

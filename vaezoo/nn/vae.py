@@ -75,6 +75,8 @@ class VAE(nn.Module):
     @latent_stats.setter
     def latent_stats(self, stats: LatentStats | None) -> None:
         if stats is not None:
+            if not isinstance(stats, LatentStats):
+                raise InputError(f"latent_stats is a vaezoo.LatentStats, not {type(stats).__name__}")
             stats.check(self.latent_channels, self.spec.label)
         self._latent_stats = stats
 

@@ -1,8 +1,10 @@
 """Saving a model as a folder that `create("local-dir:…")` reads."""
 
+import os
+import tempfile
 from pathlib import Path
 
-from vaezoo.errors import CheckpointError
+from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
@@ -13,8 +15,8 @@ from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
 def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
     """Write `config.json`, `model.safetensors` and a `README.md` card; returns the folder.
 
-    Each file is written whole or not at all, and `config.json`, which holds the hash of the weights, last: a folder
-    that was interrupted does not load as something else.
+    All files are written before the first takes its place, `config.json`, which holds the hash of the weights, last: a
+    folder that was interrupted, or saved to by two at once, does not load as something else.
 
     Args:
         vae: The model, saved in its own dtype.
@@ -32,9 +34,18 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
 def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
     """`save` with a card at hand and a model that was checked."""
     folder = make_folder(folder)
-    export_checkpoint(vae, folder / WEIGHTS)
-    write_text(folder / CARD, card)
-    write_text(folder / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(folder / WEIGHTS)))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+            new = Path(temporary)
+            export_checkpoint(vae, new / WEIGHTS)
+            write_text(new / CARD, card)
+            write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(new / WEIGHTS)))
+            for name in (WEIGHTS, CARD, CONFIG):
+                os.replace(new / name, folder / name)
+    except VaezooError:
+        raise
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
 
 

@@ -106,14 +106,19 @@ def list_models(pattern: str = "*", *, exclude: str | Iterable[str] = ()) -> lis
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:
     """The names that fit a wildcard pattern and none of `exclude`."""
     excluded = [exclude] if isinstance(exclude, str) else list(exclude)
-    spellings = [canonical(p) for p in excluded]
-    fitting = fnmatch.filter(names, canonical(pattern))
+    spellings = [_canonical_pattern(p) for p in excluded]
+    fitting = fnmatch.filter(names, _canonical_pattern(pattern))
     return [name for name in fitting if not any(fnmatch.fnmatch(name, p) for p in spellings)]
 
 
 def canonical(name: str) -> str:
     """The one spelling of a name: "-" and "_" are the same."""
     return name.replace("-", "_")
+
+
+def _canonical_pattern(pattern: str) -> str:
+    """`canonical`, but for the "-" of a range such as `[1-9]`."""
+    return re.sub(r"\[[^]]*]|-", lambda found: "_" if found[0] == "-" else found[0], pattern)
 
 
 def is_name(text: str) -> bool:

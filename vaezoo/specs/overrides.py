@@ -28,6 +28,8 @@ def override(
     Raises:
         SpecError: If a path touches nothing, or a value does not fit.
     """
+    if not isinstance(changes, Mapping):
+        raise SpecError(f"overrides: expected a mapping such as {{'latent.channels': 16}}, got {short(changes)}")
     tree = from_plain(spec.to_dict(), Place(spec.name or "spec"))
     nodes = {str(path): _node(path, value) for path, value in changes.items()}
     # found before anything is changed, so that a new `block` in one path does not hide rows from another

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.files import opened, replacing
-from vaezoo.nn.vae import VAE
+from vaezoo.nn.vae import VAE, build
 from vaezoo.weights.diff import header_diff
 from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.layouts.part import Part, Shapes
@@ -135,6 +135,13 @@ def check_weights_there(vae: VAE) -> None:
         raise CheckpointError(f"{vae.spec.label} is on the meta device: it has shapes but no weights")
 
 
+def check_as_specified(vae: VAE) -> None:
+    """Raise `CheckpointError` unless the tensors of `vae` are those of its spec, so that they can be loaded again."""
+    if diff := header_diff(_shapes(build(vae.spec, "meta")), _shapes(vae)):
+        what = "a compiled, wrapped or rebuilt module; pass the one that vaezoo.create returned"
+        raise CheckpointError(f"the model has other tensors than {vae.spec.label} ({what}): {diff}")
+
+
 def parts_of(vae: VAE, layout: str) -> list[Part]:
     """Where a layout keeps each tensor of `vae`; raises `CheckpointError` if it cannot express the network."""
     if layout not in LAYOUTS:
@@ -167,6 +174,7 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     """
     check_dtype(dtype)
     check_weights_there(vae)
+    check_as_specified(vae)
     parts = parts_of(vae, layout)
     state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
     tensors = {}
@@ -180,6 +188,8 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
             save_file(tensors, temporary, metadata)
     except SafetensorError as error:
         raise FileError(f"{path}: cannot be written ({error})") from error
+    except RuntimeError as error:  # safetensors refuses tensors that share memory
+        raise CheckpointError(f"{path}: not written, because {str(error).strip().partition('.')[0]}") from error
 
 
 def sha256_of(path: str | Path) -> str:

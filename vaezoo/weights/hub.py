@@ -1,6 +1,7 @@
 """The Hugging Face Hub: one client, one commit per load, one error type."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from json import JSONDecodeError
@@ -40,6 +41,8 @@ class Hub:
     force_download: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):
+            raise InputError("token= is empty or holds a space, line feed or other sign that no token has: strip it")
         if self.local_files_only and self.force_download:
             raise InputError("local_files_only=True and force_download=True exclude each other; set one of them")
 
