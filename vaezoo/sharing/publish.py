@@ -1,6 +1,7 @@
 """Publishing a model on a Hub: one repository, one atomic commit."""
 
 import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
@@ -79,14 +80,7 @@ def push_to_hub(
             return Push(sizes)
         with hub.translating(repo, revision=revision):
             head = _head(hub.api, repo, revision, private, create_pr)
-            commit = hub.api.create_commit(
-                repo,
-                [CommitOperationAdd(path.name, path) for path in paths],
-                commit_message=message or "Publish with vaezoo",
-                revision=revision,
-                create_pr=create_pr,
-                parent_commit=head,
-            )
+            commit = _send(hub.api, repo, paths, message, revision, create_pr, head)
             if tag:
                 _tag(hub.api, repo, tag, commit)
     return Push(sizes, commit.pr_url or commit.commit_url, commit.oid)
@@ -117,6 +111,19 @@ def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, creat
     if branch not in heads and not create_pr:
         api.create_branch(repo, branch=branch, revision=info.sha)
     return heads.get(branch, info.sha)
+
+
+def _send(
+    api: HfApi, repo: str, paths: list[Path], message: str | None, branch: str | None, create_pr: bool, head: str
+) -> CommitInfo:
+    return api.create_commit(
+        repo,
+        [CommitOperationAdd(path.name, path) for path in paths],
+        commit_message=message or "Publish with vaezoo",
+        revision=branch,
+        create_pr=create_pr,
+        parent_commit=head,
+    )
 
 
 def _tag(api: HfApi, repo: str, tag: str, commit: CommitInfo) -> None:
