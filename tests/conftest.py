@@ -16,6 +16,8 @@ os.environ.pop("HF_TOKEN", None)
 import pytest
 import torch
 
+import vaezoo
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -70,3 +72,11 @@ def saved(tmp_path_factory) -> dict[str, bytes]:
 
     folder = vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path_factory.mktemp("saved"), license="mit")
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def add_records(folder: Path, text: str) -> Path:
+    """Write the records of a network `mine_f8_z4` into a folder of one's own, and add the folder."""
+    path = folder / "weights" / "mine_f8_z4.yaml"
+    path.write_text(text, encoding="utf-8")
+    vaezoo.add_config_dir(folder)
+    return path

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import add_records
 
 import vaezoo
 from vaezoo.errors import FileError, SpecError, UnknownNameError
@@ -26,13 +27,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     (tmp_path / "weights").mkdir()
     (tmp_path / "models" / "mine-f8_z4.yaml").write_text(TEXT, encoding="utf-8")
     return tmp_path
-
-
-def add_records(folder: Path, text: str) -> Path:
-    path = folder / "weights" / "mine_f8_z4.yaml"
-    path.write_text(text, encoding="utf-8")
-    add_config_dir(folder)
-    return path
 
 
 def test_f8_comes_before_f16():

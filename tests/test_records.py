@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import add_records
 
 from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
 from vaezoo.specs import catalog
@@ -29,13 +30,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     (tmp_path / "weights").mkdir()
     (tmp_path / "models" / "mine_f8_z4.yaml").write_bytes(model_file("vae_f8_z4_micro").read_bytes())
     return tmp_path
-
-
-def add_records(folder: Path, text: str) -> Path:
-    path = folder / "weights" / "mine_f8_z4.yaml"
-    path.write_text(text, encoding="utf-8")
-    add_config_dir(folder)
-    return path
 
 
 def records_refused(folder: Path, text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vaezoo.errors import InputError, UnknownNameError
-from vaezoo.finding import find, find_file
+from vaezoo.finding import check_revision, find, find_file
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
@@ -67,8 +67,7 @@ def create(
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
     name = name if isinstance(name, ModelSpec) else parse_name(name)
     if isinstance(name, Name) and name.source == "file":
-        if revision is not None:
-            raise InputError(f"revision={revision!r} is for hf-hub: names")
+        check_revision(name, revision)
         found = find_file(name.id, network, tag, layout, hub)
     else:
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)

@@ -43,14 +43,19 @@ def find(name: Name | ModelSpec, pretrained: bool, hub: Hub, revision: str | Non
         CheckpointError: If weights are damaged or withdrawn.
         HubError: If the Hub does not give what was asked.
     """
-    if revision is not None and (isinstance(name, ModelSpec) or name.source != "hf-hub"):
-        raise InputError(f"revision={revision!r} is for hf-hub: names")
+    check_revision(name, revision)
     if isinstance(name, ModelSpec):
         return _from_spec(name, pretrained)
     name = _with_revision(name, revision)
     if name.source == "file":
         raise InputError(f"file:{name.id}: a weights file does not say its network; see vaezoo.recognize")
     return _FINDERS[name.source](name, pretrained, hub)
+
+
+def check_revision(name: Name | ModelSpec, revision: str | None) -> None:
+    """Raise `InputError` for a revision of anything but a `hf-hub:` name."""
+    if revision is not None and (isinstance(name, ModelSpec) or name.source != "hf-hub"):
+        raise InputError(f"revision={revision!r} is for hf-hub: names")
 
 
 def find_file(path: str, network: str | None, tag: str | None, layout: str, hub: Hub) -> Found:
