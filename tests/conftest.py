@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import vaezoo
+from vaezoo.specs import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -72,6 +73,16 @@ def saved(tmp_path_factory) -> dict[str, bytes]:
 
     folder = vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path_factory.mktemp("saved"), license="mit")
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder of one's own with a network `mine_f8_z4`, written with "-", not yet added."""
+    monkeypatch.setattr(catalog, "_added", [])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "models" / "mine-f8_z4.yaml").write_bytes(catalog.model_file("vae_f8_z4_micro").read_bytes())
+    return tmp_path
 
 
 def add_records(folder: Path, text: str) -> Path:

@@ -19,16 +19,6 @@ TEXT = model_file("vae_f8_z4_micro").read_text(encoding="utf-8")
 RECORD = f"\n  source: {{file: a.safetensors}}\n  layout: native\n  license: mit\n  sha256: '{64 * '0'}'\n"
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A folder of one's own with a network `mine_f8_z4`, written with "-", not yet added."""
-    monkeypatch.setattr(catalog, "_added", [])
-    (tmp_path / "models").mkdir()
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "models" / "mine-f8_z4.yaml").write_text(TEXT, encoding="utf-8")
-    return tmp_path
-
-
 def test_f8_comes_before_f16():
     found = list_models()
     assert found.index("vae_f4_z3") < found.index("vae_f8_z4") < found.index("vae_f8_z16") < found.index("vae_f16_z16")

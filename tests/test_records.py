@@ -6,8 +6,7 @@ import pytest
 from conftest import add_records
 
 from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
-from vaezoo.specs import catalog
-from vaezoo.specs.catalog import add_config_dir, model_file
+from vaezoo.specs.catalog import add_config_dir
 from vaezoo.specs.names import Name
 from vaezoo.weights.records import check_loadable, find_record, list_pretrained, read_records
 
@@ -20,16 +19,6 @@ RECORD = f"""
 """
 HUB = f"\n  source: {{hub: org/name, file: a.ckpt, revision: '{COMMIT}'}}\n  layout: native\n  license: mit\n"
 HUB += f"  sha256: '{SHA256}'\n"
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A folder of one's own with a network `mine_f8_z4`, not yet added."""
-    monkeypatch.setattr(catalog, "_added", [])
-    (tmp_path / "models").mkdir()
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "models" / "mine_f8_z4.yaml").write_bytes(model_file("vae_f8_z4_micro").read_bytes())
-    return tmp_path
 
 
 def records_refused(folder: Path, text: str) -> list[str]:
