@@ -211,3 +211,9 @@ def test_loading_into_a_live_model_keeps_its_parameters_and_memory_format(vae, p
     vaezoo.load_checkpoint(vae, path)
     assert all(a is b for a, b in zip(held, vae.parameters(), strict=True))
     assert vae.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_loading_into_a_model_on_meta_brings_it_to_the_default_device(vae, path):
+    empty = vaezoo.create("vae_f8_z4_micro", device="meta")
+    vaezoo.load_checkpoint(empty, path)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(vae), tensors(empty), strict=True))

@@ -116,6 +116,8 @@ def is_model(name: str) -> bool:
 def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     """Give `vae` the weights of a safetensors file, strictly, in its own dtype and on its own device; returns it.
 
+    One on the meta device comes to PyTorch's default device.
+
     Args:
         vae: The network; its latent statistics are forgotten, because they belonged to the old weights.
         path: The file.
@@ -126,10 +128,11 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         CheckpointError: If it does not fit; the text is a diff of names and shapes.
         FileError: If there is no such file.
     """
+    device = default_device() if vae.device.type == "meta" else vae.device
     if layout == "auto":
-        load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, vae.device)
+        load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, device)
     else:
-        load_into(vae, path, layout, None, vae.dtype, vae.device)
+        load_into(vae, path, layout, None, vae.dtype, device)
     vae.latent_stats = None
     return vae
 
