@@ -168,3 +168,37 @@ def test_normalize_and_denormalize_refuse_latents_of_another_shape(vae, shape):
     for change in (vae.normalize, vae.denormalize):
         with pytest.raises(InputError, match=r"latents of shape \(B, 4, H, W\), got \("):
             change(torch.zeros(shape))
+
+
+def test_packed_statistics_are_those_of_a_batch_norm_over_2x2_patches_and_lead_back(vae):
+    norm = torch.nn.BatchNorm2d(16, eps=1e-4, affine=False).eval()
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0, 4)
+    mean, var = norm.running_mean.tolist(), norm.running_var.tolist()
+    vae.latent_stats = vaezoo.LatentStats(mean=tuple(mean), var=tuple(var), eps=1e-4, pack=2)
+    z = torch.randn(2, 4, 6, 10)
+    packed = z.view(2, 4, 3, 2, 5, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, 16, 3, 5)  # c (i pi) (j pj) -> (c pi pj) i j
+    torch.testing.assert_close(vae.normalize(z), norm(packed))
+    torch.testing.assert_close(vae.denormalize(vae.normalize(z)), z)
+    assert vae.size_multiple == 16
+    assert vae.diffusion_shape(48, 80) == (16, 3, 5)
+    with pytest.raises(InputError, match=r"multiples of 2, got \(1, 4, 3, 4\)"):
+        vae.normalize(torch.zeros(1, 4, 3, 4))
+    with pytest.raises(InputError, match=r"latents of shape \(B, 16, H, W\)"):
+        vae.denormalize(z)
+    vae.latent_stats = None
+    assert vae.size_multiple == 8
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *({"pack": 2}, {"pack": 2, "eps": 1e-4}, {"pack": 2, "eps": 1e-4, "shift": 1.0}),
+        *({"mean": (0.0,) * 4, "var": (1.0,) * 4}, {"mean": (0.0,) * 4, "var": (-1.0,) * 4, "eps": 1e-4}),
+        *({"mean": (0.0,) * 4, "std": (1.0,) * 4, "pack": 2}, {"var": (1.0,) * 4, "eps": 1e-4}),
+        {"mean": (0.0,) * 4, "std": (1.0,) * 4, "var": (1.0,) * 4, "eps": 1e-4},
+    ],
+)
+def test_packed_statistics_that_are_not_whole_are_an_error(vae, form):
+    with pytest.raises(vaezoo.VaezooError, match="vae_f8_z4_micro: latent_stats"):
+        vae.latent_stats = vaezoo.LatentStats(**form)

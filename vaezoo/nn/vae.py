@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
@@ -59,8 +60,8 @@ class VAE(nn.Module):
 
     @property
     def size_multiple(self) -> int:
-        """Height and width of images must be multiples of this."""
-        return self.downscale
+        """Height and width of images must be multiples of this; more than `downscale` where latents are packed."""
+        return self.downscale * self._pack
 
     @property
     def latent_channels(self) -> int:
@@ -78,6 +79,8 @@ class VAE(nn.Module):
             if not isinstance(stats, LatentStats):
                 raise InputError(f"latent_stats is a vaezoo.LatentStats, not {type(stats).__name__}")
             stats.check(self.latent_channels, self.spec.label)
+            if stats.in_file:
+                raise InputError(f"{self.spec.label}: latent_stats says pack and eps only; mean and var are needed too")
         self._latent_stats = stats
 
     @property
@@ -131,18 +134,20 @@ class VAE(nn.Module):
         return Output(self.decode(z), posterior, z)
 
     def normalize(self, z: Tensor) -> Tensor:
-        """Raw latents (B, latent_channels, h, w) to the space a diffusion model sees.
+        """Raw latents (B, latent_channels, h, w) to the space a diffusion model sees, packed if the statistics are.
 
         Raises:
-            InputError: If rank or channels do not fit, or the latent statistics of these weights are not known.
+            InputError: If rank, channels or size do not fit, or the latent statistics of these weights are not known.
         """
+        self._check(z, "latents", self.latent_channels, self._pack)
         offset, gain = self._statistics(z)
-        return (z - offset) * gain
+        return (F.pixel_unshuffle(z, self._pack) - offset) * gain
 
     def denormalize(self, z: Tensor) -> Tensor:
         """The inverse of `normalize`: what a diffusion model made, to latents that `decode` takes."""
+        self._check(z, "latents", self.latent_channels * self._pack**2)
         offset, gain = self._statistics(z)
-        return z / gain + offset
+        return F.pixel_shuffle(z / gain + offset, self._pack)
 
     def diffusion_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (channels, h, w) of the normalised latent of an image of `height` x `width` pixels.
@@ -152,7 +157,8 @@ class VAE(nn.Module):
         """
         if height < 1 or width < 1 or height % self.size_multiple or width % self.size_multiple:
             raise InputError(f"{height}x{width} is no positive multiple of {self.size_multiple} per side")
-        return self.latent_channels, height // self.downscale, width // self.downscale
+        pack, multiple = self._pack, self.size_multiple
+        return self.latent_channels * pack**2, height // multiple, width // multiple
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each row's activations in the backward pass: less memory, about a third more time."""
@@ -161,8 +167,11 @@ class VAE(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.spec.label}, f{self.downscale}, z{self.latent_channels}"
 
+    @property
+    def _pack(self) -> int:
+        return (self.latent_stats and self.latent_stats.pack) or 1
+
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        self._check(z, "latents", self.latent_channels)
         if self.latent_stats is None:
             raise InputError(
                 f"the latent statistics of {self.spec.label} are not known: load weights that carry them, or set "
