@@ -79,6 +79,10 @@ def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
             return [f"{mark.low:,} to {mark.high:,}"]
     if typing.get_origin(hint) is Annotated:
         return _values(typing.get_args(hint)[0], hint.__metadata__)
+    if typing.get_origin(hint) is tuple:
+        return [f"a list of {', '.join(_values(typing.get_args(hint)[0]))}"]
+    if hint is type(None):
+        return ["`null`"]
     if typing.get_origin(hint) is Literal:
         return [f"`{value}`" for value in typing.get_args(hint)]
     return [value for option in typing.get_args(hint) for value in _values(option)]

@@ -14,11 +14,12 @@ from vaezoo.errors import SpecError
 from vaezoo.nn.attention import Attention, attention
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
-from vaezoo.nn.layers import ACTIVATIONS, NORMS, SKIPS, Conv, ResidualLayer, damp
+from vaezoo.nn.layers import ACTIVATIONS, SKIPS, Conv, ResidualLayer, damp
+from vaezoo.nn.norms import NORMS
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS
 
 NORM = {"norm": "group", "groups": 8, "eps": 1e-5}
-LAYER = {**NORM, "act": "silu", "skip": "conv"}
+LAYER = {**NORM, "act": "silu", "skip": "conv", "padding": "zeros"}
 
 
 class Watch(TorchDispatchMode):
@@ -98,8 +99,9 @@ def test_a_residual_layer_holds_three_feature_maps_at_once_without_gradients(ski
 @pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_activations_overwrite_a_layer_s_own_tensors_but_never_its_input(act, norm):
-    layer = ResidualLayer(8, 8, **{**LAYER, "act": act, "norm": norm})
-    head = BLOCKS["head"](8, out=3, kernel=3, **{**NORM, "norm": norm}, act=act)
+    kind = {"norm": norm, "groups": 8 if norm == "group" else None}
+    layer = ResidualLayer(8, 8, **{**LAYER, "act": act, **kind})
+    head = BLOCKS["head"](8, out=3, kernel=3, **{**NORM, **kind}, act=act)
     x = torch.randn(1, 8, 6, 6)
     before = x.clone()
     expected = layer(x), head(x)
@@ -146,20 +148,20 @@ def test_residual_branches_start_at_a_tenth_of_pytorch_s_own_size():
 
 @pytest.mark.parametrize("name", DOWNSAMPLERS)
 def test_a_downsampler_halves_even_sizes(name):
-    layer = DOWNSAMPLERS[name](4, 6)
+    layer = DOWNSAMPLERS[name](4, 8, "zeros")
     assert layer.scale == 1 / 2
-    assert layer(torch.randn(1, 4, 2, 10)).shape == (1, 6, 1, 5)
+    assert layer(torch.randn(1, 4, 2, 10)).shape == (1, 8, 1, 5)
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)
 def test_an_upsampler_doubles_sizes(name):
-    layer = UPSAMPLERS[name](4, 6)
+    layer = UPSAMPLERS[name](4, 8, "zeros")
     assert layer.scale == 2
-    assert layer(torch.randn(1, 4, 1, 5)).shape == (1, 6, 2, 10)
+    assert layer(torch.randn(1, 4, 1, 5)).shape == (1, 8, 2, 10)
 
 
 def test_the_ldm_resamplers_pad_right_and_below_and_repeat_pixels():
-    down, up = DOWNSAMPLERS["conv_3x3_asymmetric"](1, 1), UPSAMPLERS["nearest_conv_3x3"](1, 1)
+    down, up = DOWNSAMPLERS["conv_3x3_asymmetric"](1, 1, "zeros"), UPSAMPLERS["nearest_conv_3x3"](1, 1, "zeros")
     for layer in (down, up):
         nn.init.zeros_(layer.bias)
     with torch.no_grad():
@@ -171,7 +173,7 @@ def test_the_ldm_resamplers_pad_right_and_below_and_repeat_pixels():
 
 
 ENTRIES = [
-    *[{"*.*.norm": name} for name in NORMS],
+    *[{"*.*.norm": name, "*.*.groups": 8 if name == "group" else None} for name in NORMS],
     *[{"*.*.act": name} for name in ACTIVATIONS],
     *[{"*.*.skip": name} for name in SKIPS],
     *[{"encoder.*.resample": name} for name in DOWNSAMPLERS],

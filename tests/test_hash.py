@@ -14,6 +14,32 @@ from vaezoo.specs.tree import parse_json, parse_yaml
 
 # Never change a line: weights carry these. A new file of configs/models adds one.
 HASHES = {
+    "asym_x1_5_f8_z4": "9ba23d3af078860b759bc546f95830509c7eb718ced260a7369211d377a02784",
+    "asym_x2_f8_z4": "b11434f9af40073a95455b703b9b705772b781487fbd904baf69b41cbbbe8abf",
+    "cosmos_f8_z16": "31fa0dce3219091ddc404f0e0fdf72ec25fe240fe577770a789b4923d67d48f7",
+    "cosmos_f16_z16": "846d83bbe09f4fb198e909983f28accb32f7d79a02005a74d5b60980ded3f8a0",
+    "dcae_f32_z32": "10a66bcccc574725d32106d6081213eecf4686122a89c0a7fbd61270b65a5a48",
+    "dcae_f64_z128": "1dd4b2144ad2ae799bc036fc465f05f6c1c07914199eab1c481185e4ed97c2bb",
+    "dcae_f128_z512": "a39e2ba9c96c35f4b9bfb1847dcaedfc9a96fd6ae75ae2a4f9aeb16e38dd1da9",
+    "dcae_lite_f32_z32": "bc22d8aa28e4afc17086583e981c73420ac1a470bbd78cc3406aeb8bba77e72c",
+    "flux2_f8_z32": "223ac674aed4807063a5900fc86a8af46fc38ef7dd050012f9d7245233a2a6d6",
+    "flux2_small_f8_z32": "0df85d84cf7a5e3afdb96f23c421077ea0b74c1dd00c0af198a4687cfa1e1240",
+    "hunyuanimage_f32_z64": "381a24ed0b628e93f96f9d9f912ed5c12899b6458dc2c70c766cc9fc941bacc2",
+    "ldm_f4_z3": "e28f38288044b21f038372fa4fdfacd5f6d11188550c3b6f14b821f73e77e9be",
+    "ldm_f4_z4": "763c4d1e08f4ab73e93c9ad9a552cd3f949f684de2356e3d9cee7108b7483d71",
+    "ldm_f8_z4": "25c0b799d2308bdb358432c50cae0a5f9ed2ae7a15c5be654e568d54e13a6f85",
+    "ldm_f8_z16": "cd4c42a870ae2246e945af683a4280e03ff3e8095a6075937a928ce6ab85d604",
+    "ldm_f16_z16": "a80d2b39ebf808f81dcf2fa310783524a4abce37a155053d489582a4a3a90dc7",
+    "ldm_f32_z64": "f2d75273112670df7a6e4ac16a9d28b047f3f265725337da5bcc0397944b67b4",
+    "ldm_reflect_f8_z4": "9d58fc5262644fe7088fc21247471d1ae0b98f214b8a427fb58bd41ea64b958f",
+    "ldm_reflect_f8_z16": "182c85f43cd9746041a4205ab99a99f8c5cf55839031d0ab515317cb004475c7",
+    "mar_f16_z16": "54d0b9316b712aed89a22f1c82ff58cd0f2a17a941df1f62306212294eff08a3",
+    "qwenimage_f8_z16": "a1f05371707b6a715f1474a24b5f1fc208a829716f7785df14948b612880e15e",
+    "sana_f32_z32": "09e69efa2558e073159918494b71a1eb38d980f81a3e823ea06d857740899007",
+    "taef2_f8_z32": "7888285096b8582f6f10f8f7ba74cdf1e68beb581df29c49e93a140d081c1b13",
+    "taesana_f32_z32": "e1bc662b9c14bb7e87ef9fe1365ebf631bf7b5767d73ff043c177ea3b64fa205",
+    "taesd_f8_z4": "e3e28c6f0319d6eee6c209d0821c1e55123a0baea6f602333224f9b38cb16213",
+    "taesd_f8_z16": "65fe0f80d6cf4745c2e2b094a6efb54235a76cd565a92b80f92cda5268c26699",
     "vae_f4_z3": "9d7c29e0782534ad0eaa551546ea56732e7c135eee76202ff60044771b13a7b7",
     "vae_f8_z4": "f16efc6b4a278e7248ec45dd12e5a40c1b28316f4138396ca57b6eca3a82283e",
     "vae_f8_z4_deep": "56fef559f7ac887cd7c7dded1004fca970f3c49dbd420906f3f39c0f7aabb7a2",
@@ -22,6 +48,8 @@ HASHES = {
     "vae_f8_z4_wide": "ed9960af40ac60be91137b9191d92b4a3288383d0477e0e406db2923b7f9cd9f",
     "vae_f8_z16": "680831ffe8b799737956f8ea8db7a279d98867b9bb13cca79549285d08b173cc",
     "vae_f16_z16": "ea7512470a8e07b2fc54b90f4393f1805c34076cbe5171f8bf17a1ea752d1d1d",
+    "vavae_f16_z32": "db563a172c1e7897442607fb343447fd4922d0dceafdb451edcea0d63144d22d",
+    "vavae_f16_z64": "ed980c9bdf5aae24ef2aed456a64d874354ec1be4de1dacc1d6451e72f9ca992",
 }
 NAMES = list_models()
 TEXT = model_file("vae_f8_z4").read_text(encoding="utf-8")
@@ -45,6 +73,10 @@ def test_the_hash_of_a_published_network_never_changes(name):
         f"the hash of {name} changed, so its weights no longer load: undo the change of its file, of a block's keys or "
         "of a default, and publish what you want under a new name"
     )
+
+
+def test_no_two_networks_are_one():
+    assert len(set(HASHES.values())) == len(HASHES), "weights of one network are tags of it, not networks of their own"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import torch
 import vaezoo
 from vaezoo.nn.costs import costs
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.catalog import data_dir
+from vaezoo.specs.catalog import data_dir, model_file
 from vaezoo.specs.tree import Place, from_plain
 from vaezoo.weights.checkpoint import check_sha256, read_header
 from vaezoo.weights.layouts import LAYOUTS
@@ -28,7 +28,7 @@ def on_meta(name: str) -> vaezoo.VAE:
 
 
 def test_there_are_networks_and_bundled_weights_and_all_are_listed():
-    assert len(NAMES) >= 8
+    assert len(NAMES) >= 35
     assert BUNDLED
     assert set(NAMES) <= set(vaezoo.list_models())
     assert {t.name for t in RECORDS if not t.record.removed_in} <= set(vaezoo.list_pretrained())
@@ -50,10 +50,18 @@ def test_a_network_builds_on_the_meta_device_and_is_what_its_file_expects(name):
     assert not vae.training
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("vae_f")])
-def test_the_name_of_a_network_of_ours_says_its_downscale_and_latent_channels(name):
+@every_network
+def test_the_name_of_a_network_says_its_downscale_and_latent_channels(name):
     vae = on_meta(name)
-    assert name.split("_")[1:3] == [f"f{vae.downscale}", f"z{vae.latent_channels}"]
+    assert f"_f{vae.downscale}_z{vae.latent_channels}_" in f"{name}_"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("vae_f")])
+def test_a_network_published_elsewhere_says_its_source_and_what_proves_it(name):
+    assert "# Source: " in model_file(name).read_text(encoding="utf-8")
+    proof = vaezoo.get_spec(name).expect.proof
+    assert proof is not None
+    assert bool(proof.diffusers) != bool(proof.second and proof.because)
 
 
 @every_network

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.nn.layers import NORMS, Eps, Groups, Heads, Norm, damp
+from vaezoo.nn.layers import Heads, damp
+from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
 
 
 class Attention(nn.Module):
@@ -14,9 +15,9 @@ class Attention(nn.Module):
     Args:
         channels: C.
         heads: Number of heads, at least 1; must divide `channels`.
-        norm: A key of `layers.NORMS`.
+        norm: A key of `norms.NORMS`.
         groups: Groups of a group norm.
-        eps: Added to the variance by the norm.
+        eps: Keeps the norm from dividing by zero.
 
     Raises:
         ValueError: If `heads` or `groups` does not divide `channels`.
@@ -42,6 +43,6 @@ class Attention(nn.Module):
         return x + self.proj(mixed).transpose(1, 2).reshape(b, c, h, w)
 
 
-def attention(channels: int, *, heads: int, norm: str, groups: int, eps: float) -> nn.Module:
+def attention(channels: int, *, heads: int, norm: str, groups: int | None, eps: float) -> nn.Module:
     """`Attention`, or nothing where `heads` is 0."""
     return Attention(channels, heads=heads, norm=norm, groups=groups, eps=eps) if heads else nn.Identity()

@@ -10,84 +10,33 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.attention import attention
-from vaezoo.nn.layers import (
-    ACTIVATIONS,
-    NORMS,
-    Act,
-    Channels,
-    Conv,
-    Eps,
-    Groups,
-    Heads,
-    Kernel,
-    Layers,
-    Norm,
-    ResidualLayer,
-    Skip,
-)
+from vaezoo.nn.dcae import DCDown, DCUp, ViTDown, ViTUp
+from vaezoo.nn.ends import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
+from vaezoo.nn.layers import Act, Channels, Heads, Layers, Padding, ResidualLayer, Skip, Width
+from vaezoo.nn.norms import Eps, Groups, Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-
-
-class ConvBlock(Conv):
-    """One convolution: (B, in_channels, H, W) -> (B, out, H, W).
-
-    Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels of the result.
-        kernel: Kernel size, odd. A 1x1 convolution of unchanged width starts as the identity (quant convs).
-    """
-
-    scale = Fraction(1)
-
-    def __init__(self, in_channels: int, *, out: Channels, kernel: Kernel) -> None:
-        super().__init__(in_channels, out, kernel)
-        self.out = out
-
-
-class Head(nn.Module):
-    """Norm, act, convolution: (B, in_channels, H, W) -> (B, out, H, W).
-
-    Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels of the result.
-        kernel: Kernel size, odd.
-        norm: A key of `layers.NORMS`.
-        groups: Groups of a group norm; must divide `in_channels`.
-        eps: Added to the variance by the norm.
-        act: A key of `layers.ACTIVATIONS`.
-    """
-
-    scale = Fraction(1)
-
-    def __init__(
-        self, in_channels: int, *, out: Channels, kernel: Kernel, norm: Norm, groups: Groups, eps: Eps, act: Act
-    ) -> None:
-        super().__init__()
-        self.out = out
-        self.act = ACTIVATIONS[act]
-        self.norm = NORMS[norm](in_channels, groups, eps)
-        self.conv = Conv(in_channels, out, kernel)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.act(self.norm(x)))
+from vaezoo.nn.tiny import TinyDown, TinyUp
+from vaezoo.nn.transforms import Clamp, Haar, InverseHaar, Rescale
 
 
 class DownBlock(nn.Module):
     """Residual layers, each followed by attention where `heads` asks for it, then the resampler.
 
-    (B, in_channels, H, W) -> (B, out, H * scale, W * scale); H and W must be multiples of 1 / `scale`.
+    (B, in_channels, H, W) -> (B, resample_out or out, H * scale, W * scale); H and W must be multiples of 1 / `scale`.
 
     Args:
         in_channels: Channels leaving the previous row.
         out: Channels after the first residual layer.
         layers: Number of residual layers.
         resample: A key of `resample.DOWNSAMPLERS`, or null.
+        resample_out: Channels after the resampler; null keeps `out`.
         heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: A key of `layers.NORMS`.
-        groups: Groups of a group norm; must divide `in_channels` and `out`.
-        eps: Added to the variance by the norms.
+        norm: A key of `norms.NORMS`.
+        groups: Groups of a group norm, must divide every width; null for other norms.
+        eps: Keeps the norms from dividing by zero.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
+        padding: What the padded convolutions see beyond the edge.
 
     Raises:
         ValueError: If `groups` or `heads` does not divide a width.
@@ -102,20 +51,22 @@ class DownBlock(nn.Module):
         out: Channels,
         layers: Layers,
         resample: Annotated[str | None, DOWNSAMPLERS],
+        resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
         groups: Groups,
         eps: Eps,
         act: Act,
         skip: Skip,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
         attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
-        self.out = out
+        self.out = resample_out or out
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
-        self.resample = resampler(DOWNSAMPLERS, resample, out, out)
+        self.resample = resampler(DOWNSAMPLERS, resample, out, resample_out, padding)
         self.scale = self.resample.scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,11 +83,12 @@ class MidBlock(nn.Module):
         out: Channels after the first residual layer.
         layers: Number of (attention, residual layer) pairs.
         heads: Attention heads; 0 keeps the residual layers and drops attention.
-        norm: A key of `layers.NORMS`.
-        groups: Groups of a group norm; must divide `in_channels` and `out`.
-        eps: Added to the variance by the norms.
+        norm: A key of `norms.NORMS`.
+        groups: Groups of a group norm, must divide every width; null for other norms.
+        eps: Keeps the norms from dividing by zero.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
+        padding: What the padded convolutions see beyond the edge.
 
     Raises:
         ValueError: If `groups` or `heads` does not divide a width.
@@ -158,9 +110,10 @@ class MidBlock(nn.Module):
         eps: Eps,
         act: Act,
         skip: Skip,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
         attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
         self.out = out
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers + 1))
@@ -180,16 +133,18 @@ class UpBlock(nn.Module):
     (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row; the resampler keeps them.
+        in_channels: Channels leaving the previous row.
         out: Channels after the first residual layer.
         layers: Number of residual layers.
         resample: A key of `resample.UPSAMPLERS`, or null.
+        resample_out: Channels after the resampler; null keeps `in_channels`.
         heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: A key of `layers.NORMS`.
-        groups: Groups of a group norm; must divide `in_channels` and `out`.
-        eps: Added to the variance by the norms.
+        norm: A key of `norms.NORMS`.
+        groups: Groups of a group norm, must divide every width; null for other norms.
+        eps: Keeps the norms from dividing by zero.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
+        padding: What the padded convolutions see beyond the edge.
 
     Raises:
         ValueError: If `groups` or `heads` does not divide a width.
@@ -204,20 +159,23 @@ class UpBlock(nn.Module):
         out: Channels,
         layers: Layers,
         resample: Annotated[str | None, UPSAMPLERS],
+        resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
         groups: Groups,
         eps: Eps,
         act: Act,
         skip: Skip,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip)
+        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
         attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
         self.out = out
-        self.resample = resampler(UPSAMPLERS, resample, in_channels, in_channels)
+        self.resample = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
         self.scale = self.resample.scale
-        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
+        first = resample_out or in_channels
+        self.layers = nn.ModuleList(residual(out if i else first, out) for i in range(layers))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -229,8 +187,22 @@ class UpBlock(nn.Module):
 
 BLOCKS: dict[str, type[nn.Module]] = {
     "conv": ConvBlock,
+    "conv_act": ConvAct,
     "head": Head,
+    "norm_act": NormAct,
     "down": DownBlock,
     "mid": MidBlock,
     "up": UpBlock,
+    "tiny_down": TinyDown,
+    "tiny_up": TinyUp,
+    "dc_down": DCDown,
+    "dc_up": DCUp,
+    "vit_down": ViTDown,
+    "vit_up": ViTUp,
+    "downsample": Downsample,
+    "upsample": Upsample,
+    "haar": Haar,
+    "inverse_haar": InverseHaar,
+    "rescale": Rescale,
+    "clamp": Clamp,
 }

@@ -1,4 +1,4 @@
-"""The layers that blocks are made of: norms, activations, shortcuts, the residual layer."""
+"""The layers that blocks are made of: convolutions, activations, shortcuts, the residual layer."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -7,27 +7,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
 from vaezoo.specs.check import Between
 
-Channels = Annotated[int, Between(1, 65_536)] | Literal["image", "latent", "moments"]
+Width = Annotated[int, Between(1, 65_536)]
+Channels = Width | Literal["image", "latent", "moments"]
 Layers = Annotated[int, Between(1, 64)]
 Heads = Annotated[int, Between(0, 1_024)]
-Groups = Annotated[int, Between(1, 65_536)]
-Eps = Annotated[float, Between(1e-12, 1.0)]
 Kernel = Annotated[int, Between(1, 31)]
+Padding = Literal["zeros", "reflect", "replicate", "circular"]
 
 DAMPING = 0.1  # residual branches start this small: the identity first, its corrections later
 
 
-def group_norm(channels: int, groups: int, eps: float) -> nn.GroupNorm:
-    """GroupNorm with a learned scale and bias per channel (Wu and He 2018, arXiv:1803.08494)."""
-    if channels % groups:
-        raise ValueError(f"groups {groups} does not divide {channels} channels")
-    return nn.GroupNorm(groups, channels, eps=eps)
-
-
 def silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x); overwrites `x` where no gradient is wanted, because a block only passes a norm's fresh output."""
+    """x * sigmoid(x); overwrites `x` where no gradient is wanted, because a block only passes a fresh output."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
@@ -36,12 +30,11 @@ def relu(x: Tensor) -> Tensor:
     return F.relu(x, inplace=not torch.is_grad_enabled())
 
 
-NORMS: dict[str, Callable[[int, int, float], nn.Module]] = {"group": group_norm}
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
 
 
-def damp(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """Scale the initial weights of a residual branch's last layer by `DAMPING`."""
+def damp(layer: nn.Module) -> nn.Module:
+    """Scale the initial weights of a residual branch's last layer, a norm too, by `DAMPING`."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(DAMPING)
@@ -51,10 +44,10 @@ def damp(layer: nn.Conv2d | nn.Linear) -> nn.Module:
 class Conv(nn.Conv2d):
     """A convolution that keeps height and width; 1x1 of unchanged width starts as the identity."""
 
-    def __init__(self, in_channels: int, out: int, kernel: int) -> None:
+    def __init__(self, in_channels: int, out: int, kernel: int, padding: str = "zeros") -> None:
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} is even; only an odd one keeps height and width")
-        super().__init__(in_channels, out, kernel, padding=kernel // 2)
+        super().__init__(in_channels, out, kernel, padding=kernel // 2, padding_mode=padding)
         if kernel == 1 and in_channels == out:
             with torch.no_grad():
                 # not torch.eye, which on the meta device imports PyTorch's compiler: three seconds
@@ -74,7 +67,6 @@ def auto_skip(in_channels: int, out: int) -> nn.Module:
 
 SKIPS: dict[str, Callable[[int, int], nn.Module]] = {"conv": conv_skip, "auto": auto_skip}
 
-Norm = Annotated[str, NORMS]
 Act = Annotated[str, ACTIVATIONS]
 Skip = Annotated[str, SKIPS]
 
@@ -90,6 +82,7 @@ class ResidualLayer(nn.Module):
         eps: Added to the variance by the norm.
         act: A key of `ACTIVATIONS`.
         skip: A key of `SKIPS`.
+        padding: What the 3x3 convolutions see beyond the edge.
 
     Raises:
         ValueError: If `groups` does not divide a width.
@@ -98,14 +91,23 @@ class ResidualLayer(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out: int, *, norm: Norm, groups: Groups, eps: Eps, act: Act, skip: Skip
+        self,
+        in_channels: int,
+        out: int,
+        *,
+        norm: Norm,
+        groups: Groups,
+        eps: Eps,
+        act: Act,
+        skip: Skip,
+        padding: Padding,
     ) -> None:
         super().__init__()
         self.act = ACTIVATIONS[act]
         self.norm1 = NORMS[norm](in_channels, groups, eps)
-        self.conv1 = Conv(in_channels, out, 3)
+        self.conv1 = Conv(in_channels, out, 3, padding)
         self.norm2 = NORMS[norm](out, groups, eps)
-        self.conv2 = damp(Conv(out, out, 3))
+        self.conv2 = damp(Conv(out, out, 3, padding))
         self.skip = SKIPS[skip](in_channels, out)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,11 +30,21 @@ class LatentSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What the tests compare a network with: a class of `diffusers`, or a `second` implementation and why."""
+
+    diffusers: str | None = None
+    second: str | None = None
+    because: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Expect:
     """Facts that a published file promises of itself; a test holds it to them."""
 
     params: int | None = None
     downscale: int | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""Norms. Each takes `(channels, groups, eps)` and keeps shape: (B, channels, H, W) -> the same."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaezoo.specs.check import Between
+
+Groups = Annotated[int, Between(1, 65_536)] | None
+Eps = Annotated[float, Between(1e-12, 1.0)]
+
+
+def group_norm(channels: int, groups: int | None, eps: float) -> nn.GroupNorm:
+    """GroupNorm with a learned scale and bias per channel (Wu and He 2018, arXiv:1803.08494)."""
+    if groups is None:
+        raise ValueError("groups is null; norm: group needs their number")
+    if channels % groups:
+        raise ValueError(f"groups {groups} does not divide {channels} channels")
+    return nn.GroupNorm(groups, channels, eps=eps)
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) over the channels of each position, with a learned scale and bias per channel.
+
+    Source: Zhang and Sennrich 2019 (arXiv:1910.07467); with a bias as in mit-han-lab/efficientvit
+    `efficientvit/models/nn/norm.py`, `TritonRMSNorm2d`.
+    """
+
+    def __init__(self, channels: int, groups: int | None, eps: float) -> None:
+        super().__init__()
+        _check_no_groups(groups, "rms")
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + self.eps)
+        return (x * scale).to(x.dtype) * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+class L2Norm(nn.Module):
+    """x * sqrt(channels) / max(|x|, eps) over the channels of each position, with a learned scale per channel.
+
+    Source: Wan-Video/Wan2.1 `wan/modules/vae.py`, `RMS_norm`.
+    """
+
+    def __init__(self, channels: int, groups: int | None, eps: float) -> None:
+        super().__init__()
+        _check_no_groups(groups, "l2")
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        unit = F.normalize(x.float(), dim=1, eps=self.eps).to(x.dtype)
+        return unit * x.shape[1] ** 0.5 * self.weight.view(-1, 1, 1)
+
+
+class BatchNorm(nn.Module):
+    """(x - running_mean) / sqrt(running_var + eps), with a learned scale and bias per channel.
+
+    The statistics are those stored with the weights, in training too: a reconstruction must not depend on what else is
+    in the batch, and nothing here counts batches.
+
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), as in evaluation.
+    """
+
+    def __init__(self, channels: int, groups: int | None, eps: float) -> None:
+        super().__init__()
+        _check_no_groups(groups, "batch")
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+def _check_no_groups(groups: int | None, norm: str) -> None:
+    if groups is not None:
+        raise ValueError(f"groups {groups} means nothing to norm: {norm}; write groups: null")
+
+
+NORMS: dict[str, Callable[[int, int | None, float], nn.Module]] = {
+    "group": group_norm,
+    "rms": RMSNorm,
+    "l2": L2Norm,
+    "batch": BatchNorm,
+}
+Norm = Annotated[str, NORMS]
