@@ -1,12 +1,14 @@
 """What networks are proven against, with one interface: classes of diffusers, and our second implementations."""
 
+import re
+
 import diffusers
 import second_cosmos
 import second_tiny
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from vaezoo.weights.diffusers import config_from_spec
+from vaezoo.weights.diffusers.configs import config_from_spec
 
 import vaezoo
 
@@ -102,6 +104,7 @@ class Diffusers(Original):
         spec = vaezoo.get_spec(self.name)
         kind = spec.expect.proof.diffusers
         config = PUBLISHED.get(self.name) or config_from_spec(spec, STATS[kind])
+        assert config.get("_class_name", kind) == kind
         return getattr(diffusers, kind).from_config(config)
 
     def save(self, folder):
@@ -175,29 +178,32 @@ def original_of(name: str) -> type[Original]:
 
 @torch.no_grad()
 def draw(model: nn.Module) -> None:
-    """Give every tensor values of its own: norms, biases and statistics too."""
+    """Give every tensor values of its own, norms, biases and statistics too, and every norm small ones to work on."""
+    quiet = {f"{layer}.{last}" for layer in before_norms(model) for last in ("weight", "bias")}
     for name, tensor in model.state_dict().items():
         last = name.rpartition(".")[2]
         if not tensor.is_floating_point():
             tensor.zero_()  # how many batches a batch norm has seen
         elif last == "running_var":
-            tensor.uniform_(0.5, 1.5)
+            tensor.uniform_(0.005, 0.015)
         elif last == "gamma" or (last == "weight" and tensor.ndim == 1):
             tensor.normal_(1.0, 0.2)
         elif tensor.ndim == 1:
-            tensor.normal_(0.0, 0.1)
+            tensor.normal_(0.0, 0.03)
         else:
             tensor.normal_(0.0, (tensor.shape[0] / tensor.numel()) ** 0.5)
-        if name in small_ones(model):
-            tensor.mul_(0.01)
+        if name in quiet:
+            tensor.mul_(0.03)
 
 
-def small_ones(model: nn.Module) -> set[str]:
-    """The first convolution of each half, so that what a norm adds to a variance shows in its output."""
-    if not any("norm" in name for name, _ in model.named_modules()):
-        return {name for name in model.state_dict() if name.endswith("pool.0.weight")}
-    firsts = []
-    for half in ("encoder", "decoder"):
-        convs = (m for m in model.get_submodule(half).named_modules() if isinstance(m[1], (nn.Conv2d, nn.Conv3d)))
-        firsts.append(f"{half}.{next(convs)[0]}")
-    return {f"{first}.{last}" for first in firsts for last in ("weight", "bias")}
+def before_norms(model: nn.Module) -> list[str]:
+    """Layers whose results norms see: they are made small, so that the eps of each norm shows in what comes out.
+
+    Not those that resample what is small already, or the levels above would be lost in those below.
+    """
+    layers = dict(model.named_modules())
+    if any("norm" in name for name in layers):
+        outputs = re.compile(r".*\.(proj|proj_out|to_out|to_out\.0)")  # of attention
+        around = {n for n, m in layers.items() if isinstance(m, (nn.Conv2d, nn.Conv3d)) and m.kernel_size[-1] > 1}
+        return [n for n in layers if outputs.fullmatch(n) or (n in around and "sample" not in n)]
+    return [name for name in layers if name.endswith("pool.0")]  # TAEF2, whose other layers no norm follows
