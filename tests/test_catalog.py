@@ -11,7 +11,7 @@ from conftest import add_records
 import vaezoo
 from vaezoo.errors import FileError, SpecError, UnknownNameError
 from vaezoo.specs import catalog, names
-from vaezoo.specs.catalog import add_config_dir, facts, files, list_models, match, model_file, natural
+from vaezoo.specs.catalog import add_config_dir, canonical, facts, files, list_models, match, model_file, natural
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.weights.records import expand_alias, find_record, list_pretrained, read_records
 
@@ -42,8 +42,12 @@ def test_every_shipped_file_has_a_name_and_all_weights_a_network():
     for kind in ("models", "weights"):
         assert all(catalog.is_name(path.stem) and path.stem == name for name, path in files(kind).items())
     assert files("weights").keys() <= files("models").keys()
-    aliases = [alias for name in files("weights") for t in read_records(name)[1].values() for alias in t.record.aliases]
-    assert len({*aliases, *files("models")}) == len(aliases) + len(files("models"))
+
+
+def test_an_alias_is_unique_over_the_zoo_and_no_network_s_name():
+    records = [t for name in files("weights") for t in read_records(name)[1].values()]
+    taken = [*files("models"), *(canonical(alias) for t in records for alias in t.record.aliases)]
+    assert len(set(taken)) == len(taken), sorted(name for name in set(taken) if taken.count(name) > 1)
 
 
 def test_listing_needs_no_torch():
