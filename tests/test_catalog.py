@@ -38,6 +38,18 @@ def test_patterns_choose_and_leave_out_names_in_either_spelling():
     assert match(["a", "b"], "[ab]", exclude="b") == ["a"]
 
 
+def test_networks_are_chosen_by_their_facts(folder):
+    assert list_models("vae_*", latent_channels=4, max_params=1_000_000) == ["vae_f8_z4_micro"]
+    assert list_models("vae_*", downscale=4) == ["vae_f4_z3"]
+    assert list_models("vae_f8_z4*", min_params=21_970_983, max_params=21_970_983) == ["vae_f8_z4"]
+    assert list_models("vae_*", latent_channels=16, downscale=8, exclude="vae_*") == []
+    assert list_models("vae_*", max_params=0) == []
+    (folder / "models" / "odd.yaml").write_text("{summary: says nothing of itself}")
+    add_config_dir(folder)
+    assert list_models("odd") == ["odd"]
+    assert list_models("odd", min_params=0) == list_models("odd", latent_channels=4) == []
+
+
 def test_every_shipped_file_has_a_name_and_all_weights_a_network():
     for kind in ("models", "weights"):
         assert all(catalog.is_name(path.stem) and path.stem == name for name, path in files(kind).items())
