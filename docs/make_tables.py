@@ -96,7 +96,8 @@ def _record(tagged: Tagged) -> str:
     tag = f"`{tagged.tag}`{f' ({hints})' if hints else ''}"
     aliases = ", ".join(f"`{alias}`" for alias in record.aliases)
     quotes = "; ".join(_quote(quoted) for quoted in record.quoted)
-    return f"{tag} | {record.license} | `{record.layout}` | {aliases} | {quotes}"
+    layout = f"`{record.layout}`" if record.layout else ""
+    return f"{tag} | {record.license} | {layout} | {aliases} | {quotes}"
 
 
 def _quote(quoted: Quoted) -> str:

@@ -119,13 +119,15 @@ MISSING_HUB = "a revision, a gate, or a file that runs code is of a repository: 
         (f"default:\nv1:{RECORD}", ["1:9: default: expected text, got null"]),
         (f"default: v-1\nv-1:{RECORD}", ['2:1: v-1: a tag is letters, digits and "_"']),
         ("default: v1\nv1: 3", [
-            "2:5: v1: expected a mapping of source, layout, license, summary, sha256, verified, trained_on, recipe, "
+            "2:5: v1: expected a mapping of source, license, layout, summary, sha256, verified, trained_on, recipe, "
             "latent_stats, metrics, aliases, removed_in, pickle_only, torchscript_only, gated, confidence, "
             "statistics_source, quoted and notes, got 3"]),
         ("default: v1\nv1: {licence: mit, source: {}}", [
             "2:6: v1.licence: unknown key 'licence' for WeightsRecord; did you mean 'license'?",
             "2:28: v1.source: missing file",
-            "2:5: v1: missing layout and license"]),
+            "2:5: v1: missing license"]),
+        (f"default: v1\nv1:{RECORD.replace('layout: native', '')}", [
+            "3:3: v1: missing layout; only TorchScript, which is not read, needs none"]),
         (f"default: v1\nv1:{RECORD.replace('native', 'natve')}", [
             "4:11: v1.layout: unknown layout 'natve'; did you mean 'native'?"]),
         (f"default: v1\nv1:{RECORD.replace(SHA256, 'abc')}", ["6:11: v1.sha256: expected 64 hexadecimal digits"]),

@@ -67,8 +67,8 @@ class WeightsRecord:
     """One set of weights (`docs/hub.md`). `verified: false` marks those whose hash or commit nobody has checked."""
 
     source: Source
-    layout: Annotated[str, LAYOUTS]
     license: str
+    layout: Annotated[str | None, LAYOUTS] = None
     summary: str = ""
     sha256: str | None = None
     verified: bool = True
@@ -106,6 +106,8 @@ def check_record(entry: WeightsRecord, tag: str, node: Node, faults: Faults) -> 
     """Note the faults of a record whose keys and types are right: where keys contradict, or need one another."""
     source, at = entry.source, node.value["source"].place
     runs_code = entry.pickle_only or entry.torchscript_only
+    if entry.layout is None and not entry.torchscript_only:
+        faults.add(node.place, tag, "missing layout; only TorchScript, which is not read, needs none")
     if source.hub and source.url:
         faults.add(at, f"{tag}.source", "hub and url exclude each other; keep the one that has the file")
     if entry.bundled and not _BUNDLED.fullmatch(source.file):
