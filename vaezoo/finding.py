@@ -8,25 +8,43 @@ from typing import NamedTuple
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.catalog import canonical, model_file
+from vaezoo.specs.catalog import canonical, files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
+from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.diffusers.configs import Foreign
 from vaezoo.weights.diffusers.folder import config_file, weights_file
 from vaezoo.weights.folder import WEIGHTS, read_network
+from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_hash, download
+from vaezoo.weights.lock import Fetched, find_pin
+from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched, check_hash
 from vaezoo.weights.recognize import choose, find_layout
-from vaezoo.weights.records import Tagged, bundled_file, check_loadable, expand_alias, find_record
+from vaezoo.weights.record import COMMIT
+from vaezoo.weights.records import (
+    Tagged,
+    bundled_file,
+    check_loadable,
+    expand_alias,
+    find_by_sha256,
+    find_record,
+    tags_by_statistics,
+)
 
 
 class Weights(NamedTuple):
-    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it."""
+    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it.
+
+    `unpinned` is there where neither a record nor the lock says which commit and content is meant; `remedy` where
+    records could tell the statistics.
+    """
 
     path: str | Path
     layout: str
     stats: LatentStats | None
+    unpinned: Fetched | None = None
+    remedy: str | None = None
 
 
 class Found(NamedTuple):
@@ -81,8 +99,8 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         CheckpointError: If none or several networks fit and none is named.
         FileError: If there is no such file.
     """
-    tagged = _tagged(network, tag) if tag else None
-    if tagged and network and canonical(network) != tagged.network:
+    tagged = _tagged(network, tag) if tag else _on_record(path, network)
+    if tagged and tag and network and canonical(network) != tagged.network:
         raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
     network = tagged.network if tagged else network
     if network is None:
@@ -91,12 +109,31 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     spec = find(parse_name(network), False, hub).spec
     if layout == "auto":
         layout = find_layout(build(spec, "meta"), path)
-    return Found(spec, Weights(path, layout, tagged.record.latent_stats if tagged else None))
+    stats = tagged.record.latent_stats if tagged else None
+    return Found(spec, Weights(path, layout, stats, remedy=None if stats else _remedy(spec)))
+
+
+def _on_record(path: str, network: str | None) -> Tagged | None:
+    """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
+    paths = weights_files(path)
+    tagged = find_by_sha256(sha256_of(paths[0])) if len(paths) == 1 else None
+    return tagged if tagged and network in (None, tagged.network) else None
+
+
+def _remedy(spec: ModelSpec) -> str | None:
+    """How to tell the statistics of a file that could be several weights on record."""
+    tags = tags_by_statistics(spec.name) if spec.name in files("models") else ""
+    return f"names and shapes cannot tell these weights apart: {tags}; say which with tag=" if tags else None
+
+
+def fetch(name: str, hub: Hub) -> Weights:
+    """The weights that a name stands for, downloaded if need be."""
+    return find(parse_name(name), True, hub).weights
 
 
 def local_path(name: str, hub: Hub) -> Path:
     """The weights that a name stands for as a file on this machine, downloaded if need be."""
-    return find(parse_name(name), True, hub).weights.path
+    return fetch(name, hub).path
 
 
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
@@ -126,12 +163,16 @@ def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
 def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     source, record = tagged.record.source, tagged.record
     check_loadable(tagged)
-    if source.hub is None:
+    if record.bundled:
         path = bundled_file(tagged)
         check_hash(path, record.sha256, "reinstall vaezoo")
-    else:
-        path = download(hub, source.hub, source.file, hub.resolve(source.hub, source.revision), record.sha256)
-    return Weights(path, record.layout, record.latent_stats)
+        return Weights(path, record.layout, record.latent_stats)
+    pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
+    commit = pin.commit if pin else hub.resolve(source.hub, source.revision)
+    path = hub.fetch(source.hub, source.file, commit)
+    check_fetched(path, source.hub, source.file, record.sha256, pin)
+    fetched = Fetched(tagged.name, source.hub, commit, {source.file: path})
+    return Weights(path, record.layout, record.latent_stats, None if pin or record.pinned else fetched)
 
 
 def _from_disk(name: Name, pretrained: bool, hub: Hub) -> Found:
@@ -139,8 +180,15 @@ def _from_disk(name: Name, pretrained: bool, hub: Hub) -> Found:
 
 
 def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
-    commit = hub.resolve(name.id, name.revision)  # once, so that config and weights are of one commit
-    return _from_folder(HubFolder(name, hub, commit), pretrained)
+    pin = find_pin(hub.lock, name.text, name.id, name.revision, {})
+    # resolved once, so that config and weights are of one commit
+    commit = pin.commit if pin else hub.resolve(name.id, name.revision)
+    folder = HubFolder(name, hub, commit, pin)
+    found = _from_folder(folder, pretrained)
+    if found.weights is None or pin or COMMIT.fullmatch(name.revision or ""):
+        return found
+    unpinned = Fetched(name.text, name.id, commit, folder.fetched)
+    return Found(found.spec, found.weights._replace(unpinned=unpinned))
 
 
 def _from_folder(folder: Folder, pretrained: bool) -> Found:

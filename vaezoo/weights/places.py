@@ -1,15 +1,16 @@
 """Where a folder lies: files by their names, on disk, or on a Hub at one commit."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from vaezoo.errors import CheckpointError, FileError, HubError, VaezooError
+from vaezoo.errors import CheckpointError, FileError, HubError, SpecError, VaezooError
 from vaezoo.specs.names import Name
 from vaezoo.weights.checkpoint import check_sha256
 from vaezoo.weights.folder import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.lock import Pin
 
 
 class Folder(Protocol):
@@ -66,17 +67,33 @@ class LocalFolder:
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A repository on a Hub, or a folder in it, at one commit."""
+    """A repository on a Hub, or a folder in it, at one commit; `pin` is what the lock says of its name.
+
+    `fetched` collects the paths of what was found, by the names of the files in the repository.
+    """
 
     name: Name
     hub: Hub
     commit: str
+    pin: Pin | None = None
+    fetched: dict[str, Path] = field(default_factory=dict)
 
     def find(self, file: str) -> Path | None:
-        return self.hub.find(self.name.id, self._file(file), self.commit)
+        path = self.hub.find(self.name.id, self._file(file), self.commit)
+        return self._taken(file, path, None) if path else None
 
     def read(self, file: str, sha256: str | None = None) -> Path:
-        return download(self.hub, self.name.id, self._file(file), self.commit, sha256)
+        return self._taken(file, self.hub.fetch(self.name.id, self._file(file), self.commit), sha256)
+
+    def _taken(self, file: str, path: Path, sha256: str | None) -> Path:
+        file = self._file(file)
+        if self.pin and self.pin.sha256(file) is None:
+            raise SpecError(
+                f"{self.pin.place}: {self.name.text}: {file} is needed and not in this lock: remove the entry, or name "
+                f"the commit, @{self.commit}"
+            )
+        self.fetched[file] = path
+        return check_fetched(path, self.name.id, file, sha256, self.pin)
 
     def error(self, text: str) -> VaezooError:
         return HubError("file", f"{self.name.text}: {text}")
@@ -85,15 +102,17 @@ class HubFolder:
         return f"{self.name.subfolder}/{file}" if self.name.subfolder else file
 
 
-def download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None) -> Path:
-    """A file at one commit, its content compared with the hash on record.
+def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin | None) -> Path:
+    """The path of a file from a Hub, its content compared with what is on record and with the lock.
 
     Raises:
-        HubError: If it is not to be had, or is another one.
+        HubError: If it is another one.
     """
-    path = hub.fetch(repo, file, commit)
+    remedy = "fetch it again with force_download=True"
     try:
-        check_hash(path, sha256, "fetch it again with force_download=True")
+        check_hash(path, sha256, remedy)
+        if pin:
+            check_hash(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return path
