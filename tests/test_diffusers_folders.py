@@ -1,45 +1,15 @@
-"""Folders that diffusers' own `save_pretrained` wrote, on disk and on a Hub: the same numbers, and clear refusals."""
+"""Folders that diffusers' own `save_pretrained` wrote, on disk and on a Hub, give the same numbers here."""
 
-import json
-import os
-import random
-from pathlib import Path
-
-import diffusers
 import pytest
 import torch
-from diffusers_configs import SMALL
+from diffusers_small import PLAIN, SMALL, files_of, small_model
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
-from small import randomised
 
 import vaezoo
 
 SIZES = [(32, 32), (32, 64)]
 CLOSE = 1e-4  # of the largest magnitude
-PLAIN, HALF = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"
-
-
-def small_model(name: str, seed: int = 0) -> torch.nn.Module:
-    """A random model of a class of diffusers, of the kind that the layout of its names is for."""
-    config = SMALL[name](random.Random(f"{name} {seed}"))
-    wider = 1
-    if "norm_num_groups" in config:
-        config |= {"norm_num_groups": 32, "act_fn": "silu"}
-        wider = 4
-    if "attention_head_dim" in config:
-        config |= {"attention_head_dim": 32, "encoder_out_shortcut": True, "decoder_in_shortcut": True}
-        config |= {k: [[5] if scales else [] for scales in v] for k, v in config.items() if k.endswith("multiscales")}
-        if 0 in config["decoder_layers_per_block"]:
-            config |= {"upsample_block_type": "pixel_shuffle"}
-        wider = 2
-    widths = {k: v for k, v in config.items() if k.endswith("block_out_channels") and v}
-    config |= {k: [wider * width for width in v] for k, v in widths.items()}
-    return randomised(getattr(diffusers, name)(**config)).eval()
-
-
-def files_of(folder: Path, below: str = "") -> dict[str, bytes]:
-    return {f"{below}{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
 def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
@@ -181,93 +151,3 @@ def test_packed_statistics_come_from_the_weights_and_their_eps_from_the_config(t
     save_file(state, tmp_path / PLAIN)
     with pytest.raises(vaezoo.CheckpointError, match="no statistics of latents packed 2x2"):
         vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
-
-
-def test_weights_of_another_network_are_refused_by_name_and_shape(tmp_path):
-    small_model("AutoencoderKL", 0).save_pretrained(tmp_path)
-    config = (tmp_path / "config.json").read_bytes()
-    small_model("AutoencoderKL", 1).save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_bytes(config)
-    with pytest.raises(vaezoo.CheckpointError, match=r"does not fit .* \(layout diffusers\)"):
-        vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
-
-
-def test_a_whole_pipeline_names_the_subfolder_of_its_vae(tmp_path, hub):
-    small_model("AutoencoderKL").save_pretrained(tmp_path / "vae")
-    (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(vaezoo.FileError, match=r"a whole pipeline .*; its VAE is local-dir:.*#vae$"):
-        vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
-    hub.commit("alice/pipe", {"model_index.json": b"{}", **files_of(tmp_path / "vae", "vae/")})
-    with pytest.raises(vaezoo.HubError, match=r"its VAE is hf-hub:alice/pipe@main#vae$") as caught:
-        vaezoo.get_spec("hf-hub:alice/pipe@main")
-    assert caught.value.kind == "file"
-    (tmp_path / "vae" / "config.json").unlink()
-    with pytest.raises(vaezoo.FileError, match=r"a whole pipeline \(model_index\.json\) and not a VAE$"):
-        vaezoo.create(f"local-dir:{tmp_path}")
-
-
-def test_weights_in_several_files_are_refused(tmp_path):
-    small_model("AutoencoderKL").save_pretrained(tmp_path, max_shard_size=2_000)
-    assert not (tmp_path / PLAIN).exists()
-    (tmp_path / HALF).touch()
-    with pytest.raises(vaezoo.FileError, match=r"weights in several files .*; only one file is read"):
-        vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
-
-
-def test_a_pickle_alone_is_refused_with_the_way_out(tmp_path, hub):
-    model = small_model("AutoencoderKL")
-    model.save_pretrained(tmp_path)
-    (tmp_path / PLAIN).rename(tmp_path / "diffusion_pytorch_model.bin")
-    hub.commit("alice/vae", files_of(tmp_path))
-    for name, error in ((f"local-dir:{tmp_path}", vaezoo.FileError), ("hf-hub:alice/vae", vaezoo.HubError)):
-        assert vaezoo.create(name).spec == vaezoo.get_spec(name)
-        with pytest.raises(error, match=r"model\.bin is a pickle, which vaezoo does not open: .*--from-pickle"):
-            vaezoo.create(name, pretrained=True)
-
-
-def test_a_variant_that_is_not_there_says_what_is(tmp_path, hub):
-    small_model("AutoencoderKL").save_pretrained(tmp_path)
-    with pytest.raises(vaezoo.FileError, match=rf"no diffusion_pytorch_model\.bf16\.safetensors in it, only .*{PLAIN}"):
-        vaezoo.create(f"local-dir:{tmp_path}", pretrained=True, variant="bf16")
-    hub.commit("alice/vae", files_of(tmp_path))
-    with pytest.raises(vaezoo.HubError, match=rf"has no diffusion_pytorch_model\.fp16\.safetensors at .*{PLAIN}"):
-        vaezoo.create("hf-hub:alice/vae", pretrained=True, variant="fp16")
-
-
-@pytest.mark.parametrize("name", ["vae_f8_z4", "x.yaml", "file:x.safetensors"])
-def test_a_variant_of_anything_but_a_folder_is_an_input_error(name):
-    with pytest.raises(vaezoo.InputError, match="variant='fp16' is for hf-hub: and local-dir: names"):
-        vaezoo.create(name, variant="fp16")
-    with pytest.raises(vaezoo.InputError, match="expected letters"):
-        vaezoo.create("hf-hub:alice/vae", variant="../fp16")
-
-
-def test_folders_of_vaezoo_lie_in_subfolders_too_and_have_no_variants(tmp_path, hub, saved):
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    for name, content in saved.items():
-        (tmp_path / "in" / "deep" / name).write_bytes(content)
-    hub.commit("alice/many", {f"in/deep/{name}": content for name, content in saved.items()})
-    a = vaezoo.create(f"local-dir:{tmp_path}#in/deep", pretrained=True)
-    b = vaezoo.create("hf-hub:alice/many#in/deep", pretrained=True)
-    assert all(torch.equal(tensor, b.state_dict()[key]) for key, tensor in a.state_dict().items())
-    with pytest.raises(vaezoo.InputError, match="was written by vaezoo, with one file of weights"):
-        vaezoo.create(f"local-dir:{tmp_path}#in/deep", variant="fp16")
-
-
-def test_a_folder_with_a_sign_in_its_own_name_has_a_way_in(tmp_path, saved):
-    own = tmp_path / "a#b"
-    own.mkdir()
-    for name, content in saved.items():
-        (own / name).write_bytes(content)
-    with pytest.raises(vaezoo.FileError, match=r"no such folder; that of the name .*a#b is local-dir:.*a#b#\.$"):
-        vaezoo.create(f"local-dir:{own}")
-    assert vaezoo.create(f"local-dir:{own}#.", pretrained=True)
-
-
-def test_a_hostile_config_of_a_folder_fetches_no_weights(tmp_path, hub):
-    small_model("AutoencoderKL").save_pretrained(tmp_path)
-    data = json.loads((tmp_path / "config.json").read_text()) | {"block_out_channels": [10**9] * 3}
-    hub.commit("alice/vae", {**files_of(tmp_path), "config.json": json.dumps(data).encode()})
-    with pytest.raises(vaezoo.SpecError, match=r"block_out_channels\[0\]: expected 1 to 65,536"):
-        vaezoo.create("hf-hub:alice/vae", pretrained=True)
-    assert not any(os.path.basename(request.path) == PLAIN for request in hub.requests)
