@@ -62,7 +62,8 @@ class LocalFolder:
     def _sign(self) -> str:
         """What to do where the # is of the folder's own name."""
         own = f"{self.name.id}#{self.name.subfolder}"
-        return f"; that of the name {own} is local-dir:{own}#." if os.path.isdir(own) else ""
+        there = self.name.subfolder and os.path.isdir(own)
+        return f"; that of the name {own} is local-dir:{own}#." if there else ""
 
 
 @dataclass(frozen=True)
