@@ -156,7 +156,6 @@ class Reflect(Diffusers):
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
                 module.padding_mode = "reflect"
-                module._reversed_padding_repeated_twice = [side for side in reversed(module.padding) for _ in range(2)]
         return model
 
     def save(self, folder):

@@ -17,7 +17,7 @@ READ_ONLY = ("AsymmetricAutoencoderKL", "AutoencoderKLQwenImage")  # tensors tha
 
 EXPECTED = {name: vaezoo.get_spec(name).expect for name in vaezoo.list_models()}
 CASES = [
-    pytest.param(name, marks=[pytest.mark.slow] if expect.params > LARGE else [])
+    pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(1200)] if expect.params > LARGE else [])
     for name, expect in EXPECTED.items()
     if expect.proof is not None
 ]
