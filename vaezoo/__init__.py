@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.version import __version__
 
 if TYPE_CHECKING:
+    from vaezoo.adapters.diffusers import as_diffusers
     from vaezoo.describing import Description, describe
     from vaezoo.errors import (
         CheckpointError,
@@ -46,6 +47,7 @@ _HOMES = {
     "VAE": "nn.vae",
     "VaezooError": "errors",
     "add_config_dir": "specs.catalog",
+    "as_diffusers": "adapters.diffusers",
     "create": "factory",
     "describe": "describing",
     "export_checkpoint": "weights.checkpoint",
@@ -62,7 +64,18 @@ _HOMES = {
     "to_pil": "images",
     "to_tensor": "images",
 }
-_SUBPACKAGES = ("errors", "evaluation", "factory", "images", "inference", "nn", "sharing", "specs", "weights")
+_SUBPACKAGES = (
+    "adapters",
+    "errors",
+    "evaluation",
+    "factory",
+    "images",
+    "inference",
+    "nn",
+    "sharing",
+    "specs",
+    "weights",
+)
 
 __all__ = ["__version__", *_HOMES]
 
