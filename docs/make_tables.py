@@ -95,7 +95,7 @@ def kinds() -> str:
 
 def layouts() -> str:
     """The layouts and what they are."""
-    rows = [f"`{name}` | {_first(rename)}" for name, rename in LAYOUTS.items()]
+    rows = [f"`{name}` | {layout.about}" for name, layout in LAYOUTS.items()]
     return _table(["layout | what it is", "--- | ---", *rows])
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.weights.checkpoint import read_header
+from vaezoo.weights.header import read_header
 from vaezoo.weights.layouts import LAYOUTS
-from vaezoo.weights.layouts.part import Part
+from vaezoo.weights.layouts.part import Layout, Part
 
 
 def apart(spec, shapes) -> list[Part]:
@@ -24,7 +24,7 @@ def _apart(key: str, shape: tuple[int, ...]) -> Part:
 
 @pytest.fixture
 def vae(monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "apart", apart)
+    monkeypatch.setitem(LAYOUTS, "apart", Layout(about="Apart.", parts=apart))
     return vaezoo.create("vae_f8_z4_micro")
 
 

@@ -8,7 +8,8 @@ from vaezoo.nn.costs import costs
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.catalog import data_dir, model_file
 from vaezoo.specs.tree import Place, from_plain
-from vaezoo.weights.checkpoint import check_sha256, read_header
+from vaezoo.weights.checkpoint import check_sha256
+from vaezoo.weights.header import read_header
 from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.records import bundled_file, read_records
 

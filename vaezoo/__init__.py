@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vaezoo.specs.catalog import add_config_dir, list_models
     from vaezoo.specs.model import ModelSpec
     from vaezoo.specs.stats import LatentStats
-    from vaezoo.weights.checkpoint import export_checkpoint
+    from vaezoo.weights.export import export_checkpoint
     from vaezoo.weights.recognize import recognize
     from vaezoo.weights.records import list_pretrained
 
@@ -50,7 +50,7 @@ _HOMES = {
     "as_diffusers": "adapters.diffusers",
     "create": "factory",
     "describe": "describing",
-    "export_checkpoint": "weights.checkpoint",
+    "export_checkpoint": "weights.export",
     "get_spec": "factory",
     "is_model": "factory",
     "list_models": "specs.catalog",

@@ -39,7 +39,8 @@ def create(
 
     Args:
         name: `network`, `network.tag` or an alias of weights ("-" and "_" are the same); `hf-hub:org/name@revision`;
-            `local-dir:folder`; `file:weights.safetensors`; the path of a YAML file; or a spec.
+            `local-dir:folder`; `file:weights.safetensors` (or `file:ENCODER,DECODER`); the path of a YAML file; or a
+            spec.
         pretrained: True loads the weights that `name` stands for, or raises; False leaves fresh random ones. A `file:`
             is always loaded.
         overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`.
@@ -78,8 +79,8 @@ def create(
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
     vae = build(spec, "meta")
-    load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
-    vae.latent_stats = found.weights.stats
+    stored = load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
+    vae.latent_stats = stored or found.weights.stats
     return vae.eval()
 
 
@@ -119,8 +120,9 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     One on the meta device comes to PyTorch's default device.
 
     Args:
-        vae: The network; its latent statistics are forgotten, because they belonged to the old weights.
-        path: The file.
+        vae: The network; its latent statistics are forgotten, because they belonged to the old weights, or become
+            those that the file holds.
+        path: The file, or two as `ENCODER,DECODER`.
         layout: A key of the layouts (`docs/hub.md`); "auto" finds the one whose names and shapes fit. A file that
             vaezoo wrote for another spec of the same shapes is refused unless the layout is named.
 
@@ -130,10 +132,10 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     """
     device = default_device() if vae.device.type == "meta" else vae.device
     if layout == "auto":
-        load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, device)
+        stored = load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, device)
     else:
-        load_into(vae, path, layout, None, vae.dtype, device)
-    vae.latent_stats = None
+        stored = load_into(vae, path, layout, None, vae.dtype, device)
+    vae.latent_stats = stored
     return vae
 
 

@@ -21,7 +21,7 @@ from vaezoo.weights.records import Tagged, bundled_file, check_loadable, expand_
 class Weights(NamedTuple):
     """A weights file at hand: where it is, its layout, and the latent statistics that belong to it."""
 
-    path: Path
+    path: str | Path
     layout: str
     stats: LatentStats | None
 
@@ -75,7 +75,7 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     spec = find(parse_name(network), False, hub).spec
     if layout == "auto":
         layout = find_layout(build(spec, "meta"), path)
-    return Found(spec, Weights(Path(path), layout, tagged.record.latent_stats if tagged else None))
+    return Found(spec, Weights(path, layout, tagged.record.latent_stats if tagged else None))
 
 
 def local_path(name: str, hub: Hub) -> Path:

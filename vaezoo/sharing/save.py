@@ -8,7 +8,8 @@ from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
-from vaezoo.weights.checkpoint import check_weights_there, export_checkpoint, sha256_of
+from vaezoo.weights.checkpoint import check_weights_there, sha256_of
+from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
 
 

@@ -9,10 +9,13 @@ _LONGEST_NAME = 120
 
 
 def header_diff(wanted: Shapes, found: Shapes) -> str | None:
-    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where all is equal."""
+    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where all is equal.
+
+    Trailing dimensions of size 1 do not count: a linear layer is a 1x1 convolution.
+    """
     missing = sorted(wanted.keys() - found.keys())
     unexpected = sorted(found.keys() - wanted.keys())
-    shaped = sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key])
+    shaped = sorted(key for key in wanted.keys() & found.keys() if _core(wanted[key]) != _core(found[key]))
     if not (missing or unexpected or shaped):
         return None
     lines = [f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape"]
@@ -25,6 +28,13 @@ def header_diff(wanted: Shapes, found: Shapes) -> str | None:
         [f"  shape       {key} {_cut(found[key])}, wanted {wanted[key]}" for key in shaped[:_MOST_LINES]], shaped
     )
     return "\n".join(lines)
+
+
+def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its trailing dimensions of size 1."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _some(lines: list[str], keys: list[str]) -> list[str]:

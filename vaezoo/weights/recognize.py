@@ -1,29 +1,35 @@
 """Which layout and network a weights file is, as far as names and shapes can tell."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from vaezoo.errors import CheckpointError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.catalog import files
-from vaezoo.weights.checkpoint import HASH_KEY, Header, parts_of, read_header, wanted_shapes
+from vaezoo.weights.checkpoint import dropped_text, parts_of
 from vaezoo.weights.diff import header_diff
+from vaezoo.weights.header import HASH_KEY, Header, fused, read_header, view, wanted_shapes
 from vaezoo.weights.layouts import LAYOUTS
 
 
-class Candidate(NamedTuple):
-    """A way to read a file: the `layout` of its names, and a `network` whose tensors have these names and shapes."""
+@dataclass(frozen=True)
+class Candidate:
+    """A way to read a file: the `layout` of its names, a `network` with tensors of these names and shapes, and why."""
 
     layout: str
     network: str
+    why: str = field(default="", compare=False)
 
 
 def recognize(path: str | Path) -> list[Candidate]:
     """All layouts and networks of the zoo that a file's names and shapes allow; empty where none does.
 
-    What names and shapes cannot show (heads, groups, eps) leaves several candidates; a file that vaezoo wrote also
-    carries its spec hash, which decides.
+    What names and shapes cannot show (heads, groups, eps, padding) leaves several candidates; a file that vaezoo wrote
+    also carries its spec hash, which decides.
+
+    Args:
+        path: A safetensors file, or two as `ENCODER,DECODER`.
 
     Raises:
         FileError: If there is no such file.
@@ -32,30 +38,38 @@ def recognize(path: str | Path) -> list[Candidate]:
     header = read_header(path)
     candidates = []
     for name, file in files("models").items():
-        fitting = fitting_layouts(build(read_spec(file, name), "meta"), header)
-        candidates += [Candidate(layout, name) for layout in fitting]
+        vae = build(read_spec(file, name), "meta")
+        candidates += [Candidate(layout, name, why) for layout, why in fitting_layouts(vae, header).items()]
     return candidates
 
 
-def fitting_layouts(vae: VAE, header: Header) -> list[str]:
-    """The layouts in which a file's names and shapes are those of `vae`."""
-    if header.metadata.get(HASH_KEY, vae.spec.hash) != vae.spec.hash:
-        return []
-    return [layout for layout in LAYOUTS if _fits(vae, header, layout)]
+def fitting_layouts(vae: VAE, header: Header) -> dict[str, str]:
+    """The layouts in which a file's names and shapes are those of `vae`, each with the reason in words."""
+    written_for = header.metadata.get(HASH_KEY)
+    if written_for not in (None, vae.spec.hash):
+        return {}
+    reasons = {layout: _why(vae, header, layout) for layout in LAYOUTS}
+    certain = ", and it was written for this network" if written_for else ""
+    return {layout: why + certain for layout, why in reasons.items() if why}
 
 
-def _fits(vae: VAE, header: Header, layout: str) -> bool:
+def _why(vae: VAE, header: Header, layout: str) -> str | None:
+    """Why a file fits a network in a layout; None where it does not."""
+    seen = view(header, LAYOUTS[layout])
     try:
-        wanted = wanted_shapes(parts_of(vae, layout))
+        parts = fused(parts_of(vae, layout), seen.names)
     except CheckpointError:  # the layout cannot express this network
-        return False
-    return header_diff(wanted, header.shapes) is None
+        return None
+    if header_diff(wanted_shapes(parts), {name: header.shapes[raw] for name, raw in seen.names.items()}):
+        return None
+    why = f"{len(seen.names)} names and shapes are the same"
+    return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
 
 
 def find_layout(vae: VAE, path: str | Path) -> str:
     """The layout of a file meant for `vae`; the nearest where none fits, so that loading shows the difference."""
     header = read_header(path)
-    fitting = fitting_layouts(vae, header)
+    fitting = list(fitting_layouts(vae, header))
     return fitting[0] if fitting else _nearest_layout(vae, header)
 
 
@@ -64,7 +78,7 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
 
     def shared(layout: str) -> int:
         try:
-            return len(header.shapes.keys() & wanted_shapes(parts_of(vae, layout)).keys())
+            return len(view(header, LAYOUTS[layout]).names.keys() & wanted_shapes(parts_of(vae, layout)).keys())
         except CheckpointError:
             return -1
 
@@ -72,18 +86,20 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
 
 
 def choose(path: str | Path, layout: str = "auto") -> Candidate:
-    """The one candidate for a file, or for a file in that layout.
+    """The one candidate for a file, or for a file in that layout; of several layouts for one network the first.
 
     Raises:
         CheckpointError: If names and shapes leave none or several; the text lists them and names `network=`, `tag=`.
     """
     candidates = [candidate for candidate in recognize(path) if layout in ("auto", candidate.layout)]
-    if len(candidates) == 1:
+    if len({candidate.network for candidate in candidates}) == 1:
         return candidates[0]
     if not candidates:
+        half = all(name.partition(".")[0].isdecimal() for name in read_header(path).shapes)
+        hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
         raise CheckpointError(
-            f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}); name the "
-            "nearest with network= (or tag=) to see what differs"
+            f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "
+            "the nearest with network= (or tag=) to see what differs"
         )
     listing = ", ".join(f"{c.network} (layout {c.layout})" for c in candidates)
     raise CheckpointError(

@@ -1,7 +1,10 @@
-"""A part of a foreign checkpoint: one of our tensors under the names it has there."""
+"""A part of a foreign checkpoint: one of our tensors under the names it has there; and the layout they make up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from vaezoo.specs.model import ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -13,8 +16,42 @@ class Part(NamedTuple):
         key: Our state-dict key.
         names: The foreign names, in order; several for queries, keys and values kept apart.
         shape: Of each of them there; may have further dimensions of size 1 (a 1x1 convolution for a linear layer).
+        fused: The one name under which some files keep what `names` cut.
+        last: Whether the foreign tensor has a further dimension before height and width, of which ours is the last
+            entry: a causal 3-D convolution on one frame.
     """
 
     key: str
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    fused: str | None = None
+    last: bool = False
+
+
+Parts = Callable[[ModelSpec, Shapes], list[Part]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How another library names the tensors of a network.
+
+    Args:
+        about: What it is, in one sentence.
+        parts: A function of a spec and the shapes of our state dict that gives the part of each of our tensors, and
+            raises `CheckpointError` where the layout cannot express the network.
+        prefixes: What a file may put before all names (`first_stage_model.`); other names are then left out.
+        drops: Patterns of names that are left out by rule.
+        spellings: Older names as (pattern, replacement), brought to those of `parts`.
+        statistics: Prefix of packed batch-norm statistics of the latents, where files hold them.
+        halves: Whether encoder and decoder are files of their own.
+        read_only: A function that says why a network can be read from this layout but not written; or None.
+    """
+
+    about: str
+    parts: Parts
+    prefixes: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+    spellings: tuple[tuple[str, str], ...] = ()
+    statistics: str | None = None
+    halves: bool = False
+    read_only: Callable[[ModelSpec], str | None] = lambda spec: None

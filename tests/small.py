@@ -1,0 +1,53 @@
+"""Networks of the zoo at a fraction of their width and depth: the same rows, shapes that fit a test."""
+
+import torch
+
+import vaezoo
+from vaezoo.nn.schema import check_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs.model import HALVES
+from vaezoo.specs.render import to_yaml
+from vaezoo.specs.tree import Place, from_plain
+
+
+def small_spec(name: str) -> vaezoo.ModelSpec:
+    """The network with an eighth of its widths, in steps of 32, at most two layers a row, and few latent channels."""
+    data = vaezoo.get_spec(name).to_dict()
+    data["latent"]["channels"] = max(2, data["latent"]["channels"] // 8)
+    for half in HALVES:
+        for row in data[half]:
+            for key in {"out", "resample_out"} & row.keys():
+                if isinstance(row[key], int) and row[key] != 48:  # the wavelets of an image
+                    row[key] = 32 * -(-row[key] // 256)
+            if "layers" in row and row["block"] != "mid":
+                row["layers"] = min(row["layers"], 4 if "asym" in name and half == "decoder" else 2)
+    return check_spec(from_plain(data, Place(name)), name)
+
+
+def small_vae(name: str) -> vaezoo.VAE:
+    """Such a network with every tensor drawn anew, norms and statistics too."""
+    return randomised(build(small_spec(name)).eval())
+
+
+def randomised(module: torch.nn.Module) -> torch.nn.Module:
+    """Every tensor drawn anew, so that no two of them can be exchanged unnoticed."""
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            if tensor.ndim < 2:
+                tensor.uniform_(0.5, 1.5)
+            else:
+                tensor.normal_(std=tensor[0].numel() ** -0.5)
+            if name.endswith("bias"):
+                tensor.sub_(1)
+    return module
+
+
+def write_small(name: str, folder) -> str:
+    """The small network as a YAML file; returns its path."""
+    from vaezoo.nn.blocks import BLOCKS
+
+    path = folder / f"{name}.yaml"
+    path.write_text(to_yaml(small_spec(name), BLOCKS), encoding="utf-8")
+    return str(path)

@@ -1,0 +1,89 @@
+"""Writing a model's weights in any layout."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaezoo.errors import CheckpointError, FileError
+from vaezoo.files import replacing
+from vaezoo.nn.vae import VAE
+from vaezoo.specs.model import HALVES
+from vaezoo.weights.checkpoint import check_as_specified, check_dtype, check_weights_there, parts_of
+from vaezoo.weights.header import HASH_KEY, weights_files
+from vaezoo.weights.layouts import LAYOUTS
+
+
+def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
+    """Write a VAE's weights to a safetensors file in any layout, whole or not at all.
+
+    Args:
+        vae: The network.
+        path: The file to write; for the layout "taesd" two of them, `ENCODER,DECODER`.
+        layout: A key of `LAYOUTS`; "native" also notes the spec hash in the file.
+        dtype: What to cast to; None keeps each tensor's own.
+
+    Raises:
+        CheckpointError: If the layout cannot express the network, can only be read, or the VAE is on the meta device.
+        FileError: If the file cannot be written.
+        InputError: If `dtype` is no floating type of weights.
+    """
+    check_dtype(dtype)
+    check_weights_there(vae)
+    check_as_specified(vae)
+    tensors = foreign_tensors(vae, layout, dtype)
+    files = weights_files(path)
+    # one entry only: safetensors writes several in random order, and equal weights must be equal files
+    metadata = {HASH_KEY: vae.spec.hash} if layout == "native" else {"format": "pt"}
+    if LAYOUTS[layout].halves != (len(files) == 2):
+        wanted = "two files, ENCODER,DECODER" if LAYOUTS[layout].halves else "one file"
+        raise CheckpointError(f"{path}: layout {layout} is {wanted}")
+    if len(files) == 1:
+        _write(tensors, files[0], metadata)
+        return
+    for half, file in zip(HALVES, files, strict=True):
+        prefix = f"{half}."
+        _write({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}, file, metadata)
+
+
+def foreign_tensors(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """A VAE's tensors on the CPU under the names and in the shapes of a layout.
+
+    Raises:
+        CheckpointError: If the layout cannot express the network, or is one to read only.
+    """
+    parts = parts_of(vae, layout)
+    if why := LAYOUTS[layout].read_only(vae.spec):
+        raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
+    state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
+    tensors = {}
+    for part in parts:
+        pieces = state[part.key].chunk(len(part.names))
+        tensors |= {n: p.reshape(part.shape).contiguous() for n, p in zip(part.names, pieces, strict=True)}
+    tensors |= _statistics(vae, layout, dtype)
+    if layout != "native":
+        # a batch norm of PyTorch counts its batches, and theirs is loaded strictly
+        norms = [name.removesuffix("running_mean") for name in tensors if name.endswith(".running_mean")]
+        tensors |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
+    return tensors
+
+
+def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """The packed statistics of the latents, where the layout keeps them beside the weights."""
+    prefix, stats = LAYOUTS[layout].statistics, vae.latent_stats
+    if prefix is None or stats is None or stats.var is None:
+        return {}
+    values = {"running_mean": stats.mean, "running_var": stats.var}
+    return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype or vae.dtype) for name, value in values.items()}
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata)
+    except SafetensorError as error:
+        raise FileError(f"{path}: cannot be written ({error})") from error
+    except RuntimeError as error:  # safetensors refuses tensors that share memory
+        raise CheckpointError(f"{path}: not written, because {str(error).strip().partition('.')[0]}") from error
