@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.version import __version__
 
 if TYPE_CHECKING:
-    from vaezoo.adapters.diffusers import as_diffusers
+    from vaezoo.adapters.as_diffusers import as_diffusers
     from vaezoo.describing import Description, describe
     from vaezoo.errors import (
         CheckpointError,
@@ -47,7 +47,7 @@ _HOMES = {
     "VAE": "nn.vae",
     "VaezooError": "errors",
     "add_config_dir": "specs.catalog",
-    "as_diffusers": "adapters.diffusers",
+    "as_diffusers": "adapters.as_diffusers",
     "create": "factory",
     "describe": "describing",
     "export_checkpoint": "weights.export",

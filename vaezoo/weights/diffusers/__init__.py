@@ -1,0 +1,1 @@
+"""Networks and folders of diffusers, read and written without importing it."""
