@@ -10,6 +10,7 @@ from vaezoo.version import __version__
 
 if TYPE_CHECKING:
     from vaezoo.adapters.as_diffusers import as_diffusers
+    from vaezoo.adapters.from_diffusers import from_diffusers
     from vaezoo.describing import Description, describe
     from vaezoo.errors import (
         CheckpointError,
@@ -51,6 +52,7 @@ _HOMES = {
     "create": "factory",
     "describe": "describing",
     "export_checkpoint": "weights.export",
+    "from_diffusers": "adapters.from_diffusers",
     "get_spec": "factory",
     "is_model": "factory",
     "list_models": "specs.catalog",
