@@ -8,24 +8,13 @@ import diffusers
 import pytest
 import torch
 from diffusers_configs import SMALL
-from small import randomised, small_spec
+from small import randomised
+from tiny_diffusers import tiny_module as theirs
 from tiny_pipeline import LDM, small, twin
 
 import vaezoo
-from vaezoo.weights.diffusers.configs import config_from_spec
 
 FRAMES = ("AutoencoderKLQwenImage", "AutoencoderKLWan")  # which take (B, C, frames, H, W) and clamp what they decode
-PLAIN = {  # where the random configs hold what the layout of the weights does not
-    "AutoencoderKL": {"act_fn": "silu"},
-    "AutoencoderDC": config_from_spec(small_spec("dcae_f32_z32")),
-}
-
-
-def theirs(name: str) -> torch.nn.Module:
-    """A small random model of diffusers."""
-    cls = getattr(diffusers, name)
-    config = {"_class_name": name, **SMALL[name](random.Random(f"{name} 0")), **PLAIN.get(name, {})}
-    return randomised(cls.from_config(config)).eval()
 
 
 def latents_of(module, x):

@@ -1,0 +1,40 @@
+"""An export for diffusers beside our own files, in the subfolder `vae/` that its pipelines have."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaezoo.errors import InputError
+from vaezoo.nn.vae import VAE
+from vaezoo.weights.checkpoint import parts_of
+from vaezoo.weights.diffusers.configs import config_from_spec
+from vaezoo.weights.export import export_checkpoint
+
+SUBFOLDER = "vae"
+FILES = (f"{SUBFOLDER}/diffusion_pytorch_model.safetensors", f"{SUBFOLDER}/config.json")
+
+
+def diffusers_config(vae: VAE) -> dict[str, Any]:
+    """The `config.json` with which a class of diffusers, its `_class_name`, builds the same network.
+
+    Raises:
+        CheckpointError: If no class can express the network or its statistics.
+        InputError: If the latent statistics are not known: diffusers would take its own defaults for them.
+    """
+    config = config_from_spec(vae.spec, vae.latent_stats)
+    parts_of(vae, "diffusers")
+    if vae.latent_stats is None:
+        raise InputError(
+            f"{vae.spec.label}: an export for diffusers says the latent statistics, which are not known: set "
+            "vae.latent_stats = vaezoo.LatentStats(scale=…); scale=1.0 leaves latents as they are"
+        )
+    return config
+
+
+def write_export(vae: VAE, folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
+    """Write weights and config for diffusers below `folder`; returns their names from there."""
+    (folder / SUBFOLDER).mkdir()
+    weights, text = FILES
+    export_checkpoint(vae, folder / weights, layout="diffusers")
+    (folder / text).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return FILES
