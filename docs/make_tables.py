@@ -16,36 +16,99 @@ import vaezoo
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import REQUIRED, Between, fields_of
-from vaezoo.specs.model import HALVES
+from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.layouts import LAYOUTS
-from vaezoo.weights.records import find_record, list_pretrained
+from vaezoo.weights.record import Quoted
+from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/configs.md", "docs/hub.md")
+PAGES = ("README.md", "docs/configs.md", "docs/hub.md", "docs/models.md")
+OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
 
 def models() -> str:
-    """One row a network: f, z, parameters and GMACs of each half at 256x256, weights."""
+    """One row a network of ours: f, z, parameters and GMACs of each half at 256x256, weights."""
     rows = [
         "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | weights",
         "--- | --: | --: | --: | --: | ---",
     ]
-    for name in vaezoo.list_models():
+    for name in vaezoo.list_models(OURS):
         known = vaezoo.describe(name)
-        params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in HALVES)
-        gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in HALVES)
         tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
-        rows.append(
-            f"`{name}` | {known.spec.expect.downscale} | {known.spec.latent.channels} | {params} | {gmacs} | {tags}"
-        )
+        rows.append(f"`{name}` | {_figures(known)} | {tags}")
     return _table(rows)
 
 
+def zoo() -> str:
+    """Every network and every set of weights; a network stands in the row of its first weights, the default."""
+    rows = [
+        "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | proof | weights | license | layout | "
+        "aliases | quoted",
+        "--- | --: | --: | --: | --: | --- | --- | --- | --- | --- | ---",
+    ]
+    for name in vaezoo.list_models():
+        known = vaezoo.describe(name)
+        network = f"`{name}` | {_figures(known)} | {_proof(known.spec.expect)}"
+        default = read_records(name)[0]
+        for tagged in sorted(known.weights, key=lambda tagged: tagged.tag != default):
+            rows.append(f"{network} | {_record(tagged)}")
+            network = " | | | | | "
+        if not known.weights:
+            rows.append(f"{network} | | | | | ")
+    return _table(rows)
+
+
+def _figures(known: vaezoo.Description) -> str:
+    params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in HALVES)
+    gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in HALVES)
+    return f"{known.spec.expect.downscale} | {known.spec.latent.channels} | {params} | {gmacs}"
+
+
+def _proof(expect: Expect) -> str:
+    """Against what the network is proven."""
+    proof = getattr(expect, "proof", None)
+    return (
+        ""
+        if proof is None
+        else " and ".join(
+            words
+            for words, given in (
+                (f"diffusers `{proof.diffusers}`", proof.diffusers),
+                ("second implementation", proof.second),
+            )
+            if given
+        )
+    )
+
+
+def _record(tagged: Tagged) -> str:
+    """Cells of one set of weights: tag with what hinders loading, license, layout, aliases, quoted metrics."""
+    record = tagged.record
+    marks = {
+        "gated": record.gated,
+        "pickle": record.pickle_only,
+        "TorchScript": record.torchscript_only,
+        f"withdrawn in {record.removed_in}": record.removed_in,
+        "unverified": not record.verified,
+    }
+    hints = ", ".join(words for words, given in marks.items() if given)
+    tag = f"`{tagged.tag}`{f' ({hints})' if hints else ''}"
+    aliases = ", ".join(f"`{alias}`" for alias in record.aliases)
+    quotes = "; ".join(_quote(quoted) for quoted in record.quoted)
+    layout = f"`{record.layout}`" if record.layout else ""
+    return f"{tag} | {record.license} | {layout} | {aliases} | {quotes}"
+
+
+def _quote(quoted: Quoted) -> str:
+    figures = ", ".join(f"{name} {value:g}" for name, value in quoted.values.items())
+    return f"{figures} ({quoted.data}; {quoted.source})"
+
+
 def weights() -> str:
-    """One row a set of weights: license, PSNR and its conditions."""
+    """One row a set of weights of ours: license, PSNR and its conditions."""
     rows = ["weights | license | PSNR (dB) | measured on | summary", "--- | --- | --: | --- | ---"]
-    for name in list_pretrained():
+    for name in list_pretrained(OURS):
         record = find_record(parse_name(name)).record
         metrics = record.metrics
         psnr = f"{metrics.psnr:.2f}" if metrics else ""
@@ -110,6 +173,7 @@ def _table(rows: list[str]) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "models": models,
+    "zoo": zoo,
     "weights": weights,
     "blocks": blocks,
     "kinds": kinds,

@@ -59,7 +59,7 @@ def test_list_shows_networks_and_tags(capsys):
     lines = run(capsys, "list", "vae-f8-z4*").splitlines()
     assert lines[0].split() == ["network", "f", "z", "params", "weights"]
     assert lines[1].split() == ["vae_f8_z4", "8", "4", "21.97", "M", "photos_v0"]
-    assert [r["name"] for r in json.loads(run(capsys, "list", "--pretrained", "--json"))] == ["vae_f8_z4"]
+    assert [r["name"] for r in json.loads(run(capsys, "list", "vae_*", "--pretrained", "--json"))] == ["vae_f8_z4"]
 
 
 def test_describe_prints_rows_totals_and_weights(capsys):

@@ -242,7 +242,7 @@ def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
     encoder, decoder = (tmp_path / f"{half}.safetensors" for half in ("encoder", "decoder"))
     vaezoo.export_checkpoint(vae, f"{encoder},{decoder}", layout="taesd")
     assert {"0.weight", "1.conv.0.weight", "14.bias"} <= load_file(encoder).keys()
-    assert {"1.weight", "3.conv.4.bias", "7.weight", "18.weight"} <= load_file(decoder).keys()
+    assert {"1.weight", "3.conv.4.bias", "7.weight", "19.weight"} <= load_file(decoder).keys()
     assert vaezoo.recognize(f"{encoder},{decoder}") == [Candidate("taesd", "taesd_f8_z4")]
     again = vaezoo.create(f"file:{encoder},{decoder}")
     assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
@@ -254,7 +254,7 @@ def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
         vaezoo.export_checkpoint(vae, f"{tmp_path}/a.safetensors,{tmp_path}/b.safetensors")
     with pytest.raises(FileError, match="3 paths; write one, or two as ENCODER,DECODER"):
         vaezoo.create(f"file:{encoder},{decoder},{decoder}")
-    with pytest.raises(CheckpointError, match="does not fit|fit no network"):
+    with pytest.raises(CheckpointError, match="fit no network"):
         vaezoo.create(f"file:{decoder},{encoder}")
 
 

@@ -152,6 +152,7 @@ def test_a_hub_that_is_down_is_named(hub, fails):
 
 def test_the_commands_publish_and_download(hub, vae, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    monkeypatch.chdir(tmp_path)  # vaezoo.lock is written here
     vaezoo.save(vae, tmp_path / "mine")
     arguments = [
         "publish",
@@ -190,7 +191,7 @@ def test_the_environment_names_the_hub_and_the_token(hub, saved, tmp_path):
     hub.repos["alice/vae"].private = True
     env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_alice", "HF_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "vaezoo.cli", "download", "hf-hub:alice/vae", "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=tmp_path)
     (row,) = json.loads(done.stdout)
     assert row["path"].startswith(str(tmp_path))
     assert "hf_alice" not in done.stdout + done.stderr

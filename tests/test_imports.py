@@ -28,6 +28,7 @@ ORDER = [
     "console",
     "cli",
 ]
+RESTRICTED = 'torch.load(path, map_location="cpu", weights_only=True)'  # builds tensors and plain data only
 FILES = sorted((ROOT / "vaezoo").rglob("*.py"))
 
 
@@ -63,7 +64,7 @@ def test_a_module_imports_only_what_stands_before_it(path):
 def test_nothing_is_unpickled_evaluated_or_loaded_unsafely(path):
     text = path.read_text(encoding="utf-8")
     for word in ("import pickle", "torch.load(", "yaml.load(", "unsafe_load", "eval(", "exec(", "trust_remote_code"):
-        assert word not in text.replace(".eval()", ""), f"{path.name} has {word}"
+        assert word not in text.replace(".eval()", "").replace(RESTRICTED, ""), f"{path.name} has {word}"
 
 
 def loaded_by(code: str) -> set[str]:

@@ -16,7 +16,7 @@ from vaezoo.weights.records import bundled_file, read_records
 CONFIGS = data_dir("configs")
 NAMES = sorted(path.stem for path in (CONFIGS / "models").rglob("*.yaml"))
 RECORDS = [t for name in NAMES for t in read_records(name)[1].values()]
-BUNDLED = [t for t in RECORDS if t.record.source.hub is None and not t.record.removed_in]
+BUNDLED = [t for t in RECORDS if t.record.bundled and not t.record.removed_in]
 
 every_network = pytest.mark.parametrize("name", NAMES)
 every_record = pytest.mark.parametrize("tagged", RECORDS, ids=lambda t: t.name)
@@ -32,7 +32,7 @@ def test_there_are_networks_and_bundled_weights_and_all_are_listed():
     assert len(NAMES) >= 35
     assert BUNDLED
     assert set(NAMES) <= set(vaezoo.list_models())
-    assert {t.name for t in RECORDS if not t.record.removed_in} <= set(vaezoo.list_pretrained())
+    assert {t.name for t in RECORDS if t.record.loadable} <= set(vaezoo.list_pretrained())
 
 
 def test_every_weights_file_has_a_network_and_every_bundled_file_a_record():
@@ -110,9 +110,14 @@ def test_a_network_has_a_summary_and_its_default_weights_exist(name):
 def test_a_record_says_what_a_user_must_know(tagged):
     record = tagged.record
     assert record.license
-    assert record.layout in LAYOUTS
-    if record.source.hub is not None:  # a Hub's files may move: pinned and hashed, or marked as unchecked
-        assert not record.verified or (record.source.revision and record.sha256)
+    assert record.layout in LAYOUTS or not record.loadable
+    if record.latent_stats is not None and not record.bundled:
+        assert record.statistics_source
+    if (
+        not record.bundled
+    ):  # the files of others may move: pinned and hashed, with their sources, or marked as unchecked
+        assert not record.verified or (record.source.revision and record.sha256 and record.confidence)
+        assert not record.confidence or record.source.revision or record.sha256
     if record.latent_stats is not None:
         record.latent_stats.check(vaezoo.get_spec(tagged.network).latent.channels, tagged.name)
 

@@ -1,29 +1,49 @@
-"""Fetch weights to this machine, so that they load without a network later."""
+"""Fetch weights to this machine, so that they load without a network later, and always the same."""
 
-import vaezoo
+from pathlib import Path
+
 from vaezoo.console import add_json, parser, print_columns, print_json
-from vaezoo.finding import local_path
+from vaezoo.finding import fetch
 from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.lock import Fetched, add_pin, lock_path
 
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("download", __doc__)
-    arguments_parser.add_argument(
-        "names", nargs="*", help="models, or hf-hub:org/name@revision (default: all of the zoo)"
-    )
+    arguments_parser.add_argument("names", nargs="+", help="models with weights, or hf-hub:org/name@revision")
     arguments_parser.add_argument("--cache-dir", help="where to keep them (default: the Hugging Face cache)")
     arguments_parser.add_argument("--force", action="store_true", help="fetch again what is there")
+    arguments_parser.add_argument(
+        "--lock",
+        type=Path,
+        help="where to note commit and sha256 of what is not pinned yet (default: VAEZOO_LOCK, or vaezoo.lock)",
+    )
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
-    hub = Hub(cache_dir=options.cache_dir, force_download=options.force)
-    results = []
-    for name in options.names or vaezoo.list_pretrained():
-        path = local_path(name, hub)
-        results.append({"name": name, "path": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)})
+    lock = options.lock or lock_path()
+    hub = Hub(cache_dir=options.cache_dir, force_download=options.force, lock=lock)
+    results = [_downloaded(name, hub, lock) for name in options.names]
     if options.json:
         print_json(results)
-    else:
-        rows = [[r["name"], f"{r['bytes']:,}", r["sha256"][:12], r["path"]] for r in results]
-        print_columns([["weights", "bytes", "sha256", "path"], *rows], right=(1,))
+        return
+    rows = [[r["name"], f"{r['bytes']:,}", r["sha256"][:12], r["path"]] for r in results]
+    print_columns([["weights", "bytes", "sha256", "path"], *rows], right=(1,))
+    for pinned in (r["pinned"] for r in results if r["pinned"]):
+        print(f"\npinned in {pinned['lock']}: {pinned['name']} is {pinned['repo']} at commit {pinned['commit']}")
+        for locked in pinned["files"]:
+            print(f"  {locked['file']}: sha256 {locked['sha256']}")
+
+
+def _downloaded(name: str, hub: Hub, lock: Path) -> dict:
+    weights = fetch(name, hub)
+    pinned = _pinned(weights.unpinned, lock) if weights.unpinned else None
+    content = {"bytes": weights.path.stat().st_size, "sha256": sha256_of(weights.path)}
+    return {"name": name, "path": str(weights.path), **content, "pinned": pinned}
+
+
+def _pinned(fetched: Fetched, lock: Path) -> dict:
+    pin = add_pin(lock, fetched)
+    files = [{"file": locked.file, "sha256": locked.sha256} for locked in pin.files]
+    return {"name": fetched.name, "repo": pin.repo, "commit": pin.commit, "files": files, "lock": str(lock)}

@@ -14,16 +14,22 @@ from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.checkpoint import check_sha256
 from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.lock import Fetched, Pin, find_pin
 from vaezoo.weights.recognize import choose, find_layout
+from vaezoo.weights.record import COMMIT
 from vaezoo.weights.records import Tagged, bundled_file, check_loadable, expand_alias, find_record
 
 
 class Weights(NamedTuple):
-    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it."""
+    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it.
+
+    `unpinned` is there where neither a record nor the lock says which commit and content is meant.
+    """
 
     path: str | Path
     layout: str
     stats: LatentStats | None
+    unpinned: Fetched | None = None
 
 
 class Found(NamedTuple):
@@ -78,9 +84,14 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     return Found(spec, Weights(path, layout, tagged.record.latent_stats if tagged else None))
 
 
+def fetch(name: str, hub: Hub) -> Weights:
+    """The weights that a name stands for, downloaded if need be."""
+    return find(parse_name(name), True, hub).weights
+
+
 def local_path(name: str, hub: Hub) -> Path:
     """The weights that a name stands for as a file on this machine, downloaded if need be."""
-    return find(parse_name(name), True, hub).weights.path
+    return fetch(name, hub).path
 
 
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
@@ -110,12 +121,15 @@ def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
 def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     source, record = tagged.record.source, tagged.record
     check_loadable(tagged)
-    if source.hub is None:
+    if record.bundled:
         path = bundled_file(tagged)
         _check_hash(path, record.sha256, "reinstall vaezoo")
-    else:
-        path = _download(hub, source.hub, source.file, hub.resolve(source.hub, source.revision), record.sha256)
-    return Weights(path, record.layout, record.latent_stats)
+        return Weights(path, record.layout, record.latent_stats)
+    pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
+    commit = pin.commit if pin else hub.resolve(source.hub, source.revision)
+    path = _download(hub, source.hub, source.file, commit, record.sha256, pin)
+    fetched = Fetched(tagged.name, source.hub, commit, {source.file: path})
+    return Weights(path, record.layout, record.latent_stats, None if pin or record.pinned else fetched)
 
 
 def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
@@ -128,18 +142,27 @@ def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
 
 
 def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
-    commit = hub.resolve(name.id, name.revision)  # once, so that config and weights are of one commit
-    spec, config = read_config(hub.fetch(name.id, CONFIG, commit))
+    full_name = f"hf-hub:{name.id}@{name.revision}" if name.revision else f"hf-hub:{name.id}"
+    pin = find_pin(hub.lock, full_name, name.id, name.revision, {CONFIG: None, WEIGHTS: None})
+    # resolved once, so that config and weights are of one commit
+    commit = pin.commit if pin else hub.resolve(name.id, name.revision)
+    config_path = _download(hub, name.id, CONFIG, commit, None, pin)
+    spec, config = read_config(config_path)
     if not pretrained:
         return Found(spec)
-    path = _download(hub, name.id, WEIGHTS, commit, config.weights.sha256)
-    return Found(spec, Weights(path, "native", config.latent_stats))
+    path = _download(hub, name.id, WEIGHTS, commit, config.weights.sha256, pin)
+    is_pinned = pin or COMMIT.fullmatch(name.revision or "")
+    fetched = Fetched(full_name, name.id, commit, {CONFIG: config_path, WEIGHTS: path})
+    return Found(spec, Weights(path, "native", config.latent_stats, None if is_pinned else fetched))
 
 
-def _download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None) -> Path:
-    path = hub.fetch(repo, file, commit)
+def _download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None, pin: Pin | None) -> Path:
+    """A file at one commit, its content compared with what is on record and with the lock."""
+    path, remedy = hub.fetch(repo, file, commit), "fetch it again with force_download=True"
     try:
-        _check_hash(path, sha256, "fetch it again with force_download=True")
+        _check_hash(path, sha256, remedy)
+        if pin:
+            _check_hash(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return path

@@ -1,9 +1,10 @@
-"""Names to files: which networks and weights exist. Names are file names; listing them reads no file."""
+"""Names to files: which networks and weights exist. Names are file names; listing them by name reads no file."""
 
 import configparser
 import difflib
 import fnmatch
 import functools
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,14 +94,34 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def list_models(pattern: str = "*", *, exclude: str | Iterable[str] = ()) -> list[str]:
+def list_models(
+    pattern: str = "*",
+    *,
+    exclude: str | Iterable[str] = (),
+    latent_channels: int | None = None,
+    downscale: int | None = None,
+    min_params: int | None = None,
+    max_params: int | None = None,
+) -> list[str]:
     """Names of all networks that fit a wildcard pattern such as `"vae_f8*"`, in natural order.
 
     Args:
         pattern: Shell wildcards; "-" and "_" are the same.
         exclude: Patterns of names to leave out.
+        latent_channels: Only networks with so many.
+        downscale: Only networks that shrink each side so many times.
+        min_params: Only networks of at least so many parameters, encoder and decoder together.
+        max_params: Only networks of at most so many.
     """
-    return match(files("models"), pattern, exclude)
+    names = match(files("models"), pattern, exclude)
+    wanted = {"latent_channels": latent_channels, "downscale": downscale}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    if not wanted and min_params is None and max_params is None:
+        return names  # no file is read
+    low, high = min_params or 0, math.inf if max_params is None else max_params
+    known = [facts(name) for name in names]
+    fitting = [f for f in known if all(getattr(f, key) == value for key, value in wanted.items())]
+    return [f.name for f in fitting if f.params is not None and low <= f.params <= high]
 
 
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:

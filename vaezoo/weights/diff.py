@@ -8,16 +8,18 @@ _MOST_LINES = 8  # of each kind; a file of another network differs in hundreds
 _LONGEST_NAME = 120
 
 
-def header_diff(wanted: Shapes, found: Shapes) -> str | None:
-    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where all is equal.
+def same_tensors(wanted: Shapes, found: Shapes) -> bool:
+    """Whether names and shapes are equal, but for trailing dimensions of size 1 (a 1x1 convolution, a linear layer)."""
+    return wanted.keys() == found.keys() and all(_core(wanted[key]) == _core(found[key]) for key in wanted)
 
-    Trailing dimensions of size 1 do not count: a linear layer is a 1x1 convolution.
-    """
+
+def header_diff(wanted: Shapes, found: Shapes) -> str | None:
+    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where they are the same tensors."""
+    if same_tensors(wanted, found):
+        return None
     missing = sorted(wanted.keys() - found.keys())
     unexpected = sorted(found.keys() - wanted.keys())
     shaped = sorted(key for key in wanted.keys() & found.keys() if _core(wanted[key]) != _core(found[key]))
-    if not (missing or unexpected or shaped):
-        return None
     lines = [f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape"]
     candidates = [name for name in unexpected[:500] if _cut(name) == name]
     lines += _some(

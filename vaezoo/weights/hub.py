@@ -29,6 +29,7 @@ class Hub:
         cache_dir: Where downloads are kept; None is huggingface_hub's own cache.
         local_files_only: Use the cache alone.
         force_download: Fetch again what is cached.
+        lock: The lock file to obey; None is the one that `VAEZOO_LOCK` names, or `vaezoo.lock` where it is there.
 
     Raises:
         InputError: If `local_files_only` and `force_download` are both set.
@@ -39,6 +40,7 @@ class Hub:
     cache_dir: str | Path | None = None
     local_files_only: bool = False
     force_download: bool = False
+    lock: str | Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):

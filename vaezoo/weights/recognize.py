@@ -1,5 +1,7 @@
 """Which layout and network a weights file is, as far as names and shapes can tell."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,10 +9,15 @@ from vaezoo.errors import CheckpointError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.catalog import files
+from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.checkpoint import dropped_text, parts_of
-from vaezoo.weights.diff import header_diff
-from vaezoo.weights.header import HASH_KEY, Header, fused, read_header, view, wanted_shapes
+from vaezoo.weights.diff import same_tensors
+from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
 from vaezoo.weights.layouts import LAYOUTS
+
+_MOST = (
+    3.5  # values of a file for one of ours: a 3-D convolution over three frames has three times as many, and buffers
+)
 
 
 @dataclass(frozen=True)
@@ -36,31 +43,44 @@ def recognize(path: str | Path) -> list[Candidate]:
         CheckpointError: If it is no whole safetensors file.
     """
     header = read_header(path)
-    candidates = []
+    views, candidates = _views(header), []
     for name, file in files("models").items():
-        vae = build(read_spec(file, name), "meta")
-        candidates += [Candidate(layout, name, why) for layout, why in fitting_layouts(vae, header).items()]
+        spec = read_spec(file, name)
+        if any(_may_fit(spec, header, seen) for seen in views.values()):
+            fitting = fitting_layouts(build(spec, "meta"), header, views)
+            candidates += [Candidate(layout, name, why) for layout, why in fitting.items()]
     return candidates
 
 
-def fitting_layouts(vae: VAE, header: Header) -> dict[str, str]:
+def _views(header: Header) -> dict[str, View]:
+    return {name: view(header, layout) for name, layout in LAYOUTS.items()}
+
+
+def _may_fit(spec: ModelSpec, header: Header, seen: View) -> bool:
+    """Whether a file's number of values could be that of a network, which is cheaper to see than building it."""
+    if not spec.expect or not spec.expect.params:
+        return True
+    values = sum(math.prod(header.shapes[raw]) for raw in seen.names.values())
+    return spec.expect.params <= values <= _MOST * spec.expect.params
+
+
+def fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict[str, str]:
     """The layouts in which a file's names and shapes are those of `vae`, each with the reason in words."""
     written_for = header.metadata.get(HASH_KEY)
     if written_for not in (None, vae.spec.hash):
         return {}
-    reasons = {layout: _why(vae, header, layout) for layout in LAYOUTS}
+    reasons = {layout: _why(vae, header, layout, seen) for layout, seen in views.items()}
     certain = ", and it was written for this network" if written_for else ""
     return {layout: why + certain for layout, why in reasons.items() if why}
 
 
-def _why(vae: VAE, header: Header, layout: str) -> str | None:
+def _why(vae: VAE, header: Header, layout: str, seen: View) -> str | None:
     """Why a file fits a network in a layout; None where it does not."""
-    seen = view(header, LAYOUTS[layout])
     try:
         parts = fused(parts_of(vae, layout), seen.names)
     except CheckpointError:  # the layout cannot express this network
         return None
-    if header_diff(wanted_shapes(parts), {name: header.shapes[raw] for name, raw in seen.names.items()}):
+    if not same_tensors(wanted_shapes(parts), {name: header.shapes[raw] for name, raw in seen.names.items()}):
         return None
     why = f"{len(seen.names)} names and shapes are the same"
     return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
@@ -69,7 +89,7 @@ def _why(vae: VAE, header: Header, layout: str) -> str | None:
 def find_layout(vae: VAE, path: str | Path) -> str:
     """The layout of a file meant for `vae`; the nearest where none fits, so that loading shows the difference."""
     header = read_header(path)
-    fitting = list(fitting_layouts(vae, header))
+    fitting = list(fitting_layouts(vae, header, _views(header)))
     return fitting[0] if fitting else _nearest_layout(vae, header)
 
 

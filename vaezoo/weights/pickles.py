@@ -1,0 +1,72 @@
+"""Pickled checkpoints to safetensors, by PyTorch's restricted reader, which builds tensors and plain data only."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaezoo.errors import CheckpointError
+from vaezoo.files import opened, replacing
+
+_WRAPPERS = (
+    "state_dict",
+    "model",
+    "module",
+    "autoencoder",
+    "params",
+)  # where training code keeps the tensors
+_DEPTH = 4
+
+
+def from_pickle(path: str | Path, out: str | Path) -> int:
+    """Write the tensors of a pickled checkpoint (`.ckpt`, `.pt`, `.pth`, `.bin`) to a safetensors file; their number.
+
+    The pickle is opened with `weights_only=True`: nothing in it is run. Dictionaries around the tensors
+    (`state_dict`, `model`) are opened; what is no tensor is left out.
+
+    Args:
+        path: The pickle.
+        out: The safetensors file to write, whole or not at all.
+
+    Raises:
+        FileError: If there is no such file, or `out` cannot be written.
+        CheckpointError: If it is no pickle, holds more than tensors and plain data, or no tensors by name.
+    """
+    tensors = _named_tensors(_load(path), path)
+    with replacing(out) as temporary:
+        # a copy of each, because a pickle's tensors may share their memory
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary)
+    return len(tensors)
+
+
+def _load(path: str | Path) -> Any:
+    with opened(path):  # a missing file is told as everywhere
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what it cannot read is an error
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise CheckpointError(
+            f"{path}: PyTorch's restricted reader (weights_only=True) does not take it ({reason}): it is damaged, no "
+            "pickle, or holds objects besides tensors, which vaezoo never opens"
+        ) from error
+
+
+def _named_tensors(data: Any, path: str | Path) -> dict[str, Tensor]:
+    """The tensors of the innermost wrapper that holds any."""
+    for _ in range(_DEPTH):
+        if not isinstance(data, Mapping):
+            break
+        tensors = {name: value for name, value in data.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        inner = next((data[key] for key in _WRAPPERS if isinstance(data.get(key), Mapping)), None)
+        if tensors and inner is None:
+            return tensors
+        data = inner
+    raise CheckpointError(f"{path}: no tensors by name in it, at its top or under {', '.join(_WRAPPERS)}")
