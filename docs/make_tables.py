@@ -67,7 +67,7 @@ def _figures(known: vaezoo.Description) -> str:
 
 def _proof(expect: Expect) -> str:
     """Against what the network is proven."""
-    proof = getattr(expect, "proof", None)
+    proof = expect.proof
     return (
         ""
         if proof is None

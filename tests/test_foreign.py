@@ -272,7 +272,11 @@ def test_recognize_says_which_networks_names_and_shapes_allow_and_why(tmp_path):
         CheckpointError, match=r"several networks.*ldm_f8_z4 \(layout ldm\), ldm_reflect_f8_z4.*network="
     ):
         vaezoo.create(f"file:{tmp_path}/sd.safetensors")
-    assert vaezoo.create(f"file:{tmp_path}/sd.safetensors", network="ldm_f8_z4").spec.name == "ldm_f8_z4"
+    vae = vaezoo.create(f"file:{tmp_path}/sd.safetensors", network="ldm_f8_z4")
+    with pytest.raises(vaezoo.InputError, match=r"cannot tell these weights apart: sd_vae_ft_mse, .*sdxl, .*tag="):
+        vae.normalize(torch.zeros(1, 4, 2, 2))
+    told = vaezoo.create(f"file:{tmp_path}/sd.safetensors", tag="sdxl_vae")
+    assert told.latent_stats == vaezoo.LatentStats(scale=0.13025)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +307,16 @@ def test_a_network_that_a_layout_cannot_express_is_refused(name, layout, changes
         vae = vaezoo.create(name, overrides=changes)
     with pytest.raises(CheckpointError, match=f"layout {layout}"):
         parts_of(vae, layout)
+
+
+def test_a_file_on_record_is_known_by_its_content(tmp_path, monkeypatch):
+    from vaezoo import finding
+    from vaezoo.specs.names import Name
+    from vaezoo.weights.records import find_record
+
+    vaezoo.export_checkpoint(vaezoo.create("taesd_f8_z4"), tmp_path / "x.safetensors", layout="diffusers")
+    assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats is None
+    taesd = find_record(Name("zoo", "taesd_f8_z4"))
+    monkeypatch.setattr(finding, "find_by_sha256", lambda sha256: taesd)
+    assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats == vaezoo.LatentStats(scale=1.0)
+    assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network="taesd_f8_z4").latent_stats is not None

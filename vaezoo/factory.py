@@ -81,6 +81,7 @@ def create(
     vae = build(spec, "meta")
     stored = load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
     vae.latent_stats = stored or found.weights.stats
+    vae.statistics_remedy = found.weights.remedy or vae.statistics_remedy
     return vae.eval()
 
 

@@ -7,29 +7,40 @@ from typing import NamedTuple
 from vaezoo.errors import CheckpointError, HubError, InputError, UnknownNameError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.catalog import canonical, model_file
+from vaezoo.specs.catalog import canonical, files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.checkpoint import check_sha256
+from vaezoo.weights.checkpoint import check_sha256, sha256_of
 from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
+from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, Pin, find_pin
 from vaezoo.weights.recognize import choose, find_layout
 from vaezoo.weights.record import COMMIT
-from vaezoo.weights.records import Tagged, bundled_file, check_loadable, expand_alias, find_record
+from vaezoo.weights.records import (
+    Tagged,
+    bundled_file,
+    check_loadable,
+    expand_alias,
+    find_by_sha256,
+    find_record,
+    tags_by_statistics,
+)
 
 
 class Weights(NamedTuple):
     """A weights file at hand: where it is, its layout, and the latent statistics that belong to it.
 
-    `unpinned` is there where neither a record nor the lock says which commit and content is meant.
+    `unpinned` is there where neither a record nor the lock says which commit and content is meant; `remedy` where
+    records could tell the statistics.
     """
 
     path: str | Path
     layout: str
     stats: LatentStats | None
     unpinned: Fetched | None = None
+    remedy: str | None = None
 
 
 class Found(NamedTuple):
@@ -71,8 +82,8 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         CheckpointError: If none or several networks fit and none is named.
         FileError: If there is no such file.
     """
-    tagged = _tagged(network, tag) if tag else None
-    if tagged and network and canonical(network) != tagged.network:
+    tagged = _tagged(network, tag) if tag else _on_record(path, network)
+    if tagged and tag and network and canonical(network) != tagged.network:
         raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
     network = tagged.network if tagged else network
     if network is None:
@@ -81,7 +92,21 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     spec = find(parse_name(network), False, hub).spec
     if layout == "auto":
         layout = find_layout(build(spec, "meta"), path)
-    return Found(spec, Weights(path, layout, tagged.record.latent_stats if tagged else None))
+    stats = tagged.record.latent_stats if tagged else None
+    return Found(spec, Weights(path, layout, stats, remedy=None if stats else _remedy(spec)))
+
+
+def _on_record(path: str, network: str | None) -> Tagged | None:
+    """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
+    paths = weights_files(path)
+    tagged = find_by_sha256(sha256_of(paths[0])) if len(paths) == 1 else None
+    return tagged if tagged and network in (None, tagged.network) else None
+
+
+def _remedy(spec: ModelSpec) -> str | None:
+    """How to tell the statistics of a file that could be several weights on record."""
+    tags = tags_by_statistics(spec.name) if spec.name in files("models") else ""
+    return f"names and shapes cannot tell these weights apart: {tags}; say which with tag=" if tags else None
 
 
 def fetch(name: str, hub: Hub) -> Weights:

@@ -47,6 +47,9 @@ class VAE(nn.Module):
         self.encoder = build_stack(spec, "encoder", faults)
         self.decoder = build_stack(spec, "decoder", faults)
         self._latent_stats: LatentStats | None = None
+        self.statistics_remedy = (
+            "load weights that carry them, or set vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
+        )
         faults.check()
         self._downscale = int(1 / self.encoder.scale)
         if self.encoder.scale * self.decoder.scale != 1:
@@ -173,10 +176,7 @@ class VAE(nn.Module):
 
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if self.latent_stats is None:
-            raise InputError(
-                f"the latent statistics of {self.spec.label} are not known: load weights that carry them, or set "
-                "vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
-            )
+            raise InputError(f"the latent statistics of {self.spec.label} are not known: {self.statistics_remedy}")
         offset, gain = self.latent_stats.offset, self.latent_stats.gain
         return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
 

@@ -118,6 +118,20 @@ def is_of(record: WeightsRecord, license: str | None, layout: str | None) -> boo
     return (license is None or record.license.lower() == license.lower()) and layout in (None, record.layout)
 
 
+def find_by_sha256(sha256: str) -> Tagged | None:
+    """The weights on record that are a file of this content, the first where several share it; None where none is."""
+    for network in files("weights"):
+        for tagged in read_records(network)[1].values():
+            if tagged.record.sha256 == sha256:
+                return tagged
+    return None
+
+
+def tags_by_statistics(network: str) -> str:
+    """The tags of a network's weights that have latent statistics, for an error text: `sd, sdxl`."""
+    return ", ".join(tag for tag, tagged in read_records(network)[1].items() if tagged.record.latent_stats)
+
+
 def expand_alias(name: Name) -> Name:
     """The network and tag that a zoo name stands for, which may be an alias of weights.
 
