@@ -171,14 +171,19 @@ def _widths(vae: VAE) -> tuple[int, ...]:
     return tuple(width or max(widths[: level + 1]) for level, width in enumerate(widths))
 
 
+def known_stats(vae: VAE) -> LatentStats:
+    """The latent statistics, without which diffusers would take its own defaults for them, or an `InputError`."""
+    if vae.latent_stats is None:
+        raise InputError(
+            f"{vae.spec.label}: diffusers needs the latent statistics, which are not known: {vae.statistics_remedy}; "
+            "vaezoo.LatentStats(scale=1.0) leaves latents as they are"
+        )
+    return vae.latent_stats
+
+
 def _normalisation(vae: VAE) -> dict[str, Any]:
     """The entries by which pipelines normalise latents."""
-    stats = vae.latent_stats
-    if stats is None:
-        raise InputError(
-            f"{vae.spec.label}: a pipeline needs the latent statistics, which are not known: load weights that carry "
-            "them, or set vae.latent_stats = vaezoo.LatentStats(scale=…); scale=1.0 leaves latents as they are"
-        )
+    stats = known_stats(vae)
     if stats.pack:
         if stats.pack != PACK:
             raise InputError(f"{vae.spec.label}: latents are packed by {stats.pack}; pipelines of diffusers by {PACK}")

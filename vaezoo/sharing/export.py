@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vaezoo.errors import InputError
+from vaezoo.adapters.as_diffusers import known_stats
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.checkpoint import parts_of
 from vaezoo.weights.diffusers.configs import config_from_spec
@@ -19,15 +19,10 @@ def diffusers_config(vae: VAE) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If no class can express the network or its statistics.
-        InputError: If the latent statistics are not known: diffusers would take its own defaults for them.
+        InputError: If the latent statistics are not known.
     """
-    config = config_from_spec(vae.spec, vae.latent_stats)
+    config = config_from_spec(vae.spec, known_stats(vae))
     parts_of(vae, "diffusers")
-    if vae.latent_stats is None:
-        raise InputError(
-            f"{vae.spec.label}: an export for diffusers says the latent statistics, which are not known: set "
-            "vae.latent_stats = vaezoo.LatentStats(scale=…); scale=1.0 leaves latents as they are"
-        )
     return config
 
 
