@@ -8,6 +8,7 @@ from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
 from vaezoo.specs.tree import Place, from_plain
+from vaezoo.weights.checkpoint import parts_of
 
 
 def small_spec(name: str) -> vaezoo.ModelSpec:
@@ -51,3 +52,16 @@ def write_small(name: str, folder) -> str:
     path = folder / f"{name}.yaml"
     path.write_text(to_yaml(small_spec(name), BLOCKS), encoding="utf-8")
     return str(path)
+
+
+def in_layout(vae: vaezoo.VAE, layout: str) -> dict[str, torch.Tensor]:
+    """A state dict as its authors would write it, with 3-D convolutions where the layout has them."""
+    tensors, state = {}, vae.state_dict()
+    for part in parts_of(vae, layout):
+        for name, piece in zip(part.names, state[part.key].chunk(len(part.names)), strict=True):
+            if part.last:
+                tensors[name] = torch.randn(part.shape)
+                tensors[name][:, :, -1] = piece
+            else:
+                tensors[name] = piece.reshape(part.shape).clone()
+    return tensors

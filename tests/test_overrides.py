@@ -3,6 +3,7 @@
 import pytest
 
 from vaezoo.errors import SpecError
+from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.schema import change_spec, check_spec, read_spec
 from vaezoo.specs.catalog import model_file
 from vaezoo.specs.model import Row
@@ -113,13 +114,14 @@ def test_a_row_can_become_another_block_whose_keys_it_has():
         ("encoder.01.layers", 3, "override encoder.01.layers: encoder has rows 0 to 6 and *, not '01'"),
         ("encoder.٣.layers", 3, "override encoder.٣.layers: encoder has rows 0 to 6 and *, not '٣'"),
         ("encoder.0.layers", 3, "override encoder.0.layers: encoder[0].layers: unknown key 'layers' for ConvBlock; "
-         "known: out, kernel and block"),
+         "known: out, kernel, padding, shortcut and block"),
         ("encoder.1.layer", 3, "override encoder.1.layer: encoder[1].layer: unknown key 'layer' for DownBlock; "
          "did you mean 'layers'?"),
         ("encoder.*.layer", 3, "override encoder.*.layer: touches no row; unknown key 'layer'; did you mean 'layers'?"),
-        ("*.0.heads", 3, "override *.0.heads: touches no row; unknown key 'heads'; known: kernel and out"),
+        ("*.0.heads", 3, "override *.0.heads: touches no row; unknown key 'heads'; "
+         "known: kernel, out, padding and shortcut"),
         ("encoder.1.block", "nope", "override encoder.1.block: encoder[1].block: unknown block 'nope'; "
-         "known: conv, head, down, mid and up"),
+         f"known: {', '.join(list(BLOCKS)[:-1])} and {list(BLOCKS)[-1]}"),
     ],
 )  # fmt: skip
 def test_a_change_that_cannot_be_made_names_its_path_and_the_remedy(path, value, message):
@@ -131,11 +133,11 @@ def test_a_row_number_of_thousands_of_digits_is_refused_like_any_other():
 
 
 def test_all_faults_of_the_changes_stand_in_one_message():
-    lines = refusal({"latent.channels": 0, "encoder.1.layers": 0, "encoder.2.resample": "conv_3x3"}).splitlines()
+    lines = refusal({"latent.channels": 0, "encoder.1.layers": 0, "encoder.2.resample": "conv4x4"}).splitlines()
     assert lines == [
         "override latent.channels: latent.channels: expected 1 to 16,384, got 0",
         "override encoder.1.layers: encoder[1].layers: expected 1 to 64, got 0",
-        "override encoder.2.resample: encoder[2].resample: unknown resample 'conv_3x3'; did you mean 'conv_4x4'?",
+        "override encoder.2.resample: encoder[2].resample: unknown resample 'conv4x4'; did you mean 'conv_4x4'?",
     ]
 
 
