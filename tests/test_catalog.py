@@ -84,7 +84,12 @@ def test_facts_are_read_from_the_file_as_they_stand_there(folder):
         ("hf-hub:org/my-vae", Name("hf-hub", "org/my-vae")),
         ("hf_hub:org/name@v1.0", Name("hf-hub", "org/name", revision="v1.0")),
         ("HF-Hub:org/name", Name("hf-hub", "org/name")),
+        ("hf-hub:org/name#vae", Name("hf-hub", "org/name", subfolder="vae")),
+        ("hf-hub:org/name@v1.0#in/vae", Name("hf-hub", "org/name", revision="v1.0", subfolder="in/vae")),
         ("local-dir:a/b@c", Name("local-dir", "a/b@c")),
+        ("local-dir:a/b#c#vae", Name("local-dir", "a/b#c", subfolder="vae")),
+        ("local-dir:a/b#.", Name("local-dir", "a/b", subfolder=".")),
+        ("file:a#b.safetensors", Name("file", "a#b.safetensors")),
         ("local_dir:C:\\x", Name("local-dir", "C:\\x")),
         ("file:a.safetensors", Name("file", "a.safetensors")),
         ("a/b-c.yaml", Name("yaml", "a/b-c.yaml")),
@@ -110,6 +115,9 @@ def test_a_name_with_a_slash_and_no_prefix_names_the_prefixes(text):
     [
         ("vae_f8_z4.", "'vae_f8_z4.': nothing follows the dot; write network.tag, or network alone"),
         ("hf-hub:a/b@", "'hf-hub:a/b@': nothing follows the @; write hf-hub:a/b@revision or hf-hub:a/b"),
+        ("hf-hub:a/b#", "'hf-hub:a/b#': nothing on one side of the #; write hf-hub:org/name#subfolder"),
+        ("hf-hub:a/b#../c", "'hf-hub:a/b#../c': '../c' is no subfolder of a repository; write one such as #vae"),
+        ("local-dir:#vae", "'local-dir:#vae': nothing on one side of the #; write local-dir:folder#subfolder"),
         ("hf-hub:", "'hf-hub:': nothing follows the colon; write hf-hub:org/name"),
         ("file:", "'file:': nothing follows the colon; write file:weights.safetensors"),
     ],
@@ -135,9 +143,7 @@ def test_one_s_own_networks_and_weights_join_the_catalog_in_either_spelling(fold
     assert vaezoo.get_spec("mine-f8-z4").hash == vaezoo.get_spec("vae_f8_z4_micro").hash
     assert find_record(parse_name("mine-f8_z4")).name == "mine_f8_z4.v2"
     assert (
-        expand_alias(parse_name("my_alias"))
-        == expand_alias(parse_name("my-alias"))
-        == ("zoo", "mine_f8_z4", "v2", None)
+        expand_alias(parse_name("my_alias")) == expand_alias(parse_name("my-alias")) == Name("zoo", "mine_f8_z4", "v2")
     )
     assert [vaezoo.is_model(n) for n in ("mine_f8_z4.v1", "mine_f8_z4.v3", "my-alias", "a/b")] == [
         True,

@@ -8,7 +8,8 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from diffusers_configs import PUBLISHED, SMALL
+from diffusers_published import PUBLISHED
+from diffusers_small import SMALL
 
 import vaezoo
 from vaezoo.nn.vae import build

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from diffusers_configs import ASYMMETRIC, FLUX2, HUNYUAN, PUBLISHED, SANA, TINY, VIDEO, dc, kl
+from conftest import ROOT
+from diffusers_published import ASYMMETRIC, FLUX2, HUNYUAN, PUBLISHED, SANA, TINY, VIDEO, dc, kl
 from hostile_files import damaged, rearranged
 from hypothesis import HealthCheck, given, settings
 
@@ -93,6 +94,12 @@ def test_a_config_that_cannot_be_followed_is_refused_with_its_place(config, told
     with pytest.raises(vaezoo.SpecError, match=told) as caught:
         read(config)
     assert str(caught.value).startswith("config.json: ")
+
+
+def test_the_docs_say_which_classes_are_read_and_written():
+    page = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| yes.* \| (yes|no)", page, re.MULTILINE)
+    assert rows == [(name, "yes" if kind.read else "no") for name, kind in CLASSES.items()]
 
 
 def test_all_faults_of_a_config_come_in_one_message():

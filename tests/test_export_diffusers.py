@@ -60,6 +60,7 @@ def test_diffusers_loads_what_is_saved_beside_our_files(class_name, stats, tmp_p
     assert found.gain == pytest.approx(wanted.gain)
     ours = vaezoo.create(f"local-dir:{folder}", pretrained=True)
     assert ours.spec.hash == vae.spec.hash
+    assert vaezoo.create(f"local-dir:{folder}#vae", pretrained=True).spec.hash == vae.spec.hash
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert 'vaezoo.create("local-dir:FOLDER", pretrained=True)' in card
     assert f'{class_name}.from_pretrained("FOLDER", subfolder="vae")' in card

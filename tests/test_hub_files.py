@@ -28,7 +28,11 @@ CONFIGS = {
     "pickled weights": ({"weights": {"file": "pytorch_model.bin", "sha256": ""}}, "only model.safetensors is read"),
     "short stats": ({"latent_stats": {"mean": [0.0], "std": [1.0]}}, "1 values for 4 latent channels"),
     "zero std": ({"latent_stats": {"mean": [0.0] * 4, "std": [0.0] * 4}}, "latent_stats.std[0]: expected"),
-    "diffusers": ({"library_name": ..., "_class_name": "AutoencoderKL"}, "not written by vaezoo", "AutoencoderKL"),
+    "another class": (
+        {"library_name": ..., "_class_name": "UNet2DModel"},
+        "is 'UNet2DModel', not one",
+    ),
+    "no class": ({"library_name": ...}, "not written by vaezoo", "classes of diffusers: AutoencoderKL, "),
     "transformers": ({"library_name": "transformers"}, "not written by vaezoo"),
     "huge": ({"network": "x" * 300_000}, "larger than 262,144 bytes"),
 }

@@ -1,17 +1,19 @@
 """Models by name: the place where specs, networks and weights meet."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vaezoo.errors import InputError, UnknownNameError
-from vaezoo.finding import check_revision, find, find_file
+from vaezoo.errors import CheckpointError, InputError, UnknownNameError
+from vaezoo.finding import find, find_file, narrowed
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
+from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.checkpoint import check_dtype, load_into
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.recognize import find_layout
@@ -29,6 +31,7 @@ def create(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
     revision: str | None = None,
+    variant: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -38,9 +41,9 @@ def create(
     """A VAE by name, in eval mode.
 
     Args:
-        name: `network`, `network.tag` or an alias of weights ("-" and "_" are the same); `hf-hub:org/name@revision`;
-            `local-dir:folder`; `file:weights.safetensors` (or `file:ENCODER,DECODER`); the path of a YAML file; or a
-            spec.
+        name: `network`, `network.tag` or an alias of weights ("-" and "_" are the same);
+            `hf-hub:org/name@revision#subfolder` or `local-dir:folder#subfolder`, as vaezoo or diffusers wrote it;
+            `file:weights.safetensors` (or `file:ENCODER,DECODER`); the path of a YAML file; or a spec.
         pretrained: True loads the weights that `name` stands for, or raises; False leaves fresh random ones. A `file:`
             is always loaded.
         overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`.
@@ -51,6 +54,8 @@ def create(
         device: Where to put the model; None is PyTorch's default device.
         dtype: Floating type of the weights; None keeps a file's own.
         revision: For `hf-hub:`, a branch, tag or commit.
+        variant: For folders that diffusers wrote, which of several files of weights, such as "fp16"; None is the plain
+            one, or fp16 where there is no other.
         token: Access token for the Hub; None is the one that `hf auth login` saved.
         cache_dir: Where downloads are kept.
         local_files_only: Use what is in the cache, make no request.
@@ -66,13 +71,12 @@ def create(
         HubError: If the Hub does not give what was asked.
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    name = name if isinstance(name, ModelSpec) else parse_name(name)
+    name = narrowed(name if isinstance(name, ModelSpec) else parse_name(name), revision, variant)
     if isinstance(name, Name) and name.source == "file":
-        check_revision(name, revision)
         found = find_file(name.id, network, tag, layout, hub)
     else:
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-        found = find(name, pretrained, hub, revision)
+        found = find(name, pretrained, hub)
     spec = change_spec(found.spec, overrides) if overrides else found.spec
     device = default_device() if device is None else _device(device)
     check_dtype(dtype)
@@ -80,7 +84,7 @@ def create(
         return build(spec, device).to(dtype or torch.float32).eval()
     vae = build(spec, "meta")
     stored = load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
-    vae.latent_stats = stored or found.weights.stats
+    vae.latent_stats = _statistics(stored, found.weights.stats, found.weights.path)
     vae.statistics_remedy = found.weights.remedy or vae.statistics_remedy
     return vae.eval()
 
@@ -89,6 +93,7 @@ def get_spec(
     name: str,
     *,
     revision: str | None = None,
+    variant: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -100,7 +105,7 @@ def get_spec(
     A `file:` says nothing of its network; `vaezoo.recognize` lists what fits.
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    return find(parse_name(name), False, hub, revision).spec
+    return find(narrowed(parse_name(name), revision, variant), False, hub).spec
 
 
 def is_model(name: str) -> bool:
@@ -138,6 +143,15 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         stored = load_into(vae, path, layout, None, vae.dtype, device)
     vae.latent_stats = stored
     return vae
+
+
+def _statistics(stored: LatentStats | None, told: LatentStats | None, path: str | Path) -> LatentStats | None:
+    """The latent statistics that a file holds, or else those told beside it, which may only say where they are."""
+    if told is None or not told.in_file:
+        return stored or told
+    if stored is None or stored.pack != told.pack:
+        raise CheckpointError(f"{path}: holds no statistics of latents packed {told.pack}x{told.pack}, as it should")
+    return replace(stored, eps=told.eps)
 
 
 def _device(device: torch.device | str) -> torch.device:

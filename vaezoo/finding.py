@@ -1,21 +1,25 @@
 """Names to networks and weights at hand: one finder for each source of a name."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from vaezoo.errors import CheckpointError, HubError, InputError, UnknownNameError
+from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import canonical, files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.checkpoint import check_sha256, sha256_of
-from vaezoo.weights.folder import CONFIG, WEIGHTS, local_config, local_weights, read_config
+from vaezoo.weights.checkpoint import sha256_of
+from vaezoo.weights.diffusers.configs import Foreign
+from vaezoo.weights.diffusers.folder import config_file, weights_file
+from vaezoo.weights.folder import WEIGHTS, read_network
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.lock import Fetched, Pin, find_pin
+from vaezoo.weights.lock import Fetched, find_pin
+from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched, check_hash
 from vaezoo.weights.recognize import choose, find_layout
 from vaezoo.weights.record import COMMIT
 from vaezoo.weights.records import (
@@ -50,29 +54,42 @@ class Found(NamedTuple):
     weights: Weights | None = None
 
 
-def find(name: Name | ModelSpec, pretrained: bool, hub: Hub, revision: str | None = None) -> Found:
+def find(name: Name | ModelSpec, pretrained: bool, hub: Hub) -> Found:
     """What a name, but for `file:`, or a spec stands for; with `pretrained` its weights, downloaded if need be.
 
     Raises:
         UnknownNameError: If there is no such model or tag.
         SpecError: If a YAML file or config has faults.
-        InputError: If it has no weights and they are asked for, or `revision` does not apply.
+        InputError: If it has no weights and they are asked for.
         CheckpointError: If weights are damaged or withdrawn.
+        FileError: If a path cannot be read.
         HubError: If the Hub does not give what was asked.
     """
-    check_revision(name, revision)
     if isinstance(name, ModelSpec):
         return _from_spec(name, pretrained)
-    name = _with_revision(name, revision)
     if name.source == "file":
         raise InputError(f"file:{name.id}: a weights file does not say its network; see vaezoo.recognize")
     return _FINDERS[name.source](name, pretrained, hub)
 
 
-def check_revision(name: Name | ModelSpec, revision: str | None) -> None:
-    """Raise `InputError` for a revision of anything but a `hf-hub:` name."""
-    if revision is not None and (isinstance(name, ModelSpec) or name.source != "hf-hub"):
+def narrowed(name: Name | ModelSpec, revision: str | None, variant: str | None) -> Name | ModelSpec:
+    """The name with a revision, and a variant of its weights.
+
+    Raises:
+        InputError: If there is none of it for such names, or the name says otherwise.
+    """
+    source = None if isinstance(name, ModelSpec) else name.source
+    if revision is not None and source != "hf-hub":
         raise InputError(f"revision={revision!r} is for hf-hub: names")
+    if variant is not None and source not in ("hf-hub", "local-dir"):
+        raise InputError(f"variant={variant!r} is for hf-hub: and local-dir: names")
+    if variant is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", variant):
+        raise InputError(f"variant={variant!r}: expected letters, digits, - and _, such as fp16")
+    if revision is not None and name.revision not in (None, revision):
+        raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
+    if source is None:
+        return name
+    return name._replace(revision=revision or name.revision, variant=variant)
 
 
 def find_file(path: str, network: str | None, tag: str | None, layout: str, hub: Hub) -> Found:
@@ -148,56 +165,43 @@ def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     check_loadable(tagged)
     if record.bundled:
         path = bundled_file(tagged)
-        _check_hash(path, record.sha256, "reinstall vaezoo")
+        check_hash(path, record.sha256, "reinstall vaezoo")
         return Weights(path, record.layout, record.latent_stats)
     pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
     commit = pin.commit if pin else hub.resolve(source.hub, source.revision)
-    path = _download(hub, source.hub, source.file, commit, record.sha256, pin)
+    path = hub.fetch(source.hub, source.file, commit)
+    check_fetched(path, source.hub, source.file, record.sha256, pin)
     fetched = Fetched(tagged.name, source.hub, commit, {source.file: path})
     return Weights(path, record.layout, record.latent_stats, None if pin or record.pinned else fetched)
 
 
-def _from_folder(name: Name, pretrained: bool, hub: Hub) -> Found:
-    spec, config = read_config(local_config(name.id))
-    if not pretrained:
-        return Found(spec)
-    path = local_weights(name.id)
-    _check_hash(path, config.weights.sha256, f"{CONFIG} was saved with other weights; save the folder again")
-    return Found(spec, Weights(path, "native", config.latent_stats))
+def _from_disk(name: Name, pretrained: bool, hub: Hub) -> Found:
+    return _from_folder(LocalFolder(name), pretrained)
 
 
 def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
-    full_name = f"hf-hub:{name.id}@{name.revision}" if name.revision else f"hf-hub:{name.id}"
-    pin = find_pin(hub.lock, full_name, name.id, name.revision, {CONFIG: None, WEIGHTS: None})
+    pin = find_pin(hub.lock, name.text, name.id, name.revision, {})
     # resolved once, so that config and weights are of one commit
     commit = pin.commit if pin else hub.resolve(name.id, name.revision)
-    config_path = _download(hub, name.id, CONFIG, commit, None, pin)
-    spec, config = read_config(config_path)
+    folder = HubFolder(name, hub, commit, pin)
+    found = _from_folder(folder, pretrained)
+    if found.weights is None or pin or COMMIT.fullmatch(name.revision or ""):
+        return found
+    unpinned = Fetched(name.text, name.id, commit, folder.fetched)
+    return Found(found.spec, found.weights._replace(unpinned=unpinned))
+
+
+def _from_folder(folder: Folder, pretrained: bool) -> Found:
+    variant, network = folder.name.variant, read_network(config_file(folder))
+    if isinstance(network, Foreign):
+        found = Weights(weights_file(folder, variant), "diffusers", network.stats) if pretrained else None
+        return Found(network.spec, found)
+    if variant:
+        raise InputError(f"variant={variant!r}: {folder.name.text} was written by vaezoo, with one file of weights")
+    spec, config = network
     if not pretrained:
         return Found(spec)
-    path = _download(hub, name.id, WEIGHTS, commit, config.weights.sha256, pin)
-    is_pinned = pin or COMMIT.fullmatch(name.revision or "")
-    fetched = Fetched(full_name, name.id, commit, {CONFIG: config_path, WEIGHTS: path})
-    return Found(spec, Weights(path, "native", config.latent_stats, None if is_pinned else fetched))
-
-
-def _download(hub: Hub, repo: str, file: str, commit: str, sha256: str | None, pin: Pin | None) -> Path:
-    """A file at one commit, its content compared with what is on record and with the lock."""
-    path, remedy = hub.fetch(repo, file, commit), "fetch it again with force_download=True"
-    try:
-        _check_hash(path, sha256, remedy)
-        if pin:
-            _check_hash(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
-    except CheckpointError as error:
-        raise HubError("hash", f"{repo}: {error}") from error
-    return path
-
-
-def _check_hash(path: Path, sha256: str | None, remedy: str) -> None:
-    try:
-        check_sha256(path, sha256)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; {remedy}") from error
+    return Found(spec, Weights(folder.read(WEIGHTS, config.weights.sha256), "native", config.latent_stats))
 
 
 def _tagged(network: str | None, tag: str) -> Tagged:
@@ -207,17 +211,9 @@ def _tagged(network: str | None, tag: str) -> Tagged:
     return find_record(name)
 
 
-def _with_revision(name: Name, revision: str | None) -> Name:
-    if revision is None:
-        return name
-    if name.revision not in (None, revision):
-        raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
-    return name._replace(revision=revision)
-
-
 _FINDERS: dict[str, Callable[[Name, bool, Hub], Found]] = {
     "zoo": _from_zoo,
     "yaml": _from_yaml,
-    "local-dir": _from_folder,
+    "local-dir": _from_disk,
     "hf-hub": _from_hub,
 }

@@ -15,16 +15,31 @@ SOURCES = tuple(_EXAMPLES)
 
 
 class Name(NamedTuple):
-    """A parsed name: `source` is "zoo", "yaml" or one of `SOURCES`; `tag` and `revision` only where they are given."""
+    """A parsed name: `source` is "zoo", "yaml" or one of `SOURCES`; the rest only where it is given.
+
+    `variant`, of the weights of a folder, is no part of the text.
+    """
 
     source: str
     id: str
     tag: str | None = None
     revision: str | None = None
+    subfolder: str | None = None
+    variant: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The name of a folder as it is written: `hf-hub:org/name@revision#subfolder`."""
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.source}:{self.id}{revision}" + (f"#{self.subfolder}" if self.subfolder else "")
+
+    def below(self, subfolder: str) -> "Name":
+        """The name of a folder within this one."""
+        return self._replace(subfolder=f"{self.subfolder}/{subfolder}" if self.subfolder else subfolder)
 
 
 def parse_name(text: str) -> Name:
-    """Split a name into source, id, tag and revision.
+    """Split a name into source, id, tag, revision and subfolder.
 
     Raises:
         UnknownNameError: If it looks like a path or repository but has no prefix, or the prefix is not known.
@@ -50,12 +65,19 @@ def parse_name(text: str) -> Name:
 def _sourced(source: str, rest: str, text: str) -> Name:
     if not rest:
         raise UnknownNameError(f"{text!r}: nothing follows the colon; write {source}:{_EXAMPLES[source]}")
-    if source != "hf-hub":
+    if source == "file":
         return Name(source, rest)
-    repo, at, revision = rest.partition("@")
+    folder, mark, subfolder = rest.rpartition("#") if "#" in rest else (rest, "", "")
+    if mark and not (folder and subfolder):
+        raise UnknownNameError(f"{text!r}: nothing on one side of the #; write {source}:{_EXAMPLES[source]}#subfolder")
+    if source == "local-dir":
+        return Name(source, folder, subfolder=subfolder or None)
+    if any(step in ("", ".", "..") for step in subfolder.split("/")) and mark:
+        raise UnknownNameError(f"{text!r}: {subfolder!r} is no subfolder of a repository; write one such as #vae")
+    repo, at, revision = folder.partition("@")
     if at and not revision:
         raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
-    return Name(source, repo, revision=revision or None)
+    return Name(source, repo, revision=revision or None, subfolder=subfolder or None)
 
 
 def _current(name: str) -> str:

@@ -1,18 +1,19 @@
-"""A published folder, on disk or on a Hub: `config.json`, `model.safetensors` and a `README.md` model card."""
+"""What is in a published folder: `config.json`, `model.safetensors` and a `README.md` model card."""
 
 import json
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from vaezoo.errors import FileError, SpecError
+from vaezoo.errors import SpecError
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import Between, Faults, fill, missing
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Node, read_tree
 from vaezoo.version import __version__
+from vaezoo.weights.diffusers.configs import CLASS, CLASSES, Foreign, spec_from_config
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
@@ -62,6 +63,18 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
 
 
+def read_network(path: str | Path) -> Published | Foreign:
+    """Read and check a `config.json` of vaezoo or diffusers.
+
+    Raises:
+        FileError: If there is none.
+        SpecError: If it is of neither, was written by a newer vaezoo, or has faults; all of them in one text.
+    """
+    tree = read_tree(path)
+    keys = tree.value if isinstance(tree.value, dict) else {}
+    return spec_from_config(tree) if CLASS in keys and "library_name" not in keys else _check_config(tree)
+
+
 def read_config(path: str | Path) -> Published:
     """Read and check a `config.json`.
 
@@ -96,10 +109,10 @@ def _check_config(tree: Node) -> Published:
 def _check_origin(tree: Node) -> None:
     data = tree.plain() if isinstance(tree.value, dict) else {}
     if data.get("library_name") != "vaezoo":
-        found = next((f" but {key} {data[key]!r:.60}" for key in ("_class_name", "architecture") if key in data), "")
+        found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS, "architecture") if key in data), "")
         raise SpecError(
-            f"{tree.place}: not written by vaezoo: no library_name vaezoo in it{found}; what vaezoo.save and "
-            "push_to_hub write is read here (docs/hub.md)"
+            f"{tree.place}: not written by vaezoo: no library_name vaezoo in it{found}; nor is it of one of these "
+            f"classes of diffusers: {', '.join(CLASSES)} (docs/hub.md)"
         )
     version = data.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -110,31 +123,10 @@ def _check_origin(tree: Node) -> None:
         )
 
 
-def local_config(folder: str | Path) -> Path:
-    """The `config.json` of a folder on disk.
-
-    Raises:
-        FileError: If the folder or the file is not there; the text says what is.
-    """
-    folder = Path(folder)
-    if not os.path.isdir(folder):  # which, unlike pathlib, takes any text
-        kind = f"a file; write file:{folder}" if os.path.isfile(folder) else "no such folder"
-        raise FileError(f"local-dir:{folder}: {kind}")
-    if not (folder / CONFIG).is_file():
-        there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
-        raise FileError(f"local-dir:{folder}: no {CONFIG} in it, only {there}; vaezoo.save writes such folders")
-    return folder / CONFIG
-
-
-def local_weights(folder: str | Path) -> Path:
-    """The `model.safetensors` of a folder on disk.
-
-    Raises:
-        FileError: If it is not there.
-    """
-    path = Path(folder) / WEIGHTS
-    if not path.is_file():
-        pickles = [p.name for p in Path(folder).iterdir() if p.suffix in PICKLES]
-        hint = f"; {pickles[0]} is a pickle, which vaezoo does not open" if pickles else ""
-        raise FileError(f"local-dir:{folder}: no {WEIGHTS} in it{hint}")
-    return path
+def about_pickles(names: Iterable[str]) -> str:
+    """What to do where a folder has pickles, for an error text; nothing where it has none."""
+    pickle = next((name for name in names if name.endswith(PICKLES)), None)
+    if pickle is None:
+        return ""
+    remedy = "vaezoo convert --from-pickle makes a safetensors file of one you trust"
+    return f"; {pickle} is a pickle, which vaezoo does not open: {remedy}"

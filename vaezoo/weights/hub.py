@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from json import JSONDecodeError
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, errors
+from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, errors, try_to_load_from_cache
 from huggingface_hub.utils import httpx
 
 from vaezoo.errors import FileError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
-from vaezoo.weights.folder import PICKLES
+from vaezoo.weights.folder import about_pickles
 
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # with these the client wraps what went wrong
@@ -82,6 +82,18 @@ class Hub:
                 force_download=self.force_download,
             )
             return Path(path)
+
+    def find(self, repo: str, file: str, commit: str) -> Path | None:
+        """As `fetch`, or None where the repository lacks the file; what it lacks is remembered as files are."""
+        cached = try_to_load_from_cache(repo, file, cache_dir=self.cache_dir, revision=commit)
+        if cached is _CACHED_NO_EXIST and not self.force_download:
+            return None
+        try:
+            return self.fetch(repo, file, commit)
+        except HubError as error:
+            if error.kind != "file":
+                raise
+            return None
 
     @contextlib.contextmanager
     def translating(self, repo: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
@@ -158,9 +170,7 @@ class Hub:
             names = sorted(self.api.list_repo_files(repo, revision=revision))
         except _RAISED:
             return ""
-        pickles = [name for name in names if name.endswith(PICKLES)]
-        hint = f"; {pickles[0]} is a pickle, which vaezoo does not open" if pickles else ""
-        return f"; it has {_listing(names)}{hint}"
+        return f"; it has {_listing(names)}{about_pickles(names)}"
 
 
 def _root(error: BaseException) -> BaseException:

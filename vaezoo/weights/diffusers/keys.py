@@ -5,6 +5,7 @@ network or its latents, with the defaults of diffusers 0.42, so that what an old
 there. Each has `network`, plain data for the checker of specs; `stats`; and `problem`, what no single key shows.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,33 +25,33 @@ Off = type(None)
 MAX_LEVELS = 32
 
 
-class Keys:
+class Keys(ABC):
     """Base of the dataclasses; `IGNORED` are keys that diffusers writes but that change no result of ours."""
 
     IGNORED: ClassVar[tuple[str, ...]] = ("sample_size", "force_upcast")
 
+    @abstractmethod
     def problem(self) -> str | None:
         """What is wrong with the keys together, as `key: what, and what is wanted`; None if nothing is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def network(self) -> dict[str, Any]:
         """The network as a YAML file would say it; only where there is no `problem`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stats(self) -> LatentStats | None:
         """The latent statistics that diffusers' own pipelines take from these keys."""
-        raise NotImplementedError
 
 
 def uneven(keys: Keys, *names: str) -> str | None:
     """The problem of lists that must have one item per level, and do not."""
     lengths = {name: len(getattr(keys, name)) for name in names}
-    first = names[0]
-    if not 1 <= lengths[first] <= MAX_LEVELS:
-        return f"{first}: {lengths[first]:,} levels; 1 to {MAX_LEVELS} are read"
+    levels = lengths[names[0]]
+    if not 1 <= levels <= MAX_LEVELS:
+        return f"{names[0]}: {levels:,} levels; 1 to {MAX_LEVELS} are read"
     for name, length in lengths.items():
-        if length != lengths[first]:
-            return f"{name}: {length:,} items, but {first} has {lengths[first]}; both have one for each level"
+        if length != levels:
+            return f"{name}: {length:,} items, but {names[0]} has {levels}; both have one for each level"
     return None
 
 
