@@ -7,7 +7,7 @@ import sys
 import diffusers
 import pytest
 import torch
-from diffusers_configs import SMALL
+from diffusers_small import SMALL
 from small import randomised
 from tiny_diffusers import tiny_module as theirs
 from tiny_pipeline import LDM, small, twin

@@ -4,7 +4,7 @@ import random
 
 import diffusers
 import torch
-from diffusers_configs import SMALL
+from diffusers_small import SMALL
 from small import randomised, small_spec
 
 from vaezoo.weights.diffusers.configs import config_from_spec
