@@ -5,7 +5,7 @@ import json
 import diffusers
 import pytest
 import torch
-from tiny_diffusers import tiny_module
+from diffusers_small import small_model
 from tiny_pipeline import DOCUMENTED, LDM, small
 
 import vaezoo
@@ -48,7 +48,7 @@ def assert_decodes_the_same(ours, theirs):
 
 @pytest.mark.parametrize(("class_name", "stats"), STATISTICS)
 def test_diffusers_loads_what_is_saved_beside_our_files(class_name, stats, tmp_path):
-    vae = vaezoo.from_diffusers(tiny_module(class_name))
+    vae = vaezoo.from_diffusers(small_model(class_name))
     vae.latent_stats = vaezoo.LatentStats(**stats)
     folder = vaezoo.save(vae, tmp_path / "saved", with_diffusers=True)
     assert files(folder) == OURS + THEIRS

@@ -8,8 +8,8 @@ import diffusers
 import pytest
 import torch
 from diffusers_small import SMALL
+from diffusers_small import small_model as theirs
 from small import randomised
-from tiny_diffusers import tiny_module as theirs
 from tiny_pipeline import LDM, small, twin
 
 import vaezoo
