@@ -4,6 +4,7 @@ A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import argparse
+import csv
 import inspect
 import re
 import sys
@@ -23,7 +24,7 @@ from vaezoo.weights.record import Quoted
 from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/configs.md", "docs/hub.md", "docs/models.md")
+PAGES = ("README.md", "docs/configs.md", "docs/evaluation.md", "docs/hub.md", "docs/models.md")
 OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
 
@@ -117,6 +118,17 @@ def weights() -> str:
     return _table(rows)
 
 
+def taesd() -> str:
+    """One row a published pair of TAESD files: what `docs/measure_taesd.py` measured."""
+    with (ROOT / "docs" / "results" / "taesd.csv").open(newline="", encoding="utf-8") as file:
+        measured = list(csv.DictReader(file))
+    rows = ["weights | network | PSNR (dB) | measured on", "--- | --- | --: | ---"]
+    for row in measured:
+        where = f"{row['images']} images of photos/{row['data']} at {row['size']}x{row['size']}, {row['protocol']}"
+        rows.append(f"`{row['weights']}` | `{row['network']}` | {float(row['psnr']):.2f} | {where}")
+    return _table(rows)
+
+
 def blocks() -> str:
     """One section a block: its first sentences and its keys, from its signature."""
     return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
@@ -175,6 +187,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "models": models,
     "zoo": zoo,
     "weights": weights,
+    "taesd": taesd,
     "blocks": blocks,
     "kinds": kinds,
     "layouts": layouts,
