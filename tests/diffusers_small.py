@@ -136,20 +136,8 @@ SMALL: dict[str, Callable[[random.Random], dict[str, Any]]] = {
 
 
 def small_model(name: str, seed: int = 0) -> torch.nn.Module:
-    """A random model of a class of diffusers, of the kind that the layout of its names is for."""
+    """A random model of a class of diffusers."""
     config = SMALL[name](random.Random(f"{name} {seed}"))
-    wider = 1
-    if "norm_num_groups" in config:
-        config |= {"norm_num_groups": 32, "act_fn": "silu"}
-        wider = 4
-    if "attention_head_dim" in config:
-        config |= {"attention_head_dim": 32, "encoder_out_shortcut": True, "decoder_in_shortcut": True}
-        config |= {k: [[5] if scales else [] for scales in v] for k, v in config.items() if k.endswith("multiscales")}
-        if 0 in config["decoder_layers_per_block"]:
-            config |= {"upsample_block_type": "pixel_shuffle"}
-        wider = 2
-    widths = {k: v for k, v in config.items() if k.endswith("block_out_channels") and v}
-    config |= {k: [wider * width for width in v] for k, v in widths.items()}
     return randomised(getattr(diffusers, name)(**config)).eval()
 
 

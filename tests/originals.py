@@ -8,9 +8,9 @@ import second_tiny
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from vaezoo.weights.diffusers.configs import config_from_spec
 
 import vaezoo
+from vaezoo.weights.diffusers.configs import config_from_spec
 
 ASYMMETRIC = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,

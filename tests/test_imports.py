@@ -21,6 +21,7 @@ ORDER = [
     "weights",
     "finding",
     "factory",
+    "adapters",
     "describing",
     "evaluation",
     "sharing",

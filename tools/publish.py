@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("--tag", help="tag to put on the commit")
     arguments_parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     arguments_parser.add_argument("--create-pr", action="store_true", help="open a pull request instead")
+    arguments_parser.add_argument("--with", dest="extra", choices=["diffusers"], help="also an export for diffusers")
     arguments_parser.add_argument("--dry-run", action="store_true", help="only list what would be sent")
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> None:
         private=options.private,
         create_pr=options.create_pr,
         tag=options.tag,
+        with_diffusers=options.extra == "diffusers",
         dry_run=options.dry_run,
     )
     if options.json:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.version import __version__
 
 if TYPE_CHECKING:
+    from vaezoo.adapters.as_diffusers import as_diffusers
+    from vaezoo.adapters.from_diffusers import from_diffusers
     from vaezoo.describing import Description, describe
     from vaezoo.errors import (
         CheckpointError,
@@ -46,9 +48,11 @@ _HOMES = {
     "VAE": "nn.vae",
     "VaezooError": "errors",
     "add_config_dir": "specs.catalog",
+    "as_diffusers": "adapters.as_diffusers",
     "create": "factory",
     "describe": "describing",
     "export_checkpoint": "weights.export",
+    "from_diffusers": "adapters.from_diffusers",
     "get_spec": "factory",
     "is_model": "factory",
     "list_models": "specs.catalog",
@@ -62,7 +66,18 @@ _HOMES = {
     "to_pil": "images",
     "to_tensor": "images",
 }
-_SUBPACKAGES = ("errors", "evaluation", "factory", "images", "inference", "nn", "sharing", "specs", "weights")
+_SUBPACKAGES = (
+    "adapters",
+    "errors",
+    "evaluation",
+    "factory",
+    "images",
+    "inference",
+    "nn",
+    "sharing",
+    "specs",
+    "weights",
+)
 
 __all__ = ["__version__", *_HOMES]
 

@@ -1,7 +1,7 @@
 """The model card: what a network is, what was measured of it, and the lines that load it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 from torch import Tensor
@@ -41,7 +41,13 @@ def show_samples(vae: VAE) -> Shown | None:
     return Shown(tile(rows), sum(values) / len(values), len(values))
 
 
-def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Shown | None = None) -> str:
+def card_text(
+    vae: VAE,
+    license: str | None,
+    repo: str | None = None,
+    shown: Shown | None = None,
+    foreign: Mapping[str, Any] | None = None,
+) -> str:
     """The text of a `README.md` with the Hub's front matter; every number in it was measured or counted here.
 
     Args:
@@ -49,6 +55,7 @@ def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Sho
         license: License id of the Hub, such as "mit"; None leaves it open.
         repo: `org/name` on the Hub, for the lines that load it.
         shown: What `show_samples` gave; None leaves picture and PSNR out.
+        foreign: The config of an export for diffusers, if there is one beside.
     """
     data = ModelCardData(
         library_name="vaezoo",
@@ -58,7 +65,15 @@ def card_text(vae: VAE, license: str | None, repo: str | None = None, shown: Sho
         model_name=_title(vae, repo),
         eval_results=[_result(shown)] if shown else None,
     )
-    parts = [f"# {_title(vae, repo)}", vae.spec.summary, _usage(repo), _picture(shown), _facts(vae), _network(vae)]
+    parts = [
+        f"# {_title(vae, repo)}",
+        vae.spec.summary,
+        _usage(repo),
+        _foreign_usage(repo, foreign),
+        _picture(shown),
+        _facts(vae),
+        _network(vae),
+    ]
     body = "\n\n".join(part for part in parts if part)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 
@@ -89,6 +104,22 @@ def _usage(repo: str | None) -> str:
         "with torch.inference_mode():",
         "    z = vae.encode(images).mode()",
         '    vaezoo.to_pil(vae.decode(z)).save("reconstruction.png")',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _foreign_usage(repo: str | None, foreign: Mapping[str, Any] | None) -> str:
+    if foreign is None:
+        return ""
+    name = foreign["_class_name"]
+    lines = [
+        "The same weights for diffusers, in the folder `vae`:",
+        "",
+        "```python",
+        f"from diffusers import {name}",
+        "",
+        f'vae = {name}.from_pretrained("{repo or "FOLDER"}", subfolder="vae")',
         "```",
     ]
     return "\n".join(lines)

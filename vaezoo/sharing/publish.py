@@ -12,6 +12,7 @@ from vaezoo.errors import HubError, InputError
 from vaezoo.images import save_picture
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
+from vaezoo.sharing.export import diffusers_config
 from vaezoo.sharing.save import check_savable, write_folder
 from vaezoo.weights.hub import Hub
 
@@ -34,6 +35,7 @@ def push_to_hub(
     private: bool | None = None,
     create_pr: bool = False,
     tag: str | None = None,
+    with_diffusers: bool = False,
     dry_run: bool = False,
     token: str | bool | None = None,
     endpoint: str | None = None,
@@ -52,13 +54,17 @@ def push_to_hub(
             that is there already and public.
         create_pr: Open a pull request instead of committing to the branch.
         tag: Tag to put on the commit; not together with `create_pr`.
+        with_diffusers: Also send `vae/`, which `from_pretrained(repo, subfolder="vae")` of a class of diffusers loads.
+            Without this one that is there is left alone, and grows old.
         dry_run: Only list what would be sent; makes no request.
         token: Access token that may write; None is the one that `hf auth login` saved.
         endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
 
     Raises:
-        InputError: If the license is empty, or `tag` and `create_pr` are both given.
-        CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
+        InputError: If the license is empty, `tag` and `create_pr` are both given, or latent statistics are not known
+            and diffusers needs them.
+        CheckpointError: If the weights hold NaN or infinity, or are on the meta device, or no class of diffusers can
+            express the network.
         HubError: If the Hub does not take it.
     """
     if not license or not license.strip():
@@ -69,18 +75,19 @@ def push_to_hub(
     with hub.translating(repo):
         _check_id(repo)
     check_savable(vae)
+    foreign = diffusers_config(vae) if with_diffusers else None
     with tempfile.TemporaryDirectory() as temporary:
         shown = show_samples(vae)
-        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown))
+        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, foreign), foreign)
         if shown:
             save_picture(shown.picture, folder / PICTURE)
-        paths = sorted(folder.iterdir())
-        sizes = {path.name: path.stat().st_size for path in paths}
+        files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+        sizes = {name: path.stat().st_size for name, path in files.items()}
         if dry_run:
             return Push(sizes)
         with hub.translating(repo, revision=revision):
             head = _head(hub.api, repo, revision, private, create_pr)
-            commit = _send(hub.api, repo, paths, message, revision, create_pr, head)
+            commit = _send(hub.api, repo, files, message, revision, create_pr, head)
             if tag:
                 _tag(hub.api, repo, tag, commit)
     return Push(sizes, commit.pr_url or commit.commit_url, commit.oid)
@@ -114,11 +121,11 @@ def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, creat
 
 
 def _send(
-    api: HfApi, repo: str, paths: list[Path], message: str | None, branch: str | None, create_pr: bool, head: str
+    api: HfApi, repo: str, files: dict[str, Path], message: str | None, branch: str | None, create_pr: bool, head: str
 ) -> CommitInfo:
     return api.create_commit(
         repo,
-        [CommitOperationAdd(path.name, path) for path in paths],
+        [CommitOperationAdd(name, path) for name, path in files.items()],
         commit_message=message or "Publish with vaezoo",
         revision=branch,
         create_pr=create_pr,

@@ -3,17 +3,19 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
+from vaezoo.sharing.export import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.checkpoint import check_weights_there, sha256_of
 from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
 
 
-def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
+def save(vae: VAE, folder: str | Path, *, license: str | None = None, with_diffusers: bool = False) -> Path:
     """Write `config.json`, `model.safetensors` and a `README.md` card; returns the folder.
 
     All files are written before the first takes its place, `config.json`, which holds the hash of the weights, last: a
@@ -23,25 +25,34 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None) -> Path:
         vae: The model, saved in its own dtype.
         folder: Made if need be; files of these three names are replaced, others are left alone.
         license: License id of the Hub for the card.
+        with_diffusers: Also write `vae/`, which `from_pretrained(folder, subfolder="vae")` of a class of diffusers
+            loads. One that was there is replaced; without this it is left alone, and grows old.
 
     Raises:
-        CheckpointError: If the weights hold NaN or infinity, or are on the meta device.
+        CheckpointError: If the weights hold NaN or infinity, or are on the meta device, or no class of diffusers can
+            express the network; nothing is written then.
+        InputError: If latent statistics are not known and diffusers needs them.
         FileError: If the folder cannot be written.
     """
     check_savable(vae)
-    return write_folder(vae, folder, card_text(vae, license))
+    foreign = diffusers_config(vae) if with_diffusers else None
+    return write_folder(vae, folder, card_text(vae, license, foreign=foreign), foreign)
 
 
-def write_folder(vae: VAE, folder: str | Path, card: str) -> Path:
-    """`save` with a card at hand and a model that was checked."""
+def write_folder(vae: VAE, folder: str | Path, card: str, foreign: dict[str, Any] | None = None) -> Path:
+    """`save` with a card and, for `vae/`, a config of diffusers at hand, and a model that was checked."""
     folder = make_folder(folder)
     try:
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
-            new = Path(temporary)
+            new, names = Path(temporary), [WEIGHTS, CARD, CONFIG]
+            if foreign:
+                names = [*write_export(vae, new, foreign), *names]
             export_checkpoint(vae, new / WEIGHTS)
             write_text(new / CARD, card)
             write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(new / WEIGHTS)))
-            for name in (WEIGHTS, CARD, CONFIG):
+            if foreign:
+                make_folder(folder / SUBFOLDER)
+            for name in names:
                 os.replace(new / name, folder / name)
     except VaezooError:
         raise

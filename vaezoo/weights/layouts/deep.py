@@ -6,7 +6,8 @@ huggingface/diffusers@58eb52c0 `scripts/convert_dcae_to_diffusers.py`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import HALVES, ModelSpec, Row
@@ -18,15 +19,7 @@ _ROWS = {
 }
 _STAGES = ("dc_down", "dc_up", "vit_down", "vit_up")
 _SHORTCUTS = {"encoder": "average", "decoder": "duplicate"}  # of the convolution beside the latents
-_FITS = {
-    "eps": (1e-5,),
-    "norm": ("rms", "batch"),
-    "act": ("silu", "relu"),
-    "expand": (4,),
-    "head_channels": (32,),
-    "kernel": (3,),
-    "scales": ((), (5,)),
-}
+_FITS = {"eps": (1e-5,), "norm": ("rms", "batch"), "act": ("silu", "relu"), "expand": (4,), "kernel": (3,)}
 _RESAMPLERS = (
     *(None, "conv_3x3_average", "conv_3x3_unshuffle_average"),
     *("nearest_conv_3x3_duplicate", "conv_3x3_shuffle_duplicate"),
@@ -46,6 +39,9 @@ class DeepDialect:
         ends: Names of what is no stage, by half and what it is.
         inside: Names within a layer; `qkv` is a tuple where they are kept apart.
         linear: Whether attention has linear layers, not 1x1 convolutions.
+        tails: Resamplers that a row of their own may have.
+        bare: Whether the convolutions beside the latents may be without shortcuts.
+        fits: Values that rows may have, by key, beside those of all dialects.
     """
 
     name: str
@@ -54,6 +50,9 @@ class DeepDialect:
     ends: Mapping[str, str]
     inside: Mapping[str, str | tuple[str, ...]]
     linear: bool
+    tails: tuple[str, ...] = ("conv_3x3_unshuffle", "conv_3x3_shuffle")
+    bare: bool = False
+    fits: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def parts(self, spec: ModelSpec, shapes: Shapes) -> list[Part]:
         """The part of each of our tensors.
@@ -83,17 +82,17 @@ class DeepDialect:
             raise CheckpointError(f"layout {self.name}: the {half} must be {_ROWS[half]}, row by row")
         inner = len(rows) - 1 if half == "encoder" else 0
         for index, row in enumerate(rows):
-            fits = {**_FITS, "shortcut": (_SHORTCUTS[half],) if index == inner else ()}
+            fits = {**_FITS, **self.fits, "shortcut": (_SHORTCUTS[half],) if index == inner else ()}
             if row.block in _STAGES:
                 fits["resample"] = _RESAMPLERS
             if row.block in ("downsample", "upsample"):
-                fits["resample"] = ("conv_3x3_unshuffle", "conv_3x3_shuffle")
+                fits["resample"] = self.tails
             for key in fits.keys() & row.arguments.keys():
                 if row.arguments[key] not in fits[key]:
                     raise CheckpointError(
                         f"layout {self.name} cannot express {half}[{index}].{key}: {row.arguments[key]!r}"
                     )
-        if "shortcut" not in rows[inner].arguments:
+        if "shortcut" not in rows[inner].arguments and not self.bare:
             raise CheckpointError(f"layout {self.name} cannot express {half}[{inner}] without a shortcut")
 
     def _stage(self, key: str, half: str, row: Row, stage: int, rest: str, shape: tuple[int, ...]) -> Part:
@@ -106,12 +105,17 @@ class DeepDialect:
         _, r, inner = rest.split(".", 2)
         base = name.format(stage=stage, r=int(r) + (resampled if half == "decoder" else 0))
         owner, _, leaf = inner.rpartition(".")
-        inside = self.inside[owner]
+        inside = self._inside(owner)
         if isinstance(inside, tuple):
             names = tuple(f"{base}.{part}.{leaf}" for part in inside)
             return Part(key, names, (shape[0] // len(inside), shape[1]), f"{base}.attn.to_qkv.{leaf}")
         flat = self.linear and owner in ("attention.qkv", "attention.proj")
         return Part(key, (f"{base}.{inside}.{leaf}",), shape[:2] if flat else shape)
+
+    def _inside(self, owner: str) -> str | tuple[str, ...]:
+        """The name of a tensor's owner within its layer; the scales of an attention are numbered."""
+        gather = re.fullmatch(r"attention\.gather\.(\d+)\.([01])", owner)
+        return self.inside[f"attention.gather.{gather[2]}"].format(gather[1]) if gather else self.inside[owner]
 
 
 def _stage_number(rows: tuple[Row, ...], index: int, half: str) -> int:
@@ -141,8 +145,8 @@ DC_AE = DeepDialect(
         "conv2": "main.conv2.conv",
         "norm": "main.conv2.norm",
         "attention.qkv": "context_module.main.qkv.conv",
-        "attention.gather.0.0": "context_module.main.aggreg.0.0",
-        "attention.gather.0.1": "context_module.main.aggreg.0.1",
+        "attention.gather.0": "context_module.main.aggreg.{}.0",
+        "attention.gather.1": "context_module.main.aggreg.{}.1",
         "attention.proj": "context_module.main.proj.conv",
         "attention.norm": "context_module.main.proj.norm",
         "convs.conv1": "local_module.main.inverted_conv.conv",
@@ -151,6 +155,7 @@ DC_AE = DeepDialect(
         "convs.norm": "local_module.main.point_conv.norm",
     },
     linear=False,
+    fits={"head_channels": (32,), "scales": ((), (5,))},
 )
 DIFFUSERS_DC = DeepDialect(
     name="diffusers",
@@ -171,8 +176,8 @@ DIFFUSERS_DC = DeepDialect(
         "conv2": "conv2",
         "norm": "norm",
         "attention.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-        "attention.gather.0.0": "attn.to_qkv_multiscale.0.proj_in",
-        "attention.gather.0.1": "attn.to_qkv_multiscale.0.proj_out",
+        "attention.gather.0": "attn.to_qkv_multiscale.{}.proj_in",
+        "attention.gather.1": "attn.to_qkv_multiscale.{}.proj_out",
         "attention.proj": "attn.to_out",
         "attention.norm": "attn.norm_out",
         "convs.conv1": "conv_out.conv_inverted",
@@ -181,4 +186,6 @@ DIFFUSERS_DC = DeepDialect(
         "convs.norm": "conv_out.norm",
     },
     linear=True,
+    tails=("conv_3x3_unshuffle", "conv_3x3_shuffle", "nearest_conv_3x3"),
+    bare=True,
 )

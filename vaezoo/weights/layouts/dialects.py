@@ -84,7 +84,7 @@ DIFFUSERS_KL = Dialect(
     ends={"stem": "{half}.conv_in", "norm_out": "{half}.conv_norm_out", "conv_out": "{half}.conv_out"},
     quant=_QUANT,
     linear=True,
-    fits={**{key: allowed for key, allowed in _GROUP.items() if key != "groups"}, **_PLAIN},
+    fits={**{key: allowed for key, allowed in _GROUP.items() if key != "groups"}, **_PLAIN, "act": ("silu", "relu")},
 )
 DIFFUSERS_HUNYUAN = replace(
     DIFFUSERS_KL,

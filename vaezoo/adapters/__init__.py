@@ -1,0 +1,1 @@
+"""Zoo networks in the shape that other libraries expect."""

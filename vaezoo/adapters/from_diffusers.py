@@ -1,0 +1,66 @@
+"""A module of diffusers, in memory, as a network of the zoo."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from vaezoo.adapters.as_diffusers import DiffusersVAE
+from vaezoo.errors import CheckpointError, InputError
+from vaezoo.nn.vae import VAE, build
+from vaezoo.specs.stats import LatentStats
+from vaezoo.specs.tree import Place, from_plain
+from vaezoo.weights.checkpoint import DTYPES, parts_of
+from vaezoo.weights.diff import header_diff
+from vaezoo.weights.diffusers.configs import CLASS, spec_from_config
+from vaezoo.weights.header import Header, fused, view, wanted_shapes
+from vaezoo.weights.layouts import LAYOUTS
+from vaezoo.weights.reading import read_part, read_statistics
+
+LAYOUT = "diffusers"
+
+
+def from_diffusers(module: nn.Module) -> VAE:
+    """A VAE of diffusers, in memory, as a network of the zoo: same weights, dtype, device and mode, own tensors.
+
+    Its `config` says the network and the latent statistics. What `as_diffusers` gave is handed back as the VAE that is
+    in it. diffusers is not imported.
+
+    Args:
+        module: Such as `pipeline.vae`; it is left untouched.
+
+    Raises:
+        InputError: If it is no module with a `config`.
+        SpecError: If its class or config is one that no network of the zoo can follow; the text lists the classes.
+        CheckpointError: If its tensors are not those that its config stands for, are quantised, or on the meta device.
+    """
+    if isinstance(module, DiffusersVAE):
+        return module.vae
+    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "config", None), Mapping):
+        raise InputError(f"from_diffusers: expected a VAE of diffusers, with its config, not {type(module).__name__}")
+    name = type(module).__name__
+    entries = {key: value for key, value in module.config.items() if not key.startswith("_")}
+    foreign = spec_from_config(from_plain({CLASS: name, **entries}, Place(f"the config of {name}")))
+    vae, state = build(foreign.spec, "meta"), module.state_dict()
+    if any(tensor.is_meta for tensor in state.values()):
+        raise CheckpointError(f"this {name} is on the meta device, or offloaded: it has shapes but no weights")
+    tensors, stored = _translated(vae, state, name)
+    vae.load_state_dict(tensors, strict=True, assign=True)
+    # a batch norm's eps is in the config, its mean and variance are among the tensors
+    vae.latent_stats = replace(stored, eps=foreign.stats.eps) if stored else foreign.stats
+    return vae.train(module.training)
+
+
+def _translated(vae: VAE, state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], LatentStats | None]:
+    """Copies of the tensors under our names, and the packed latent statistics among them."""
+    header = Header({key: tuple(tensor.shape) for key, tensor in state.items()}, {}, {}, {})
+    seen = view(header, LAYOUTS[LAYOUT])
+    parts = fused(parts_of(vae, LAYOUT), seen.names)
+    if diff := header_diff(wanted_shapes(parts), {key: header.shapes[raw] for key, raw in seen.names.items()}):
+        raise CheckpointError(f"this {name} has other tensors than its config stands for: {diff}")
+    odd = sorted({str(state[raw].dtype) for raw in seen.names.values()} - set(map(str, DTYPES.values())))
+    if odd:
+        raise CheckpointError(f"this {name} has tensors of type {', '.join(odd)}; take it before it is quantised")
+    shapes = {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
+    tensors = {part.key: read_part(state.__getitem__, part, seen, shapes[part.key]).clone() for part in parts}
+    return tensors, read_statistics(state.__getitem__, seen, vae.latent_channels)
