@@ -97,3 +97,23 @@ def test_tensors_that_share_memory_are_written_apart(tmp_path):
     torch.save({"a": tensor, "b": tensor[:3], "c": tensor.view(2, 3).T}, tmp_path / "x.pt")
     assert from_pickle(tmp_path / "x.pt", tmp_path / "y.safetensors") == 3
     assert read_header(tmp_path / "y.safetensors").shapes == {"a": (6,), "b": (3,), "c": (3, 2)}
+
+
+@pytest.mark.parametrize("odd", [lambda t: t.to_sparse(), lambda t: t.to("meta")])
+def test_a_tensor_that_safetensors_cannot_hold_is_named(tmp_path, odd):
+    torch.save({"fine": torch.ones(2), "odd": odd(torch.ones(2, 2))}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt: odd is sparse, quantised, nested or without values"):
+        from_pickle(tmp_path / "x.pt", tmp_path / "y.safetensors")
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+def test_two_pickles_of_one_name_stay_apart_and_an_error_names_the_user_s_file(tmp_path, capsys):
+    tensors = foreign_tensors(vaezoo.create("taesd_f8_z4"), "taesd")
+    for half in ("encoder", "decoder"):
+        (tmp_path / half).mkdir()
+        state = {name.removeprefix(f"{half}."): t for name, t in tensors.items() if name.startswith(half)}
+        torch.save(state, tmp_path / half / "model.pth")
+    halves = [f"{tmp_path}/{half}/model.pth" for half in ("encoder", "decoder")]
+    assert main(["convert", ",".join(halves), str(tmp_path / "x.safetensors"), "--from-pickle"]) == 0
+    assert main(["convert", ",".join(reversed(halves)), str(tmp_path / "y.safetensors"), "--from-pickle"]) == 2
+    assert f"convert: {','.join(reversed(halves))}: its names and shapes fit no network" in capsys.readouterr().err

@@ -46,6 +46,11 @@ EXPECTED = {
     "ldm_f8_z4.sd15": SD,
     "ldm_f8_z4.sdxl": SDXL,
     "ldm_f8_z4.sdxl_fp16_fix": SDXL,
+    "ldm_f8_z4.sd_vae_ft_mse_ldm": SD,
+    "ldm_f8_z4.sd_vae_ft_ema_ldm": SD,
+    "ldm_f8_z4.sd15_fp16": SD,
+    "ldm_f8_z4.sdxl_ldm": SDXL,
+    "ldm_f8_z4.sdxl_fp16_fix_ldm": SDXL,
     "ldm_f8_z4.playground25": {  # ComfyUI comfy/latent_formats.py, SDXL_Playground_2_5
         "scale": 0.5,
         "mean": (-1.6574, 1.886, -1.383, 2.5155),
@@ -60,6 +65,7 @@ EXPECTED = {
     "flux2_f8_z32.flux2": FLUX2,
     "flux2_f8_z32.flux2_fp32": FLUX2,
     "flux2_small_f8_z32.flux2_small": FLUX2,
+    "flux2_small_f8_z32.flux2_small_bfl": FLUX2,
     "mar_f16_z16.kl16": {"scale": 0.2325},  # mar engine_mar.py
     "asym_x1_5_f8_z4.asym": SD,  # diffusers models/autoencoders/autoencoder_asym_kl.py
     "asym_x2_f8_z4.asym": SD,
@@ -83,6 +89,9 @@ EXPECTED = {
     "hunyuanimage_f32_z64.hunyuanimage21_ckpt": HUNYUAN,
     "qwenimage_f8_z16.qwen_image": WAN,
     "qwenimage_f8_z16.wan21": WAN,
+    "qwenimage_f8_z16.qwen_image_comfy": WAN,
+    "qwenimage_f8_z16.wan21_comfy": WAN,
+    "qwenimage_f8_z16.wan21_pth": WAN,
 }
 RECORDS = {t.name: t.record for network in files("weights") for t in read_records(network)[1].values()}
 STATED = {name: record for name, record in RECORDS.items() if record.latent_stats is not None}

@@ -8,6 +8,8 @@ import torch
 
 import vaezoo
 from vaezoo.console import DTYPES, parser
+from vaezoo.errors import CheckpointError
+from vaezoo.files import make_folder
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.pickles import from_pickle
@@ -20,7 +22,9 @@ def main(arguments: list[str]) -> None:
     )
     arguments_parser.add_argument("output", help="the file to write; with --to taesd two, ENCODER,DECODER")
     arguments_parser.add_argument("--to", choices=LAYOUTS, default="native", help="layout to write (default: native)")
-    arguments_parser.add_argument("--layout", default="auto", help="layout of the input (default: found by its names)")
+    arguments_parser.add_argument(
+        "--layout", choices=["auto", *LAYOUTS], default="auto", help="layout of the input (default: found by its names)"
+    )
     arguments_parser.add_argument("--network", help="its network, where names and shapes do not tell")
     arguments_parser.add_argument("--tag", help="the weights on record that it is, where they do not tell")
     arguments_parser.add_argument("--dtype", choices=DTYPES, help="floating type to write (default: the input's)")
@@ -33,19 +37,28 @@ def main(arguments: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         source = _from_pickles(options.input, Path(temporary)) if options.from_pickle else options.input
-        is_file = all(str(file).endswith(".safetensors") or os.path.isfile(file) for file in weights_files(source))
         told = {"layout": options.layout, "network": options.network, "tag": options.tag}
-        vae = vaezoo.create(f"file:{source}" if is_file else source, pretrained=True, dtype=None, **told)
+        try:
+            vae = _load(source, told)
+        except CheckpointError as error:  # people know their file, not ours
+            raise CheckpointError(str(error).replace(source, options.input)) from error
         dtype = getattr(torch, DTYPES[options.dtype]) if options.dtype else None
         vaezoo.export_checkpoint(vae, options.output, layout=options.to, dtype=dtype)
     print(f"written: {options.output} ({vae.spec.name}, layout {options.to})")
+    if vae.latent_stats and vae.latent_stats.var and LAYOUTS[options.to].statistics is None:
+        print("not written: the statistics of its packed latents, which this layout does not keep")
+
+
+def _load(source: str, told: dict[str, str | None]) -> vaezoo.VAE:
+    is_file = all(str(file).endswith(".safetensors") or os.path.isfile(file) for file in weights_files(source))
+    return vaezoo.create(f"file:{source}" if is_file else source, pretrained=True, dtype=None, **told)
 
 
 def _from_pickles(path: str, folder: Path) -> str:
     """Each pickle as a safetensors file of its own name in `folder`; returns what stands for them all."""
     written = []
-    for file in weights_files(path):
-        written.append(str(folder / f"{file.stem}.safetensors"))
+    for number, file in enumerate(weights_files(path)):
+        written.append(str(make_folder(folder / str(number)) / f"{file.stem}.safetensors"))
         count = from_pickle(file, written[-1])
         print(f"read as a pickle with weights_only=True: {file} ({count} tensors)")
     return ",".join(written)

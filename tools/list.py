@@ -6,6 +6,7 @@ import re
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.specs.catalog import facts
+from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.records import is_of, read_records
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
@@ -17,7 +18,7 @@ def main(arguments: list[str]) -> None:
     add("pattern", nargs="?", default="*", help='wildcards, such as "vae_f8*"')
     add("--pretrained", action="store_true", help="only networks that have weights to load")
     add("--license", help="only networks that have weights of this license, and only those weights")
-    add("--layout", help="the same for weights of this layout")
+    add("--layout", choices=LAYOUTS, help="the same for weights of this layout")
     add("--latent-channels", type=int, metavar="Z", help="only networks with so many latent channels")
     add("--downscale", type=int, metavar="F", help="only networks that shrink each side so many times")
     add("--min-params", type=_count, metavar="N", help="only networks of at least so many parameters, such as 1.5M")

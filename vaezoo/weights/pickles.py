@@ -1,5 +1,6 @@
 """Pickled checkpoints to safetensors, by PyTorch's restricted reader, which builds tensors and plain data only."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,9 @@ def from_pickle(path: str | Path, out: str | Path) -> int:
         CheckpointError: If it is no pickle, holds more than tensors and plain data, or no tensors by name.
     """
     tensors = _named_tensors(_load(path), path)
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
+            raise CheckpointError(f"{path}: {name} is sparse, quantised, nested or without values: not read")
     with replacing(out) as temporary:
         # a copy of each, because a pickle's tensors may share their memory
         save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary)
@@ -50,12 +54,14 @@ def _load(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what it cannot read is an error
+            warnings.filterwarnings("ignore", message="Validating sparse tensor")  # and so are those
             return torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
+        culprit = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|type) ([\w.]+)", str(error))
+        what = f"an object, {culprit[1]}, besides tensors" if culprit else f"{type(error).__name__}"
         raise CheckpointError(
-            f"{path}: PyTorch's restricted reader (weights_only=True) does not take it ({reason}): it is damaged, no "
-            "pickle, or holds objects besides tensors, which vaezoo never opens"
+            f"{path}: PyTorch's restricted reader (weights_only=True) does not take it ({what}): it is damaged, no "
+            "pickle, or holds objects besides tensors and plain data, which vaezoo never opens"
         ) from error
 
 
