@@ -93,12 +93,20 @@ def test_a_layout_that_leaves_something_out_is_not_written(name, layout, why, tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("layout", ["wan", "diffusers"])
-def test_of_a_causal_3d_convolution_the_last_slice_is_taken_and_those_over_time_are_dropped(layout, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("layout", "over_time"),
+    [
+        ("wan", "encoder.downsamples.5.time_conv.weight"),
+        ("diffusers", "decoder.up_blocks.0.upsamplers.0.time_conv.weight"),
+    ],
+)
+def test_of_a_causal_3d_convolution_the_last_slice_is_taken_and_those_over_time_are_dropped(
+    layout, over_time, tmp_path, caplog
+):
     vae, network = small_vae("qwenimage_f8_z16"), write_small("qwenimage_f8_z16", tmp_path)
     tensors = in_layout(vae, layout)
     assert sum(tensor.ndim == 5 for tensor in tensors.values()) > 20
-    tensors["encoder.downsamples.5.time_conv.weight"] = torch.zeros(2, 2, 3, 1, 1)
+    tensors[over_time] = torch.zeros(2, 2, 3, 1, 1)
     tensors = {name: t[..., None, None, None] if name.endswith("gamma") else t for name, t in tensors.items()}
     save_file(tensors, tmp_path / "x.safetensors")
     with caplog.at_level(logging.INFO, "vaezoo"):
