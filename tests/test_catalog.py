@@ -45,9 +45,12 @@ def test_networks_are_chosen_by_their_facts(folder):
     assert list_models("vae_*", latent_channels=16, downscale=8, exclude="vae_*") == []
     assert list_models("vae_*", max_params=0) == []
     (folder / "models" / "odd.yaml").write_text("{summary: says nothing of itself}")
+    (folder / "models" / "unsized.yaml").write_text("{latent: {channels: 4}}")
     add_config_dir(folder)
     assert list_models("odd") == ["odd"]
     assert list_models("odd", min_params=0) == list_models("odd", latent_channels=4) == []
+    assert list_models("unsized", latent_channels=4) == ["unsized"]
+    assert list_models("unsized", latent_channels=4, max_params=1_000_000_000) == []
 
 
 def test_every_shipped_file_has_a_name_and_all_weights_a_network():
