@@ -33,7 +33,7 @@ decoder:
 DEEP = """
 image: {channels: 3}
 latent: {kind: deterministic, channels: 4}
-shared: {norm: rms, groups: null, eps: 1.0e-5, act: silu, head_channels: 8, scales: [5], expand: 2}
+shared: {norm: rms, groups: null, eps: 1.0e-5, act: silu, head_channels: 8, kernels: [5], expand: 2}
 encoder:
   - {block: downsample, out: 8, resample: conv_3x3_unshuffle}
   - {block: dc_down, layers: 2, resample: conv_3x3_unshuffle_average, resample_out: 16}
@@ -192,8 +192,8 @@ def test_the_clamp_and_the_change_of_range_are_what_they_say():
         (DEEP, {"encoder.1.resample_out": 12}, r"encoder\[1\]: 32 channels are no multiple of 12"),
         (DEEP, {"encoder.0.out": 6}, r"encoder\[0\]: 6 channels are no multiple of 4"),
         (DEEP, {"encoder.3.head_channels": 5}, r"encoder\[3\]: head_channels 5 does not divide 32"),
-        (DEEP, {"encoder.3.scales": [4]}, r"encoder\[3\]: scales has an even kernel, 4"),
-        (DEEP, {"encoder.3.scales": 5}, r"encoder\[3\].scales: expected a list"),
+        (DEEP, {"encoder.3.kernels": [4]}, r"encoder\[3\]: kernels has an even one, 4"),
+        (DEEP, {"encoder.3.kernels": 5}, r"encoder\[3\].kernels: expected a list"),
         (DEEP, {"encoder.3.resample_out": 8}, r"encoder\[3\]: resample_out 8 needs a resample, which is null"),
         (DEEP, {"latent.channels": 5}, r"32 channels are no multiple of 5"),
         (TINY, {"encoder.1.stride": 5}, r"encoder\[1\]: kernel 3 is even, or smaller than stride 5"),

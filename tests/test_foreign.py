@@ -131,7 +131,7 @@ def test_of_a_causal_3d_convolution_the_last_slice_is_taken_and_those_over_time_
         ("hunyuanimage_f32_z64", "diffusers", {"encoder.1.heads": 1}),
         ("sana_f32_z32", "dc_ae", {"encoder.4.head_channels": 16}),
         ("sana_f32_z32", "dc_ae", {"encoder.7.shortcut": None}),
-        ("sana_f32_z32", "dc_ae", {"encoder.4.scales": [3, 5]}),
+        ("sana_f32_z32", "dc_ae", {"encoder.4.kernels": [3, 5]}),
         ("taesd_f8_z4", "taesd", {"encoder.0.gain": 1.0}),
         ("taesd_f8_z4", "diffusers", {"decoder.0.limit": 4.0}),
         ("taef2_f8_z32", "diffusers", {}),

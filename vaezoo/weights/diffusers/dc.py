@@ -104,13 +104,13 @@ class AutoencoderDC(Keys):
 
     def _encoder(self) -> list[dict[str, Any]]:
         widths, depths = self.encoder_block_out_channels, self.encoder_layers_per_block
-        kinds, scales = self._levels("encoder_block_types"), self.encoder_qkv_multiscales
+        kinds, kernels = self._levels("encoder_block_types"), self.encoder_qkv_multiscales
         if depths[0]:
             rows: list[dict[str, Any]] = [{"block": "conv", "out": widths[0], "kernel": 3}]
         else:
             rows = [{"block": "downsample", "out": widths[1], "resample": STEMS[self.downsample_block_type]}]
         for i in range(0 if depths[0] else 1, len(widths)):
-            row = {"block": DOWN[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], scales[i])}
+            row = {"block": DOWN[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], kernels[i])}
             if i < len(widths) - 1:
                 row |= {"resample": DOWNSAMPLERS[self.downsample_block_type], "resample_out": widths[i + 1]}
             rows.append(row)
@@ -119,12 +119,12 @@ class AutoencoderDC(Keys):
 
     def _decoder(self) -> list[dict[str, Any]]:
         widths, depths = self.decoder_block_out_channels, self.decoder_layers_per_block
-        kinds, scales = self._levels("decoder_block_types"), self.decoder_qkv_multiscales
+        kinds, kernels = self._levels("decoder_block_types"), self.decoder_qkv_multiscales
         norms, acts = self._levels("decoder_norm_types"), self._levels("decoder_act_fns")
         shortcut = "duplicate" if self.decoder_in_shortcut else None
         rows: list[dict[str, Any]] = [{"block": "conv", "out": widths[-1], "kernel": 3, "shortcut": shortcut}]
         for i in reversed(range(0 if depths[0] else 1, len(widths))):
-            row = {"block": UP[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], scales[i])}
+            row = {"block": UP[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], kernels[i])}
             if kinds[i] == "ResBlock":
                 row |= {"norm": NORMS[norms[i]], "act": ACTS[acts[i]]}
             if i < len(widths) - 1:
@@ -136,11 +136,11 @@ class AutoencoderDC(Keys):
         tail = {"block": "upsample", "out": "image", "resample": TAILS[self.upsample_block_type]}
         return [*rows, {"block": "norm_act", "act": act}, tail]
 
-    def _vit(self, kind: str, scales: tuple[int, ...]) -> dict[str, Any]:
+    def _vit(self, kind: str, kernels: tuple[int, ...]) -> dict[str, Any]:
         """The keys that only EfficientViT rows have."""
         if kind != "EfficientViTBlock":
             return {}
-        return {"head_channels": self.attention_head_dim, "scales": list(scales), "expand": 4}
+        return {"head_channels": self.attention_head_dim, "kernels": list(kernels), "expand": 4}
 
     def stats(self) -> LatentStats | None:
         return self.scaling_factor and LatentStats(scale=self.scaling_factor)
@@ -180,7 +180,7 @@ def _half_keys(half: str, rows: list[Row], widths: list[Any], empty: bool, kinds
         f"{half}_block_types": ["ResBlock"] * empty + [names[row.block] for row in rows],
         f"{half}_block_out_channels": widths[:1] * empty + widths,
         f"{half}_layers_per_block": [0] * empty + [row.arguments.get("layers") for row in rows],
-        f"{half}_qkv_multiscales": [[]] * empty + [list(row.arguments.get("scales", ())) for row in rows],
+        f"{half}_qkv_multiscales": [[]] * empty + [list(row.arguments.get("kernels", ())) for row in rows],
     }
 
 

@@ -113,7 +113,7 @@ class DeepDialect:
         return Part(key, (f"{base}.{inside}.{leaf}",), shape[:2] if flat else shape)
 
     def _inside(self, owner: str) -> str | tuple[str, ...]:
-        """The name of a tensor's owner within its layer; the scales of an attention are numbered."""
+        """The name of a tensor's owner within its layer; the kernels of an attention are numbered."""
         gather = re.fullmatch(r"attention\.gather\.(\d+)\.([01])", owner)
         return self.inside[f"attention.gather.{gather[2]}"].format(gather[1]) if gather else self.inside[owner]
 
@@ -155,7 +155,7 @@ DC_AE = DeepDialect(
         "convs.norm": "local_module.main.point_conv.norm",
     },
     linear=False,
-    fits={"head_channels": (32,), "scales": ((), (5,))},
+    fits={"head_channels": (32,), "kernels": ((), (5,))},
 )
 DIFFUSERS_DC = DeepDialect(
     name="diffusers",
