@@ -69,18 +69,11 @@ def _figures(known: vaezoo.Description) -> str:
 def _proof(expect: Expect) -> str:
     """Against what the network is proven."""
     proof = expect.proof
-    return (
-        ""
-        if proof is None
-        else " and ".join(
-            words
-            for words, given in (
-                (f"diffusers `{proof.diffusers}`", proof.diffusers),
-                ("second implementation", proof.second),
-            )
-            if given
-        )
-    )
+    if proof is None:
+        return ""
+    if proof.second:
+        return "second implementation"
+    return f"diffusers `{proof.diffusers}`{', changed by hand' if proof.because else ''}"
 
 
 def _record(tagged: Tagged) -> str:

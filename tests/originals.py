@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import vaezoo
+from vaezoo.nn.schema import change_spec
 from vaezoo.weights.diffusers.configs import config_from_spec
 
 ASYMMETRIC = {
@@ -146,16 +147,15 @@ class Frames(Diffusers):
         return super().decode(z.unsqueeze(2)).squeeze(2)
 
 
-class Reflect(Diffusers):
-    """AutoencoderKL with `padding_mode` set on every convolution that pads, as its model card says."""
+class Padded(Diffusers):
+    """AutoencoderKL with `padding_mode` set on every convolution that pads, as a model card says."""
 
     def make(self):
-        model = diffusers.AutoencoderKL.from_config(
-            config_from_spec(vaezoo.get_spec(self.name.replace("_reflect", "")))
-        )
+        spec = vaezoo.get_spec(self.name)
+        model = diffusers.AutoencoderKL.from_config(config_from_spec(change_spec(spec, {"*.*.padding": "zeros"})))
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
-                module.padding_mode = "reflect"
+                module.padding_mode = padding_of(spec)
                 module._reversed_padding_repeated_twice = [side for side in reversed(module.padding) for _ in range(2)]
         return model
 
@@ -166,14 +166,20 @@ class Reflect(Diffusers):
         return None
 
 
+def padding_of(spec: vaezoo.ModelSpec) -> str:
+    """How the rows of a network pad, all of them alike."""
+    [padding] = {row.arguments.get("padding", "zeros") for row in (*spec.encoder, *spec.decoder)}
+    return padding
+
+
 def original_of(name: str) -> type[Original]:
     """What proves a network, from what its file says of it."""
-    proof = vaezoo.get_spec(name).expect.proof
-    if proof.diffusers:
-        return Frames if proof.diffusers == "AutoencoderKLQwenImage" else Diffusers
-    if name in second_tiny.NETWORKS:
-        return Tiny
-    return Reflect if "reflect" in proof.second else Original
+    spec = vaezoo.get_spec(name)
+    if spec.expect.proof.diffusers == "AutoencoderKLQwenImage":
+        return Frames
+    if spec.expect.proof.diffusers:
+        return Diffusers if padding_of(spec) == "zeros" else Padded
+    return Tiny if name in second_tiny.NETWORKS else Original
 
 
 @torch.no_grad()
