@@ -6,6 +6,7 @@ import diffusers
 import second_cosmos
 import second_tiny
 import torch
+from diffusers_published import ASYMMETRIC, VIDEO, X2
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -13,19 +14,8 @@ import vaezoo
 from vaezoo.nn.schema import change_spec
 from vaezoo.weights.diffusers.configs import config_from_spec
 
-ASYMMETRIC = {
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "down_block_out_channels": [128, 256, 512, 512],
-    "layers_per_down_block": 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "scaling_factor": 0.18215,
-}
-# The configurations of classes that vaezoo reads only; what is missing are the class's defaults.
-PUBLISHED = {
-    "asym_x1_5_f8_z4": {**ASYMMETRIC, "up_block_out_channels": [192, 384, 768, 768], "layers_per_up_block": 3},
-    "asym_x2_f8_z4": {**ASYMMETRIC, "up_block_out_channels": [256, 512, 1024, 1024], "layers_per_up_block": 5},
-    "qwenimage_f8_z16": {"base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2},
-}
+# The configurations of classes that vaezoo reads only.
+PUBLISHED = {"asym_x1_5_f8_z4": ASYMMETRIC, "asym_x2_f8_z4": {**ASYMMETRIC, **X2}, "qwenimage_f8_z16": VIDEO}
 STATS = {
     "AutoencoderKL": vaezoo.LatentStats(scale=0.36, shift=0.12),
     "AutoencoderTiny": vaezoo.LatentStats(scale=1.2, shift=-0.3),
