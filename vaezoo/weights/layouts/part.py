@@ -1,10 +1,12 @@
 """A part of a foreign checkpoint: one of our tensors under the names it has there; and the layout they make up."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from vaezoo.specs.model import ModelSpec
+from vaezoo.errors import CheckpointError
+from vaezoo.specs.model import ModelSpec, Row
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -26,6 +28,26 @@ class Part(NamedTuple):
     shape: tuple[int, ...]
     fused: str | None = None
     last: bool = False
+
+
+def check_order(layout: str, half: str, rows: tuple[Row, ...], order: str) -> None:
+    """Raise `CheckpointError` unless the names of the blocks, with spaces between, match the pattern `order`."""
+    if not re.fullmatch(order, " ".join(row.block for row in rows)):
+        raise CheckpointError(f"layout {layout}: the {half} must be {order}, row by row")
+
+
+def check_values(layout: str, path: str, said: Mapping[str, Any], fits: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise `CheckpointError` at the first key that is said and whose value does not fit; other keys fit as they are.
+
+    Args:
+        layout: Its name, for the error.
+        path: The row's place, for the error: `decoder[3]`.
+        said: A row's arguments; a key that is missing is at its frozen default.
+        fits: The values that a key may have; an empty tuple is for one that must not be said.
+    """
+    for key, allowed in fits.items():
+        if key in said and said[key] not in allowed:
+            raise CheckpointError(f"layout {layout} cannot express {path}.{key}: {said[key]!r}")
 
 
 Parts = Callable[[ModelSpec, Shapes], list[Part]]
