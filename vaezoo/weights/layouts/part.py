@@ -51,6 +51,14 @@ def check_values(layout: str, path: str, said: Mapping[str, Any], fits: Mapping[
 
 
 Parts = Callable[[ModelSpec, Shapes], list[Part]]
+ReadOnly = Callable[[ModelSpec, list[Part]], str | None]
+
+
+def over_time(spec: ModelSpec, parts: list[Part]) -> str | None:
+    """Why a network of which the layout has 3-D convolutions cannot be written; None where it has none."""
+    if any(part.last for part in parts):
+        return "its files hold 3-D convolutions over time, of which a network for single images keeps one slice"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,7 @@ class Layout:
         spellings: Older names as (pattern, replacement), brought to those of `parts`.
         statistics: Prefix of packed batch-norm statistics of the latents, where files hold them.
         halves: Whether encoder and decoder are files of their own.
-        read_only: A function that says why a network can be read from this layout but not written; or None.
+        read_only: A function of a spec and its parts that says why it can be read but not written; None if it can.
     """
 
     about: str
@@ -76,4 +84,4 @@ class Layout:
     spellings: tuple[tuple[str, str], ...] = ()
     statistics: str | None = None
     halves: bool = False
-    read_only: Callable[[ModelSpec], str | None] = lambda spec: None
+    read_only: ReadOnly = over_time
