@@ -12,14 +12,14 @@ from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.checkpoint import sha256_of
+from vaezoo.weights.checkpoint import check_sha256, sha256_of
 from vaezoo.weights.diffusers.configs import Foreign
 from vaezoo.weights.diffusers.folder import config_file, weights_file
 from vaezoo.weights.folder import WEIGHTS, read_network
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, find_pin
-from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched, check_hash
+from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched
 from vaezoo.weights.recognize import choose, find_layout
 from vaezoo.weights.record import COMMIT
 from vaezoo.weights.records import (
@@ -167,7 +167,7 @@ def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     check_loadable(tagged)
     if record.bundled:
         path = bundled_file(tagged)
-        check_hash(path, record.sha256, "reinstall vaezoo")
+        check_sha256(path, record.sha256, "reinstall vaezoo")
         return Weights(path, record.layout, record.latent_stats)
     pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
     commit = pin.commit if pin else hub.resolve(source.hub, source.revision)

@@ -142,11 +142,12 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def check_sha256(path: str | Path, expected: str | None) -> None:
+def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> None:
     """Compare a file with the hash on record; None is no record.
 
     Raises:
-        CheckpointError: If they differ.
+        CheckpointError: If they differ, with what to do then.
     """
     if expected is not None and (found := sha256_of(path)) != expected:
-        raise CheckpointError(f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}")
+        what = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+        raise CheckpointError(f"{what}; {remedy}" if remedy else what)
