@@ -51,7 +51,7 @@ def zoo() -> str:
     for name in vaezoo.list_models():
         known = vaezoo.describe(name)
         network = f"`{name}` | {_figures(known)} | {_proof(known.spec.expect)}"
-        default = read_records(name)[0]
+        default = read_records(name).default
         for tagged in sorted(known.weights, key=lambda tagged: tagged.tag != default):
             rows.append(f"{network} | {_record(tagged)}")
             network = " | | | | | "

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.specs.catalog import files
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.records import read_records
+from vaezoo.weights.records import all_records
 
 QWEN_MEAN = (
     "-0.7571 -0.7089 -0.9113 0.1075 -0.1745 0.9653 -0.1517 1.5508 0.4134 -0.0715 0.5517 -0.3632 -0.1922 -0.9497 "
@@ -84,7 +83,7 @@ EXPECTED = {
     "qwenimage_f8_z16.qwen_image": WAN,
     "qwenimage_f8_z16.wan21": WAN,
 }
-RECORDS = {t.name: t.record for network in files("weights") for t in read_records(network)[1].values()}
+RECORDS = {t.name: t.record for t in all_records()}
 STATED = {name: record for name, record in RECORDS.items() if record.latent_stats is not None}
 THEIRS = [name for name, record in STATED.items() if not record.bundled]
 

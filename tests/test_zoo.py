@@ -15,7 +15,7 @@ from vaezoo.weights.records import bundled_file, read_records
 
 CONFIGS = data_dir("configs")
 NAMES = sorted(path.stem for path in (CONFIGS / "models").rglob("*.yaml"))
-RECORDS = [t for name in NAMES for t in read_records(name)[1].values()]
+RECORDS = [t for name in NAMES for t in read_records(name).by_tag.values()]
 BUNDLED = [t for t in RECORDS if t.record.bundled and not t.record.removed_in]
 
 every_network = pytest.mark.parametrize("name", NAMES)

@@ -114,7 +114,7 @@ def is_model(name: str) -> bool:
         if parsed.source != "zoo":
             return False
         expanded = expand_alias(parsed)
-        return expanded.tag is None or expanded.tag in read_records(expanded.id)[1]
+        return expanded.tag is None or expanded.tag in read_records(expanded.id).by_tag
     except UnknownNameError:
         return False
 
