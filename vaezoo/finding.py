@@ -133,11 +133,6 @@ def fetch(name: str, hub: Hub) -> Weights:
     return find(parse_name(name), True, hub).weights
 
 
-def local_path(name: str, hub: Hub) -> Path:
-    """The weights that a name stands for as a file on this machine, downloaded if need be."""
-    return fetch(name, hub).path
-
-
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
     if pretrained:
         raise InputError(
