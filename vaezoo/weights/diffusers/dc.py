@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from vaezoo.specs.check import Between
 from vaezoo.specs.model import ModelSpec, Row
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.diffusers.keys import Keys, Scale, Widths, first, scaling_of, uneven
-from vaezoo.weights.diffusers.kl import ACTS, Latent
+from vaezoo.weights.diffusers.keys import ACTS, Keys, Latent, Scale, Widths, first, scaling_of, uneven
 
 DOWN = {"ResBlock": "dc_down", "EfficientViTBlock": "vit_down"}
 UP = {"ResBlock": "dc_up", "EfficientViTBlock": "vit_up"}
@@ -27,8 +26,8 @@ TAILS = {"pixel_shuffle": "conv_3x3_shuffle", "interpolate": "nearest_conv_3x3"}
 
 Kind = Literal["ResBlock", "EfficientViTBlock"]
 NormType = Literal["rms_norm", "batch_norm"]
-Act = Literal["silu", "swish", "relu"]
-Depths = tuple[Annotated[int, Between(0, 64)], ...]
+ActType = Literal["silu", "swish", "relu"]
+MaybeEmpty = tuple[Annotated[int, Between(0, 64)], ...]
 Scales = tuple[tuple[Annotated[int, Between(1, 31)], ...], ...]
 
 
@@ -43,17 +42,17 @@ class AutoencoderDC(Keys):
     decoder_block_types: Kind | tuple[Kind, ...] = "ResBlock"
     encoder_block_out_channels: Widths = (128, 256, 512, 512, 1024, 1024)
     decoder_block_out_channels: Widths = (128, 256, 512, 512, 1024, 1024)
-    encoder_layers_per_block: Depths = (2, 2, 2, 3, 3, 3)
-    decoder_layers_per_block: Depths = (3, 3, 3, 3, 3, 3)
+    encoder_layers_per_block: MaybeEmpty = (2, 2, 2, 3, 3, 3)
+    decoder_layers_per_block: MaybeEmpty = (3, 3, 3, 3, 3, 3)
     encoder_qkv_multiscales: Scales = ((), (), (), (5,), (5,), (5,))
     decoder_qkv_multiscales: Scales = ((), (), (), (5,), (5,), (5,))
     upsample_block_type: Annotated[str, UPSAMPLERS] = "pixel_shuffle"
     downsample_block_type: Annotated[str, DOWNSAMPLERS] = "pixel_unshuffle"
     decoder_norm_types: NormType | tuple[NormType, ...] = "rms_norm"
-    decoder_act_fns: Act | tuple[Act, ...] = "silu"
+    decoder_act_fns: ActType | tuple[ActType, ...] = "silu"
     encoder_out_shortcut: bool = True
     decoder_in_shortcut: bool = True
-    decoder_conv_act_fn: Act = "relu"
+    decoder_conv_act_fn: ActType = "relu"
     scaling_factor: Scale = 1.0
 
     def problem(self) -> str | None:
