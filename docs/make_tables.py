@@ -133,7 +133,7 @@ def _block(name: str, block: type) -> str:
     meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", rest, re.MULTILINE))
     rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
     for key, field in fields_of(block).items():
-        default = "" if field.default is REQUIRED else f"`{field.default}`"
+        default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
         rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
     return f"### `{name}`\n\n{about.strip()}\n\n{_table(rows)}"
 
