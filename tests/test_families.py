@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from watch import Watch
 
 import vaezoo
 from vaezoo.errors import SpecError
@@ -99,7 +100,7 @@ def test_another_padding_changes_the_edge_and_not_the_middle(network, text, padd
     with torch.no_grad():
         a, b = (vae.encoder[: row + 1](images) for vae in (plain, padded))
     assert not torch.equal(a, b)
-    assert torch.equal(a[..., 2:-2, 2:-2], b[..., 2:-2, 2:-2]) or text == WAVES
+    assert torch.equal(a[..., 2:-2, 2:-2], b[..., 2:-2, 2:-2])
 
 
 def test_reflect_padding_is_pytorch_s_reflection():
@@ -159,13 +160,16 @@ def test_linear_and_quadratic_attention_are_one_function(positions):
 
 
 def test_linear_attention_never_holds_the_scores_of_all_pairs_and_is_the_weighted_mean_of_values():
-    layer = LinearAttention(16, 8, (), torch.nn.Identity())
-    x = torch.randn(1, 16, 5, 6)
-    heads = layer.qkv(x).view(1, 2, 24, 30)
+    layer, positions = LinearAttention(16, 8, (), torch.nn.Identity()), 16 * 18
+    x = torch.randn(1, 16, 16, 18)
+    with Watch() as watch:
+        mine = layer(x)
+    assert max(size for _, size in watch.results) < positions**2
+    heads = layer.qkv(x).view(1, 2, 24, positions)
     q, k, v = heads[:, :, :8].relu(), heads[:, :, 8:16].relu(), heads[:, :, 16:]
     weights = torch.einsum("bhck,bhcq->bhkq", k, q)
     mixed = torch.einsum("bhck,bhkq->bhcq", v, weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12))
-    torch.testing.assert_close(layer(x), x + layer.proj(mixed.reshape(1, 16, 5, 6)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, x + layer.proj(mixed.reshape(x.shape)), rtol=1e-4, atol=1e-5)
 
 
 def test_haar_wavelets_are_means_and_differences_of_2x2_pixels_and_invert():
