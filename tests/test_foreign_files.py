@@ -182,4 +182,5 @@ def test_a_file_on_record_is_known_by_its_content(tmp_path, monkeypatch):
     taesd = find_record(Name("zoo", "taesd_f8_z4"))
     monkeypatch.setattr(finding, "find_by_sha256", lambda sha256: taesd)
     assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats == vaezoo.LatentStats(scale=1.0)
-    assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network="taesd_f8_z4").latent_stats is not None
+    for spelling in ("taesd_f8_z4", "taesd-f8-z4"):
+        assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network=spelling).latent_stats is not None

@@ -55,7 +55,7 @@ def foreign_tensors(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> 
         CheckpointError: If the layout cannot express the network, or is one to read only.
     """
     parts = parts_of(vae, layout)
-    if why := LAYOUTS[layout].read_only(vae.spec):
+    if why := LAYOUTS[layout].read_only(vae.spec, parts):
         raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
     state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
     tensors = {}

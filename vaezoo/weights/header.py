@@ -34,11 +34,13 @@ class View(NamedTuple):
 
     Args:
         names: The layout's names to those of the file.
+        shapes: The layout's names to shapes.
         dropped: Rule to the number of names that it left out.
         statistics: `running_mean`, `running_var` of the packed latents to their names in the file.
     """
 
     names: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
     dropped: Counter[str]
     statistics: dict[str, str]
 
@@ -100,8 +102,8 @@ def _what_else(start: bytes) -> str:
 def view(header: Header, layout: Layout) -> View:
     """A header as a layout sees it: no wrapper's prefix, older names brought up to date, some left out by rule."""
     prefix = _prefix(header, layout)
-    seen = View({}, Counter(), {})
-    for name in header.shapes:
+    seen = View({}, {}, Counter(), {})
+    for name, shape in header.shapes.items():
         inner = name.removeprefix(prefix)
         owner, _, leaf = inner.rpartition(".")
         if not name.startswith(prefix):
@@ -111,7 +113,8 @@ def view(header: Header, layout: Layout) -> View:
         elif rule := next((rule for rule in layout.drops if re.fullmatch(rule, inner)), None):
             seen.dropped[_readable(rule)] += 1
         else:
-            seen.names[_respelt(inner, layout)] = name
+            known = _respelt(inner, layout)
+            seen.names[known], seen.shapes[known] = name, shape
     return seen
 
 

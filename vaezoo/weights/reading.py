@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -70,3 +72,18 @@ def read_statistics(read: Read, seen: View, channels: int) -> LatentStats | None
             f"latents with {channels} channels"
         )
     return LatentStats(mean=mean, var=var, eps=PACKED_EPS, pack=pack)
+
+
+def joined_statistics(stored: LatentStats | None, told: LatentStats | None, what: str | Path) -> LatentStats | None:
+    """The latent statistics that lie among the tensors of `what`, or else those told beside them.
+
+    What is told may only say that they are among the tensors, and the eps of a batch norm, which is no tensor.
+
+    Raises:
+        CheckpointError: If they should be there and are not.
+    """
+    if told is None or not told.in_file:
+        return stored or told
+    if stored is None or stored.pack != told.pack:
+        raise CheckpointError(f"{what}: holds no statistics of latents packed {told.pack}x{told.pack}, as it should")
+    return replace(stored, eps=told.eps)
