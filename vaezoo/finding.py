@@ -1,5 +1,6 @@
 """Names to networks and weights at hand: one finder for each source of a name."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,9 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         FileError: If there is no such file.
     """
     wanted = parse_name(network) if network else None
+    if wanted and wanted.source == "zoo":
+        wanted = expand_alias(wanted)
+        tag = tag or wanted.tag  # `network.tag`, and an alias, say both
     tagged = _tagged(wanted, tag) if tag else _on_record(path, wanted)
     if tagged and tag and wanted and wanted.id != tagged.network:
         raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
@@ -118,7 +122,9 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
 def _on_record(path: str, wanted: Name | None) -> Tagged | None:
     """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
     paths = weights_files(path)
-    tagged = find_by_sha256(sha256_of(paths[0])) if len(paths) == 1 else None
+    if len(paths) > 1 or not os.path.isfile(paths[0]):  # what is no file is told apart where it is read
+        return None
+    tagged = find_by_sha256(sha256_of(paths[0]))
     return tagged if tagged and (wanted is None or wanted.id == tagged.network) else None
 
 

@@ -55,4 +55,4 @@ def _translated(vae: VAE, state: Mapping[str, Tensor], name: str) -> tuple[dict[
     if odd:
         raise CheckpointError(f"this {name} has tensors of type {', '.join(odd)}; take it before it is quantised")
     read = state.__getitem__
-    return tensors_of(vae, read, parts, seen), read_statistics(read, seen, vae.latent_channels)
+    return tensors_of(vae, read, parts, seen), read_statistics(read, seen, vae.latent_channels, f"this {name}")

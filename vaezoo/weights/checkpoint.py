@@ -63,7 +63,7 @@ def load_into(
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
     with reading(header) as read:
         tensors = tensors_of(vae, read, parts, seen, device, dtype)
-        statistics = read_statistics(read, seen, vae.latent_channels)
+        statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
     return statistics
 

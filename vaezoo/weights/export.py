@@ -76,7 +76,8 @@ def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, T
     if prefix is None or stats is None or stats.var is None:
         return {}
     values = {"running_mean": stats.mean, "running_var": stats.var}
-    return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype or vae.dtype) for name, value in values.items()}
+    dtype = torch.float64 if layout == "native" else dtype or vae.dtype  # ours lose nothing
+    return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype) for name, value in values.items()}
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

@@ -14,6 +14,8 @@ from vaezoo.specs.model import HALVES
 from vaezoo.weights.layouts.part import Layout, Part, Shapes
 
 HASH_KEY = "vaezoo_spec_hash"
+_FUSED = ".to_qkv."  # what `fuse_qkv_projections` of diffusers adds to an attention
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm of PyTorch
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -108,14 +110,22 @@ def view(header: Header, layout: Layout) -> View:
         owner, _, leaf = inner.rpartition(".")
         if not name.startswith(prefix):
             seen.dropped[f"outside {prefix}"] += 1
-        elif owner and owner == layout.statistics:
+        elif owner and owner == layout.statistics and leaf in _STATISTICS:
             seen.statistics[leaf] = name
         elif rule := next((rule for rule in layout.drops if re.fullmatch(rule, inner)), None):
             seen.dropped[_readable(rule)] += 1
         else:
             known = _respelt(inner, layout)
             seen.names[known], seen.shapes[known] = name, shape
+    _drop_fused(seen)
     return seen
+
+
+def _drop_fused(seen: View) -> None:
+    """Leave out queries, keys and values in one tensor where they also are apart, which diffusers then loads."""
+    for name in [name for name in seen.names if name.replace(_FUSED, ".to_q.") in seen.names.keys() - {name}]:
+        del seen.names[name], seen.shapes[name]
+        seen.dropped[f"*{_FUSED}*"] += 1
 
 
 def _prefix(header: Header, layout: Layout) -> str:

@@ -113,7 +113,8 @@ def choose(path: str | Path, layout: str = "auto") -> Candidate:
     if len({candidate.network for candidate in candidates}) == 1:
         return candidates[0]
     if not candidates:
-        half = all(name.partition(".")[0].isdecimal() for name in read_header(path).shapes)
+        shapes = read_header(path).shapes
+        half = shapes and all(name.partition(".")[0].isdecimal() for name in shapes)
         hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
         raise CheckpointError(
             f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "
