@@ -24,6 +24,7 @@ ORDER = [
     "describing",
     "evaluation",
     "sharing",
+    "training",
     "console",
     "cli",
 ]
