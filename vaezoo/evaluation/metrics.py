@@ -48,7 +48,7 @@ def ssim_map(images: Tensor, reconstruction: Tensor) -> Tensor:
     torchmetrics has it, by which most VAEs are reported.
     """
     _check_size(images, reconstruction, "ssim", WINDOW)
-    luminance, contrast = _similarity(_unit(images), _unit(reconstruction))
+    luminance, contrast = similarity(_unit(images), _unit(reconstruction))
     return luminance * contrast
 
 
@@ -69,10 +69,10 @@ def ms_ssim(images: Tensor, reconstruction: Tensor) -> Tensor:
     product = torch.ones(len(images), dtype=torch.float64, device=images.device)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
     for weight in SCALE_WEIGHTS[:-1]:
-        _, contrast = _similarity(a, b)
+        _, contrast = similarity(a, b)
         product *= contrast[..., inside, inside].mean(dim=(1, 2, 3)).clamp(min=0) ** weight
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-    luminance, contrast = _similarity(a, b)
+    luminance, contrast = similarity(a, b)
     return product * (luminance * contrast).mean(dim=(1, 2, 3)).clamp(min=0) ** SCALE_WEIGHTS[-1]
 
 
@@ -93,8 +93,13 @@ def _unit(images: Tensor) -> Tensor:
     return (images.double().clamp(-1, 1) + 1) / 2
 
 
-def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The two factors of SSIM, luminance and contrast with structure, both of shape (B, C, H, W)."""
+def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM around each pixel, luminance and contrast with structure, both of shape (B, C, H, W).
+
+    Args:
+        a: Of shape (B, C, H, W), values in [0, 1], float32 or float64; H and W at least 11.
+        b: The same.
+    """
     a_mean, b_mean = _blur(a), _blur(b)
     a_var, b_var = _blur(a * a) - a_mean**2, _blur(b * b) - b_mean**2
     covariance = _blur(a * b) - a_mean * b_mean

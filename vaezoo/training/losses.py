@@ -9,12 +9,18 @@ Every loss is `forward(out, images) -> scalar`, computed in float32 also where a
 forward returned, `images` are (B, C, H, W) in [-1, 1]. Published weights are converted in `conversion.py`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 from torch import Tensor, nn
 
+from vaezoo.errors import InputError
+from vaezoo.evaluation.lpips import LPIPS
+from vaezoo.evaluation.metrics import WINDOW, similarity
 from vaezoo.nn.vae import Output
 from vaezoo.specs.check import Between
+
+Net = Literal["vgg", "alex"]
 
 
 class L1(nn.Module):
@@ -59,7 +65,82 @@ class KL(nn.Module):
         return out.posterior.kl().sum() / images.numel()
 
 
-LOSSES: dict[str, type[nn.Module]] = {"l1": L1, "mse": MSE, "charbonnier": Charbonnier, "kl": KL}
+class SSIM(nn.Module):
+    """1 - structural similarity, 0 for equal images; as `evaluation.metrics.ssim`, in float32 and without its clamp,
+    so that the gradient reaches values beyond [-1, 1].
+
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+    """
+
+    def forward(self, out: Output, images: Tensor) -> Tensor:
+        if min(images.shape[2:]) < WINDOW:
+            raise InputError(f"ssim: images of shape {tuple(images.shape)}; H and W must be {WINDOW} or more")
+        with torch.autocast(images.device.type, enabled=False):
+            luminance, contrast = similarity((images.float() + 1) / 2, (out.reconstruction.float() + 1) / 2)
+        return 1 - (luminance * contrast).mean()
+
+
+class Perceptual(nn.Module):
+    """LPIPS, averaged over the batch. The distance of an image counts once, however many elements it has.
+
+    Args:
+        net: The backbone of `evaluation.lpips.LPIPS`; published recipes use vgg.
+    """
+
+    def __init__(self, *, net: Net) -> None:
+        super().__init__()
+        self.distance = LPIPS(net)
+
+    def forward(self, out: Output, images: Tensor) -> Tensor:
+        return self.distance(images, out.reconstruction).mean()
+
+
+class NLL(nn.Module):
+    """e / exp(logvar) + logvar, of an error e and a learned log-variance: reconstruction in nats, up to a constant.
+
+    With it a KL weight of 1 is the ELBO; the weight that a fixed one would need is learned as exp(logvar). `logvar` is
+    a parameter of this module, and whoever trains must hand `parameters()` of the losses to the optimiser.
+
+    Args:
+        pixels: The error: a mean over image elements.
+        perceptual: Weight of LPIPS, which is added to it; 0 leaves LPIPS out.
+        net: The backbone of LPIPS.
+        initial: Log-variance to start from.
+
+    Source: Rombach et al. 2022 (arXiv:2112.10752), CompVis/latent-diffusion@a506df5
+    `ldm/modules/losses/contperceptual.py`, line 53, where it is never trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        pixels: Literal["l1", "mse"],
+        perceptual: Annotated[float, Between(0.0, 1e6)] = 0.0,
+        net: Net = "vgg",
+        initial: Annotated[float, Between(-30.0, 20.0)] = 0.0,
+    ) -> None:
+        super().__init__()
+        self.pixels = LOSSES[pixels]()
+        self.weight = perceptual
+        self.perceptual = Perceptual(net=net) if perceptual else None
+        self.logvar = nn.Parameter(torch.tensor(initial))
+
+    def forward(self, out: Output, images: Tensor) -> Tensor:
+        error = self.pixels(out, images)
+        if self.perceptual is not None:
+            error = error + self.weight * self.perceptual(out, images)
+        return error / self.logvar.exp() + self.logvar
+
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "l1": L1,
+    "mse": MSE,
+    "charbonnier": Charbonnier,
+    "ssim": SSIM,
+    "lpips": Perceptual,
+    "kl": KL,
+    "nll": NLL,
+}
 
 
 def _error(out: Output, images: Tensor) -> Tensor:
