@@ -37,14 +37,20 @@ def from_pickle(path: str | Path, out: str | Path) -> int:
         FileError: If there is no such file, or `out` cannot be written.
         CheckpointError: If it is no pickle, holds more than tensors and plain data, or no tensors by name.
     """
-    tensors = _named_tensors(_load(path), path)
+    tensors = _named_tensors(read_pickle(path), path)
     with replacing(out) as temporary:
         # a copy of each, because a pickle's tensors may share their memory
         save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary)
     return len(tensors)
 
 
-def _load(path: str | Path) -> Any:
+def read_pickle(path: str | Path) -> Any:
+    """What a pickle holds, where that is tensors and plain data only.
+
+    Raises:
+        FileError: If there is no such file.
+        CheckpointError: If it is no pickle, or holds more than that.
+    """
     with opened(path):  # a missing file is told as everywhere
         pass
     try:
