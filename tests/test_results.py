@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from test_protocol import Offset, mean_and_spread, noise_photos
 
 from vaezoo.errors import CheckpointError, FileError, HubError, InputError, UnknownNameError
@@ -139,9 +140,13 @@ def test_inception_weights_that_hold_code_are_refused_and_missing_ones_said_to_b
         Inception()
 
 
-def test_columns_are_unique_and_the_published_results_have_them():
-    from conftest import ROOT
+def test_every_column_is_described_in_the_docs():
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    described = text[text.index("## What the columns mean") :]
+    assert [column for column in COLUMNS if f"`{column}`" not in described] == []
 
+
+def test_columns_are_unique_and_the_published_results_have_them():
     assert len(set(COLUMNS)) == len(COLUMNS)
     with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
         assert tuple(next(csv.reader(file))) == COLUMNS
