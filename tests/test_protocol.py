@@ -1,5 +1,6 @@
 """Protocols, the sharing of photos among processes, and the pictures of what went worst."""
 
+import io
 import json
 import os
 import subprocess
@@ -220,8 +221,34 @@ def test_a_dataset_of_timm_is_known_by_its_name(monkeypatch):
     assert second.read().getpixel((0, 0)) == (0, 0, 255)
 
 
-def test_a_dataset_that_is_not_there_or_is_streamed_is_refused(tmp_path):
+def test_a_damaged_picture_of_a_dataset_is_named_instead_of_another_taken_for_it(monkeypatch):
+    import timm.data
+
+    good = io.BytesIO()
+    Image.new("RGB", (2, 2), "red").save(good, "PNG")
+    good.seek(0)
+
+    class Dataset:
+        reader = ((io.BytesIO(b"\x89PNG damaged"), 0), (good, 0))
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return Image.new("RGB", (2, 2), "blue"), 0  # as timm does after an error
+
+    monkeypatch.setattr(timm.data, "create_dataset", lambda *_: Dataset())
+    first, second = photos("hfds/org/name")
+    with pytest.raises(ImageError, match=r"hfds/org/name\[0\]"):
+        first.read()
+    assert second.read().getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_dataset_that_is_not_there_or_is_streamed_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileError, match="torch/cifar10: timm cannot open"):
         photos("torch/cifar10", "test", tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(FileError, match=r"hfds/org/name: timm cannot open.*datasets"):
+        photos("hfds/org/name")
     with pytest.raises(InputError, match="wds/x: streamed"):
         photos("wds/x")

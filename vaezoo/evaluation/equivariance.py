@@ -47,6 +47,6 @@ def equivariance(vae: VAE, images: Tensor, z: Tensor, change: Callable[[Tensor],
     """
     target = change(images)
     expected = change(z)
-    difference = (vae.encode(target.to(z.device, z.dtype)).mode() - expected).double().flatten(1)
-    error = difference.norm(dim=1) / expected.double().flatten(1).norm(dim=1)
-    return Equivariance(error.cpu(), psnr(target, vae.decode(expected).to(target.device, torch.float32)))
+    found, aim = (x.cpu().double().flatten(1) for x in (vae.encode(target.to(z.device, z.dtype)).mode(), expected))
+    error = (found - aim).norm(dim=1) / aim.norm(dim=1)
+    return Equivariance(error, psnr(target, vae.decode(expected).to(target.device, torch.float32)))
