@@ -25,6 +25,7 @@ ORDER = [
     "describing",
     "evaluation",
     "sharing",
+    "training",
     "console",
     "cli",
 ]
