@@ -25,6 +25,7 @@ ORDER = [
     "evaluation",
     "sharing",
     "training",
+    "training",
     "console",
     "cli",
 ]

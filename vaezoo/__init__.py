@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ImageError,
         InputError,
         SpecError,
+        TrainingError,
         UnknownNameError,
         VaezooError,
     )
@@ -42,6 +43,7 @@ _HOMES = {
     "LatentStats": "specs.stats",
     "ModelSpec": "specs.model",
     "SpecError": "errors",
+    "TrainingError": "errors",
     "UnknownNameError": "errors",
     "VAE": "nn.vae",
     "VaezooError": "errors",
@@ -62,7 +64,18 @@ _HOMES = {
     "to_pil": "images",
     "to_tensor": "images",
 }
-_SUBPACKAGES = ("errors", "evaluation", "factory", "images", "inference", "nn", "sharing", "specs", "weights")
+_SUBPACKAGES = (
+    "errors",
+    "evaluation",
+    "factory",
+    "images",
+    "inference",
+    "nn",
+    "sharing",
+    "specs",
+    "training",
+    "weights",
+)
 
 __all__ = ["__version__", *_HOMES]
 

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -45,16 +46,23 @@ def read_picture(path: str | Path) -> Image.Image:
         FileError: If the path is missing, a folder or not readable.
         ImageError: If the file is empty, of another format, damaged, cut off, animated or too large to be safe.
     """
-    with opened(path) as file, _decoding(path):
-        if not file.peek(1):
-            raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
+    with opened(path) as file:
+        return decode_picture(file, path)
+
+
+def decode_picture(file: BinaryIO, name: str | Path) -> Image.Image:
+    """`read_picture` of a file that is open already, at its beginning; `name` stands for it in errors."""
+    with _decoding(name):
+        if not file.read(1):
+            raise ImageError(f"{name}: empty (0 bytes); copy or download it again")
+        file.seek(0)
         picture = Image.open(file, formats=("JPEG", "PNG", "WEBP"))
         pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
         if limit and pixels > limit:  # Pillow only warns up to twice the limit
             raise Image.DecompressionBombError(f"{pixels} pixels, the limit is {limit}")
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
-            raise ImageError(f"{path}: an animation of {frames} frames; save the frame you want as a picture")
+            raise ImageError(f"{name}: an animation of {frames} frames; save the frame you want as a picture")
         turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
         picture = _plain(picture if turn is None else picture.transpose(turn))
         picture.info.clear()  # with the EXIF tag, so that nobody turns it a second time
