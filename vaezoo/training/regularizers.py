@@ -1,9 +1,9 @@
 """Regularisers of latents. `REGULARIZERS` maps a recipe's name to a module; its keyword-only arguments are the keys.
 
-Every regulariser is built with the number of latent channels, as a block is with its input channels, and is
-`forward(vae, out, images, generator) -> scalar`, float32: `out` is what the VAE's forward returned for `images` of shape
-(B, C, H, W) in [-1, 1]. One that needs another pass through the VAE makes it in the autocast that it finds. Whatever is
-random is drawn from `generator`, once: a generator in the same state on all ranks gives one draw for the whole step.
+Every regulariser is built with the number of latent channels, as a block is with its input channels. It is
+`forward(vae, out, images, generator) -> scalar`, float32: `out` is what the VAE's forward returned for `images` of
+shape (B, C, H, W) in [-1, 1]. One that needs another pass through the VAE makes it in the autocast that it finds. What
+is random is drawn from `generator`, once: one in the same state on all ranks gives one draw for the whole step.
 """
 
 from typing import Annotated
