@@ -48,9 +48,11 @@ def save_checkpoint(state: State, run: Path, keep: int, ranks: Ranks) -> None:
         data = {
             "format": FORMAT,
             "progress": state.progress.to_dict(),
-            "task": pack(kept_state(state), "task", tensors),
+            "task": pack(dict(state.task.state_dict()), "task", tensors),
             "ema": pack(dict(state.ema.module.state_dict()), "ema", tensors),
-            "optimizer": pack(state.optimizer.state_dict(), "optimizer", tensors),
+            "optimizers": pack(
+                {name: u.optimizer.state_dict() for name, u in state.updaters.items()}, "optimizers", tensors
+            ),
             "random": pack(random, "random", tensors),
         }
         path = make_folder(run / FOLDER) / f"step_{state.progress.step:09d}.safetensors"
@@ -67,19 +69,13 @@ def load_checkpoint(state: State, path: Path, ranks: Ranks) -> None:
     """
     tensors, data = read_tensors(path)
     try:
-        task = unpack(data["task"], tensors)
-        if wrong := kept_state(state).keys() ^ task.keys():
-            raise CheckpointError(
-                f"{path}: of another network or objective: it differs in {', '.join(sorted(wrong)[:5])}"
-            )
-        state.task.load_state_dict(task, strict=False)
+        state.task.load_state_dict(unpack(data["task"], tensors))
         state.ema.module.load_state_dict(unpack(data["ema"], tensors))
-        load_optimizer(state.optimizer, unpack(data["optimizer"], tensors))
+        for name, saved in unpack(data["optimizers"], tensors).items():
+            load_optimizer(state.updaters[name].optimizer, saved)
         random = unpack(data["random"], tensors)
         state.progress = Progress(**data["progress"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"{path}: does not fit this run ({reason})") from error
     if len(random) == ranks.count:  # with other ranks there is no state to go on with
@@ -91,12 +87,6 @@ def prune(run: Path, keep: int, best_step: int | None) -> None:
     for path in checkpoints(run)[:-keep]:
         if step_of(path) != best_step:
             path.unlink(missing_ok=True)
-
-
-def kept_state(state: State) -> dict[str, Tensor]:
-    """The tensors of the task, but for networks beside the VAE that are never trained: the recipe makes those again."""
-    fixed = {name for name, p in state.task.named_parameters() if not p.requires_grad and not name.startswith("vae.")}
-    return {name: tensor for name, tensor in state.task.state_dict().items() if name not in fixed}
 
 
 def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """The loop: steps, and what is due after a step."""
 
 import contextlib
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,11 @@ from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.seeds import generator
 from vaezoo.training.state import State
+from vaezoo.training.task import Scalars
 
 
 class Stepper:
-    """Makes one update of the weights after the other.
+    """Makes one step after the other: an update of the VAE, then one of the discriminator if it plays.
 
     Args:
         state: What is trained; changed by every step.
@@ -31,44 +31,67 @@ class Stepper:
         self.module: nn.Module = state.task
         if ranks.count > 1:
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.module = DistributedDataParallel(state.task, device_ids=ids)
-        self.parameters = [p for p in state.task.parameters() if p.requires_grad]
+            # in each phase the parameters of the other player take no part
+            self.module = DistributedDataParallel(
+                state.task, device_ids=ids, find_unused_parameters=state.discriminator is not None
+            )
 
-    def step(self, batches: list[Batch]) -> dict[str, Tensor] | None:
-        """One update from `recipe.accumulate` batches; the losses and `grad_norm`, or None if it was skipped.
+    def step(self, batches: list[Batch]) -> Scalars | None:
+        """One step from `recipe.accumulate` batches; the losses and gradients' norms, or None if it was skipped.
 
         Raises:
             TrainingError: After `recipe.bad_steps` steps in a row without a finite gradient.
         """
         state, progress = self.state, self.state.progress
-        state.schedule.step_update(progress.step)
-        parts = [self._backward(batch, last=batch is batches[-1]) for batch in batches]
-        norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if self.recipe.clip is None else self.recipe.clip)
+        images = [to_images(batch.pixels, self.ranks.device, self.recipe.channels_last) for batch in batches]
+        plays = state.discriminator is not None and state.task.adversary.plays(progress.step)
+        found = [
+            self._backward("vae", *self._arguments(x, b), last=b is batches[-1])
+            for x, b in zip(images, batches, strict=True)
+        ]
+        reconstructions = [each.pop("reconstruction") for each in found]
+        parts = {**_mean(found), "grad_norm": state.vae.update(progress.step)}
+        if parts["grad_norm"].isfinite():  # the same on all ranks, which share their gradients
+            state.ema.update(state.task.vae, progress.step + 1)
+        if plays:
+            parts |= self._discriminate(images, reconstructions)
         progress.step += 1
         progress.seen += self.ranks.count * sum(len(batch.numbers) for batch in batches)
-        finite = bool(norm.isfinite())  # the same on all ranks, which share their gradients
-        if finite:
-            state.optimizer.step()
-            state.ema.update(state.task.vae, progress.step)
-        state.optimizer.zero_grad(set_to_none=True)
-        progress.skipped, progress.streak = progress.skipped + (not finite), 0 if finite else progress.streak + 1
+        return parts if self._finite(parts) else None
+
+    def _arguments(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor, int, torch.Generator]:
+        """Of `Task.vae_losses`, for one batch."""
+        vae, (height, width), seed = self.state.task.vae, images.shape[2:], self.recipe.seed
+        shape = vae.latent_channels, height // vae.downscale, width // vae.downscale
+        noise = draw_noise(shape, batch.numbers, seed).to(images.device)
+        step = self.state.progress.step
+        return images, noise, step, generator(seed, "regularizers", step)
+
+    def _discriminate(self, images: list[Tensor], reconstructions: list[Tensor]) -> Scalars:
+        pairs = zip(images, reconstructions, strict=True)
+        found = [self._backward("discriminator", x, y, last=x is images[-1]) for x, y in pairs]
+        norm = self.state.discriminator.update(self.state.progress.step)
+        return {f"discriminator_{name}": value for name, value in {**_mean(found), "grad_norm": norm}.items()}
+
+    def _backward(self, phase: str, *arguments: object, last: bool) -> Scalars:
+        """Add to the gradient; the ranks exchange theirs in the last backward pass of a step only."""
+        with contextlib.nullcontext() if last or self.ranks.count == 1 else self.module.no_sync():
+            found = self.module(phase, *arguments)
+            (found["loss"] / self.recipe.accumulate).backward()
+        return {name: value.detach() for name, value in found.items()}
+
+    def _finite(self, parts: Scalars) -> bool:
+        """Count a step; raise if too many in a row were skipped."""
+        progress = self.state.progress
+        finite = all(bool(norm.isfinite()) for name, norm in parts.items() if name.endswith("grad_norm"))
+        progress.skipped += not finite
+        progress.streak = 0 if finite else progress.streak + 1
         if progress.streak >= self.recipe.bad_steps:
             raise TrainingError(
-                f"step {progress.step}: the gradient was not finite {progress.streak} times in a row; lower optimizer.lr "
-                "or clip, or resume from an earlier checkpoint"
+                f"step {progress.step}: the gradient was not finite {progress.streak} times in a row; "
+                "lower optimizer.lr or clip, or resume from an earlier checkpoint"
             )
-        return {**_mean(parts), "grad_norm": norm} if finite else None
-
-    def _backward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
-        images = to_images(batch.pixels, self.ranks.device, self.recipe.channels_last)
-        vae, (height, width) = self.state.task.vae, images.shape[2:]
-        shape = vae.latent_channels, height // vae.downscale, width // vae.downscale
-        noise = draw_noise(shape, batch.numbers, self.recipe.seed)
-        with contextlib.nullcontext() if last or self.ranks.count == 1 else self.module.no_sync():
-            found = self.module(images, noise.to(images.device))
-            (found["loss"] / self.recipe.accumulate).backward()
-        found.pop("reconstruction")
-        return {name: value.detach() for name, value in found.items()}
+        return finite
 
 
 def draw_noise(shape: tuple[int, ...], which: list[int], seed: int) -> Tensor:
@@ -76,8 +99,13 @@ def draw_noise(shape: tuple[int, ...], which: list[int], seed: int) -> Tensor:
     return torch.stack([torch.randn(shape, generator=generator(seed, "noise", number)) for number in which])
 
 
-def _mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+def _mean(parts: Iterable[Scalars]) -> Scalars:
+    """The mean of each scalar over those that have it."""
+    values: dict[str, list[Tensor]] = {}
+    for part in parts:
+        for name, value in part.items():
+            values.setdefault(name, []).append(value.float())
+    return {name: torch.stack(found).mean() for name, found in values.items()}
 
 
 class Meter:
@@ -86,9 +114,9 @@ class Meter:
     def __init__(self) -> None:
         self.begun = time.monotonic()
         self.waited, self.images = 0.0, 0
-        self.parts: list[dict[str, Tensor]] = []
+        self.parts: list[Scalars] = []
 
-    def add(self, parts: dict[str, Tensor] | None, images: int) -> None:
+    def add(self, parts: Scalars | None, images: int) -> None:
         """Take in one step; a skipped one has no parts."""
         self.images += images
         self.parts += [parts] if parts else []
@@ -103,8 +131,8 @@ class Meter:
     def line(self, ranks: Ranks) -> dict[str, float]:
         """The means over the steps and all ranks; begins anew."""
         seconds = time.monotonic() - self.begun
-        means = _mean(self.parts) if self.parts else {}
-        values = ranks.mean(torch.stack([value.float() for value in means.values()])) if means else []
+        means = _mean(self.parts)
+        values = ranks.mean(torch.stack(list(means.values()))) if means else []
         line = {
             **{name: float(value) for name, value in zip(means, values, strict=True)},
             "images_per_second": ranks.count * self.images / max(seconds, 1e-9),

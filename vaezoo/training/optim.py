@@ -1,15 +1,60 @@
 """Optimisers and schedules of timm."""
 
-from collections.abc import Iterable
+import math
 
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaezoo.errors import SpecError
 from vaezoo.training import recipe as recipes
+
+
+class Updater:
+    """Updates of one set of parameters: clipping, optimiser and learning rate.
+
+    Args:
+        module: Those of its parameters that need a gradient are updated.
+        optimizer: Settings of the optimiser.
+        schedule: Of the learning rate.
+        steps: Updates in all.
+        clip: Largest norm of the gradient; None does not clip.
+
+    Raises:
+        SpecError: If this optimiser does not take the settings.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: recipes.Optimizer,
+        schedule: recipes.Schedule,
+        steps: int,
+        clip: float | None,
+    ) -> None:
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(module, optimizer)
+        self.schedule = make_schedule(self.optimizer, schedule, optimizer.lr, steps)
+        self.limit = math.inf if clip is None else clip
+
+    def update(self, step: int) -> Tensor:
+        """Make update number `step` (0 is the first) and forget the gradient; returns its norm before clipping.
+
+        Where that is not finite nothing is changed.
+        """
+        self.schedule.step_update(step)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.limit)
+        if norm.isfinite():
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last update."""
+        return self.optimizer.param_groups[0]["lr"]
 
 
 def make_optimizer(module: nn.Module, settings: recipes.Optimizer) -> Optimizer:
@@ -49,8 +94,3 @@ def make_schedule(optimizer: Optimizer, settings: recipes.Schedule, lr: float, s
         **options.get(name, {}),
     )
     return schedule
-
-
-def trained(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """The parameters that get a gradient."""
-    return [p for module in modules for p in module.parameters() if p.requires_grad]

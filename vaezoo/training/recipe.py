@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
 from timm.optim import list_optimizers
@@ -113,7 +113,23 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """As a recipe writes it."""
-        return {"kind": self.kind, "weight": self.weight, **self.arguments}
+        return {"kind": self.kind, "weight": self.weight, **_plain_values(self.arguments)}
+
+
+@dataclass(frozen=True)
+class Discriminator:
+    """A discriminator of a `kind` with the `arguments` of its class, the `game` it plays (the keys of
+    `adversary.Adversary`), and its `optimizer`, whose learning rate follows the recipe's schedule."""
+
+    kind: str
+    arguments: dict[str, Any]
+    game: dict[str, Any]
+    optimizer: Optimizer
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a recipe writes it."""
+        own = _plain_values({**self.arguments, **self.game})
+        return {"kind": self.kind, **own, "optimizer": _plain(self.optimizer)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +169,8 @@ class Recipe:
     train: Literal["all", "encoder", "decoder"] | tuple[str, ...] = "all"
     data: Data
     losses: tuple[Part, ...]
+    regularizers: tuple[Part, ...] = ()
+    discriminator: Discriminator | None = None
     optimizer: Optimizer
     schedule: Schedule = Schedule()
     ema: Ema = Ema()
@@ -177,9 +195,15 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in data.items()}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Part):
+    if isinstance(value, Part | Discriminator):
         return value.to_dict()
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value

@@ -11,12 +11,15 @@ from vaezoo.errors import SpecError, UnknownNameError
 from vaezoo.specs.catalog import canonical, files
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, unknown
 from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
+from vaezoo.training.adversary import Adversary
+from vaezoo.training.discriminator import DISCRIMINATORS
 from vaezoo.training.losses import LOSSES
-from vaezoo.training.recipe import BOOKKEEPING, Part, Recipe
+from vaezoo.training.recipe import BOOKKEEPING, Discriminator, Optimizer, Part, Recipe
+from vaezoo.training.regularizers import REGULARIZERS
 
 CHANGEABLE = ("steps", *BOOKKEEPING)  # when a run is resumed
 _WEIGHT = Annotated[float, Between(0.0, 1e9)]
-_LISTS = {"losses": LOSSES}
+_LISTS: dict[str, Mapping[str, type[nn.Module]]] = {"losses": LOSSES, "regularizers": REGULARIZERS}
 
 
 def read_recipe(name: str | Path, settings: Mapping[str, Node] | None = None) -> Recipe:
@@ -47,11 +50,13 @@ def check_recipe(tree: Node) -> Recipe:
     if not isinstance(tree.value, dict):
         raise SpecError(f"{tree.place}: a recipe is a mapping of {', '.join(fields_of(Recipe))}")
     faults, parts = Faults(), tree.value
-    others = {key: child for key, child in parts.items() if key not in (*_LISTS, "overrides")}
+    others = {key: child for key, child in parts.items() if key not in (*_LISTS, "overrides", "discriminator")}
     arguments = fill(Node(others, tree.place, tree.keys), Recipe, "", faults)
     for key, table in _LISTS.items():
         if key in parts:
             arguments[key] = _parts(parts[key], table, key, faults)
+    if "discriminator" in parts and parts["discriminator"].value is not None:
+        arguments["discriminator"] = _discriminator(parts["discriminator"], faults)
     if "overrides" in parts:
         arguments["overrides"] = _overrides(parts["overrides"], faults)
     if absent := missing(arguments, Recipe):
@@ -131,17 +136,35 @@ def _parts(node: Node, table: Mapping[str, type[nn.Module]], path: str, faults: 
 
 def _part(node: Node, table: Mapping[str, type[nn.Module]], path: str, faults: Faults) -> Any:
     if not isinstance(node.value, dict) or not {"kind", "weight"} <= node.value.keys():
-        return faults.add(
-            node.place, path, f"expected a kind and a weight, such as {{kind: {next(iter(table))}, weight: 1}}"
-        )
+        example = f"{{kind: {next(iter(table))}, weight: 1}}"
+        return faults.add(node.place, path, f"expected a kind and a weight, such as {example}")
     kind = convert(node.value["kind"], Annotated[str, table], f"{path}.kind", faults)
     weight = convert(node.value["weight"], _WEIGHT, f"{path}.weight", faults)
     if kind is FAILED:
         return FAILED
-    arguments = fill(node, table[kind], path, faults, skip=("kind", "weight"))
-    if absent := missing(arguments, table[kind]):
-        faults.add(node.place, path, f"missing {', '.join(absent)} for {kind}")
-    return Part(kind, weight, arguments)
+    return Part(kind, weight, _arguments(node, table[kind], path, faults, ("kind", "weight")))
+
+
+def _discriminator(node: Node, faults: Faults) -> Any:
+    path = "discriminator"
+    if not isinstance(node.value, dict) or not {"kind", "optimizer"} <= node.value.keys():
+        return faults.add(node.place, path, f"expected a kind ({', '.join(DISCRIMINATORS)}), a weight and an optimizer")
+    kind = convert(node.value["kind"], Annotated[str, DISCRIMINATORS], f"{path}.kind", faults)
+    optimizer = convert(node.value["optimizer"], Optimizer, f"{path}.optimizer", faults)
+    if kind is FAILED:
+        return FAILED
+    target, game = DISCRIMINATORS[kind], fields_of(Adversary)
+    arguments = _arguments(node, target, path, faults, ("kind", "optimizer", *game))
+    played = {key: child for key, child in node.value.items() if key in game}
+    played = _arguments(Node(played, node.place, node.keys), Adversary, path, faults)
+    return Discriminator(kind, arguments, played, optimizer)
+
+
+def _arguments(node: Node, target: type, path: str, faults: Faults, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    arguments = fill(node, target, path, faults, skip)
+    if absent := missing(arguments, target):
+        faults.add(node.place, path, f"missing {', '.join(absent)} for {target.__name__}")
+    return arguments
 
 
 def _check_together(parts: Mapping[str, Node], arguments: Mapping[str, Any], faults: Faults) -> None:

@@ -124,7 +124,7 @@ class Run:
         line = meter.line(self.ranks)
         progress.seconds += line.pop("seconds")
         rest = {
-            "lr": self.state.optimizer.param_groups[0]["lr"],
+            "lr": self.state.vae.lr,
             "size": size_of(self.recipe, progress.step - 1),
             "skipped": progress.skipped,
             "bad_pictures": len(progress.bad),

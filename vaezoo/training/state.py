@@ -3,13 +3,12 @@
 from dataclasses import asdict, dataclass, field
 
 import torch
-from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
-from torch.optim import Optimizer
+from torch import nn
 
 from vaezoo.errors import InputError
 from vaezoo.nn.vae import VAE
-from vaezoo.training.optim import make_optimizer, make_schedule
+from vaezoo.training.optim import Updater
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.task import Task, choose_trained
 
@@ -39,13 +38,18 @@ class Progress:
 
 @dataclass
 class State:
-    """A task with its optimiser, schedule and average, and where the run is."""
+    """A task, the average of its VAE, what updates VAE and discriminator (if there is one), and where the run is."""
 
     task: Task
     ema: ModelEmaV3
-    optimizer: Optimizer
-    schedule: Scheduler
+    vae: Updater
+    discriminator: Updater | None
     progress: Progress
+
+    @property
+    def updaters(self) -> dict[str, Updater]:
+        """Those that there are, by name."""
+        return {"vae": self.vae, **({"discriminator": self.discriminator} if self.discriminator else {})}
 
 
 def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
@@ -60,22 +64,27 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
         SpecError: If recipe and network do not go together.
         InputError: If the network is not for RGB images, or crops do not fit it.
     """
-    if vae.spec.image.channels != 3:
-        raise InputError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; photos have 3")
-    for what, sizes in (("data.sizes", recipe.data.sizes), ("validation.size", (recipe.validation.size,))):
-        if odd := [size for size in sizes if size % vae.size_multiple]:
-            raise InputError(f"{what} {odd[0]}: {vae.spec.label} takes multiples of {vae.size_multiple} pixels")
+    _check(vae, recipe)
     choose_trained(vae, recipe.train)
     vae.to(device, torch.float32, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
-    ema = ModelEmaV3(
+    task = Task(vae, recipe).to(device).train()
+    average = ModelEmaV3(
         vae,
         decay=recipe.ema.decay,
         use_warmup=True,
         warmup_gamma=recipe.ema.gamma,
         warmup_power=recipe.ema.power,
         exclude_buffers=True,
-    )
-    task = Task(vae, recipe).to(device).train()
-    optimizer = make_optimizer(task, recipe.optimizer)
-    schedule = make_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.steps)
-    return State(task, ema, optimizer, schedule, Progress())
+    ).requires_grad_(False)
+    rest = recipe.schedule, recipe.steps, recipe.clip
+    updater = Updater(nn.ModuleList([vae, task.losses, task.regularizers]), recipe.optimizer, *rest)
+    against = Updater(task.adversary, recipe.discriminator.optimizer, *rest) if task.adversary else None
+    return State(task, average, updater, against, Progress())
+
+
+def _check(vae: VAE, recipe: Recipe) -> None:
+    if vae.spec.image.channels != 3:
+        raise InputError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; photos have 3")
+    for what, sizes in (("data.sizes", recipe.data.sizes), ("validation.size", (recipe.validation.size,))):
+        if odd := [size for size in sizes if size % vae.size_multiple]:
+            raise InputError(f"{what} {odd[0]}: {vae.spec.label} takes multiples of {vae.size_multiple} pixels")
