@@ -1,6 +1,7 @@
 """Regularisers of latents against closed forms, and their gradients."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ import vaezoo
 from vaezoo.evaluation import lpips
 from vaezoo.nn.latents import Deterministic
 from vaezoo.nn.vae import Output
+from vaezoo.training.adversary import last_weight
+from vaezoo.training.recipe import Part
+from vaezoo.training.recipes import read_recipe
 from vaezoo.training.regularizers import REGULARIZERS
+from vaezoo.training.task import Task
 
 
 class Pooling:
@@ -208,3 +213,23 @@ def test_a_few_steps_bring_the_spectrum_to_the_image_s():
         values[-1].backward()
         optimiser.step()
     assert values[-1] < 0.3 * values[0]
+
+
+def test_an_adaptive_weight_is_the_ratio_at_the_encoder_s_last_layer_up_to_the_limit():
+    """With the limit reached, the weight is multiplied by it."""
+    arguments = {"model": "test_vit", "size": 64, "pretrained": False, "adaptive": True}
+    images, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 4, 8, 8)
+    for limit in (1e-3, 1e4):
+        part = Part("alignment", 0.5, {**arguments, "limit": limit})
+        task = Task(vaezoo.create("vae_f8_z4_micro"), replace(read_recipe("quickstart"), regularizers=(part,)))
+        found = task.vae_losses(images, noise, 0, generator())
+        reconstruction = found["l1"] + 1e-6 * found["kl"]
+        weight = (found["loss"] - reconstruction) / found["alignment"]
+        if limit == 1e-3:
+            assert weight.item() == pytest.approx(0.5 * limit, rel=1e-2)
+        else:
+            out = task.reconstruct(images, noise)
+            last = last_weight(task.vae.encoder)
+            error, extra = (out.reconstruction - images).abs().mean(), task.regularizers[0](None, out, images, None)
+            sizes = [torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (error, extra)]
+            assert weight.item() == pytest.approx(0.5 * (sizes[0] / sizes[1]).item(), rel=1e-2)
