@@ -1,7 +1,6 @@
 """Regularisers of latents against closed forms, and their gradients."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,11 +12,7 @@ import vaezoo
 from vaezoo.evaluation import lpips
 from vaezoo.nn.latents import Deterministic
 from vaezoo.nn.vae import Output
-from vaezoo.training.adversary import last_weight
-from vaezoo.training.recipe import Part
-from vaezoo.training.recipes import read_recipe
 from vaezoo.training.regularizers import REGULARIZERS
-from vaezoo.training.task import Task
 
 
 class Pooling:
@@ -78,6 +73,16 @@ def test_the_scale_is_drawn_from_the_smallest_to_one_and_the_image_follows_the_l
     assert 16 <= min(sides) < 22
     assert 58 < max(sides) <= 64
     assert max(values) < 0.02
+
+
+@pytest.mark.parametrize("turn", [True, False])
+def test_latents_are_turned_where_turns_are_asked_for(turn):
+    images, vae = ramp(), Pooling()
+    out, loss = vae(images), small("equivariance", share=1.0, turn=turn)
+    vae.sizes.clear()
+    for seed in range(12):
+        loss(vae, out, images, generator(seed))
+    assert any(height > width for height, width in vae.sizes) == turn
 
 
 def test_a_share_of_the_steps_is_regularised_and_the_others_cost_nothing():
@@ -215,21 +220,29 @@ def test_a_few_steps_bring_the_spectrum_to_the_image_s():
     assert values[-1] < 0.3 * values[0]
 
 
-def test_an_adaptive_weight_is_the_ratio_at_the_encoder_s_last_layer_up_to_the_limit():
-    """With the limit reached, the weight is multiplied by it."""
-    arguments = {"model": "test_vit", "size": 64, "pretrained": False, "adaptive": True}
-    images, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 4, 8, 8)
-    for limit in (1e-3, 1e4):
-        part = Part("alignment", 0.5, {**arguments, "limit": limit})
-        task = Task(vaezoo.create("vae_f8_z4_micro"), replace(read_recipe("quickstart"), regularizers=(part,)))
-        found = task.vae_losses(images, noise, 0, generator())
-        reconstruction = found["l1"] + 1e-6 * found["kl"]
-        weight = (found["loss"] - reconstruction) / found["alignment"]
-        if limit == 1e-3:
-            assert weight.item() == pytest.approx(0.5 * limit, rel=1e-2)
-        else:
-            out = task.reconstruct(images, noise)
-            last = last_weight(task.vae.encoder)
-            error, extra = (out.reconstruction - images).abs().mean(), task.regularizers[0](None, out, images, None)
-            sizes = [torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (error, extra)]
-            assert weight.item() == pytest.approx(0.5 * (sizes[0] / sizes[1]).item(), rel=1e-2)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("equivariance", {"share": 0.0}),
+        ("equivariance", {"smallest": 0.9}),
+        ("scale_equivariance", {"factors": (8,)}),
+        ("alignment", {"layer": 0}),
+        ("alignment", {"size": 96}),
+        ("alignment", {"cosine_margin": 0.0}),
+        ("alignment", {"distance_margin": 0.0}),
+        ("alignment", {"cosine_weight": 2.0}),
+        ("alignment", {"distance_weight": 2.0}),
+        ("spectrum", {"bands": 5}),
+        ("spectrum", {"delta": 0.0}),
+    ],
+)
+def test_fault_an_argument_that_is_stored_and_never_used_is_not_here(name, change):
+    images, z = ramp(64, 64) + 0.1 * torch.randn(2, 3, 64, 64), torch.randn(2, 4, 32, 32)
+    vae = Pooling()
+    out = vae(images) if "equivariance" in name else Output(None, Deterministic(z), z)
+    fixed = {"equivariance": {"share": 1.0}, "alignment": {"distance_margin": 0.01}}.get(name, {})
+    values = []
+    for extra in ({}, change):
+        torch.manual_seed(0)  # the networks' weights
+        values.append(small(name, **{**fixed, **extra})(vae, out, images, generator()).item())
+    assert values[0] != values[1]

@@ -44,7 +44,7 @@ class Alignment(nn.Module):
         distance_weight: Of the second.
         adaptive: Whether the weight follows the ratio of gradients.
         limit: Largest ratio.
-        pretrained: Whether the model has its pretrained weights, or random ones.
+        pretrained: Whether the model has its pretrained weights, or random ones, which no checkpoint keeps.
 
     Raises:
         UnknownNameError: If timm has no model of this name.
