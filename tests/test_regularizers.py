@@ -138,15 +138,15 @@ def test_margins_forgive_what_they_say():
 
 def test_fault_alignment_at_one_size_and_without_mean_and_std_is_not_here():
     """The vision model sees every image at its own size, normalised, and its grid is brought to the latents'."""
-    loss = small("alignment", size=64)
+    loss = small("alignment", model="vit_small_patch14_dinov2", size=56)  # of ImageNet's mean and standard deviation
     seen = []
-    loss.features.network.forward_intermediates = lambda x, **_: seen.append(x) or [torch.randn(len(x), 64, 4, 4)]
+    loss.features.network.forward_intermediates = lambda x, **_: seen.append(x) or [torch.randn(len(x), 384, 4, 4)]
     for height, width, downscale in ((96, 64, 8), (64, 64, 16), (256, 256, 8)):
         z = torch.randn(2, 4, height // downscale, width // downscale)
         out = Output(None, Deterministic(z), z)
         assert loss(None, out, torch.full((2, 3, height, width), -1.0), generator()).isfinite()
-    mean, std = (torch.tensor(loss.features.network.default_cfg[key]) for key in ("mean", "std"))
-    assert all(x.shape == (2, 3, 64, 64) for x in seen)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert all(x.shape == (2, 3, 56, 56) for x in seen)
     assert torch.allclose(seen[0][0, :, 9, 9], -mean / std, atol=1e-5)
 
 
