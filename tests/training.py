@@ -40,14 +40,14 @@ data: {root: PHOTOS, sizes: [8, 16], scale: [1, 2]}
 losses:
   - {kind: l1, weight: 1}
   - {kind: kl, weight: 1e-6}
-discriminator: {kind: patchgan, width: 4, layers: 1, groups: 2, weight: 0.1, start: 2, optimizer: {name: lion, lr: 1e-3}}
+discriminator: {kind: patchgan, width: 4, layers: 1, groups: 2, weight: 0.1, start: 2, optimizer: OPTIMIZER}
 optimizer: {name: adamw, lr: 1e-2, betas: [0.9, 0.99], weight_decay: 0.01}
 schedule: {warmup: 2}
 ema: {decay: 0.9}
 validation: {size: 32}
 checkpoint_every: 2
 log_every: 1
-"""
+""".replace("OPTIMIZER", "{name: lion, lr: 1e-3}")
 
 
 def tiny_spec():
