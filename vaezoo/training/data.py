@@ -1,7 +1,7 @@
 """Which crops each step sees: a function of the recipe, its seed and the number of a crop, and of nothing else.
 
-Crops are numbered over the whole run and all ranks. A crop's photo, place and flip follow from its number, so a run that
-is resumed, or has other ranks, goes on with exactly the crops that come next, and no process keeps a state.
+Crops are numbered over the whole run and all ranks. A crop's photo, place and flip follow from its number, so a run
+that is resumed, or has other ranks, goes on with exactly the crops that come next, and no process keeps a state.
 """
 
 from collections.abc import Iterator

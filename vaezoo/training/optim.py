@@ -2,7 +2,7 @@
 
 import math
 
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
@@ -63,15 +63,19 @@ def make_optimizer(module: nn.Module, settings: recipes.Optimizer) -> Optimizer:
     Raises:
         SpecError: If this optimiser does not take the settings, or there is nothing to train.
     """
-    options = {"betas": settings.betas, "eps": settings.eps}
+    options = {"betas": settings.betas, "eps": settings.eps, "momentum": settings.momentum}
     options = {key: value for key, value in options.items() if value is not None}
+    info = get_optimizer_info(settings.name)
+    if odd := [key for key in options if not getattr(info, f"has_{key}")]:  # timm would leave them out and say nothing
+        raise SpecError(f"optimizer {settings.name} takes no {' and no '.join(odd)}")
+    if settings.betas and len(settings.betas) != info.num_betas:
+        raise SpecError(f"optimizer {settings.name} takes {info.num_betas} betas, not {len(settings.betas)}")
     try:
         return create_optimizer_v2(
             module,
             opt=settings.name,
             lr=settings.lr,
             weight_decay=settings.weight_decay,
-            momentum=settings.momentum,
             **options,
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:

@@ -57,7 +57,7 @@ class Optimizer:
         name: As timm calls it: adamw, muon, lion, …
         lr: Learning rate after warm-up.
         betas: Of optimisers that have them; null is the optimiser's own.
-        momentum: Of optimisers that have it.
+        momentum: Of optimisers that have it; null is the optimiser's own.
         eps: Of optimisers that have it; null is the optimiser's own.
         weight_decay: On weights of two and more dimensions; norms and biases are left alone.
     """
@@ -65,7 +65,7 @@ class Optimizer:
     name: Annotated[str, OPTIMIZERS]
     lr: Annotated[float, Between(0.0, 100.0)]
     betas: tuple[Annotated[float, Share], ...] | None = None
-    momentum: Annotated[float, Share] = 0.9
+    momentum: Annotated[float, Share] | None = None
     eps: Annotated[float, Between(0.0, 1.0)] | None = None
     weight_decay: Annotated[float, Between(0.0, 10.0)] = 0.0
 
