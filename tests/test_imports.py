@@ -26,6 +26,7 @@ ORDER = [
     "evaluation",
     "sharing",
     "training",
+    "training",
     "console",
     "cli",
 ]

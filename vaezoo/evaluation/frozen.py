@@ -41,6 +41,8 @@ class Frozen(nn.Module):
 class Features(Frozen):
     """Feature maps of a timm model, which sees images at its own size, with its own mean and standard deviation.
 
+    Of a transformer they have passed its last norm, whatever the layer.
+
     (B, 3, H, W) in [-1, 1] -> a list of (B, channels[i], h_i, w_i), one for each of `layers`.
 
     Args:
@@ -77,8 +79,9 @@ class Features(Frozen):
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
         x = ((images + 1) / 2 - self.mean) / self.std
-        found = self.network.forward_intermediates(x, indices=sorted(set(self.layers)), intermediates_only=True)
-        maps = dict(zip(sorted(set(self.layers)), found, strict=True))
+        layers = sorted(set(self.layers))
+        found = self.network.forward_intermediates(x, indices=layers, norm=True, intermediates_only=True)
+        maps = dict(zip(layers, found, strict=True))
         return [maps[layer] for layer in self.layers]
 
 
