@@ -62,7 +62,7 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
             raise Image.DecompressionBombError(f"{pixels} pixels, the limit is {limit}")
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
-            raise ImageError(f"{name}: an animation of {frames} frames; save the frame you want as a picture")
+            raise ImageError(f"{path}: an animation of {frames} frames; save the frame you want as a picture")
         turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
         picture = _plain(picture if turn is None else picture.transpose(turn))
         picture.info.clear()  # with the EXIF tag, so that nobody turns it a second time

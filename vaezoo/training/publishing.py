@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.evaluation.protocol import RunningStats
+from vaezoo.evaluation.latents import ChannelStats
+from vaezoo.evaluation.photos import Photo
 from vaezoo.files import make_folder
-from vaezoo.images import read_picture, resize_and_crop, save_picture, to_tensor
+from vaezoo.images import resize_and_crop, save_picture, to_tensor
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.save import save
 from vaezoo.sheets import difference, tile
@@ -36,7 +37,7 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> Latent
 
     Crops are of the largest size; latents are posterior modes.
     """
-    stats, size = RunningStats(), max(recipe.data.sizes)
+    stats, size = ChannelStats(), max(recipe.data.sizes)
     with torch.inference_mode(), torch.autocast(vae.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         for number in range(MEASURED):
             pixels = torch.from_numpy(crops.make(Crop(number, size)).copy()).permute(2, 0, 1)[None]
@@ -44,11 +45,11 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> Latent
     return LatentStats(mean=tuple(stats.mean().tolist()), std=tuple(stats.std().clamp(min=1e-6).tolist()))
 
 
-def draw_grid(vae: VAE, recipe: Recipe, paths: Sequence[Path], run: Path, step: int) -> Path:
+def draw_grid(vae: VAE, recipe: Recipe, photos: Sequence[Photo], run: Path, step: int) -> Path:
     """A picture of the first validation photos: input, reconstruction (posterior mode), difference x4."""
     rows = []
-    for path in paths[:GRID_PHOTOS]:
-        images = to_tensor(resize_and_crop(read_picture(path), recipe.validation.size))
+    for photo in photos[:GRID_PHOTOS]:
+        images = to_tensor(resize_and_crop(photo.read(), recipe.validation.size))
         with torch.inference_mode():
             reconstruction = vae(images.to(vae.device), sample=False).reconstruction.cpu()
         rows.append([images, reconstruction, difference(images, reconstruction)])

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from vaezoo.errors import FileError
-from vaezoo.evaluation.protocol import evaluate, photos
+from vaezoo.evaluation.photos import photo_files, photos
+from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
 from vaezoo.specs.catalog import sample_photos
@@ -80,7 +81,7 @@ class Run:
         self.say, self.show = (say, show) if ranks.first else (_silent, _silent)
         progress = state.progress
         self.vae = state.ema.module  # what is judged and published
-        self.photos = photos(recipe.validation.root) if recipe.validation.root else sample_photos()
+        self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
         plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
         self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
         self.log = Log(folder, progress.step) if ranks.first else None
@@ -137,10 +138,10 @@ class Run:
         progress = self.state.progress
         psnr = 0.0
         if self.ranks.first:
-            found = evaluate(self.vae, self.photos, self.recipe.validation.size)
-            psnr = found.mean_psnr
-            spread = sum(found.latent_std) / len(found.latent_std)
-            self._log({"step": progress.step, "psnr": psnr, "latent_std": spread, "posterior_std": found.posterior_std})
+            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS["reconstruction-1"])
+            psnr, spread = found.mean_psnr, found.figures["latent_std"]
+            stds = {"latent_std": sum(spread) / len(spread), "posterior_std": found.figures["posterior_std"]}
+            self._log({"step": progress.step, "psnr": psnr, **stds})
         self.psnr = psnr = self.ranks.gather(psnr)[0]
         better = progress.best is None or psnr > progress.best
         if better:
