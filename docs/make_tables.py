@@ -53,7 +53,7 @@ def zoo() -> str:
     for name in vaezoo.list_models():
         known = vaezoo.describe(name)
         network = f"`{name}` | {_figures(known)} | {_proof(known.spec.expect)}"
-        default = read_records(name)[0]
+        default = read_records(name).default
         for tagged in sorted(known.weights, key=lambda tagged: tagged.tag != default):
             rows.append(f"{network} | {_record(tagged)}")
             network = " | | | | | "
@@ -71,18 +71,11 @@ def _figures(known: vaezoo.Description) -> str:
 def _proof(expect: Expect) -> str:
     """Against what the network is proven."""
     proof = expect.proof
-    return (
-        ""
-        if proof is None
-        else " and ".join(
-            words
-            for words, given in (
-                (f"diffusers `{proof.diffusers}`", proof.diffusers),
-                ("second implementation", proof.second),
-            )
-            if given
-        )
-    )
+    if proof is None:
+        return ""
+    if proof.second:
+        return "second implementation"
+    return f"diffusers `{proof.diffusers}`{', changed by hand' if proof.because else ''}"
 
 
 def _record(tagged: Tagged) -> str:
@@ -174,7 +167,7 @@ def _block(name: str, block: type) -> str:
     meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", rest, re.MULTILINE))
     rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
     for key, field in fields_of(block).items():
-        default = "" if field.default is REQUIRED else f"`{field.default}`"
+        default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
         rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
     return f"### `{name}`\n\n{about.strip()}\n\n{_table(rows)}"
 

@@ -6,25 +6,16 @@ import diffusers
 import second_cosmos
 import second_tiny
 import torch
+from diffusers_published import ASYMMETRIC, VIDEO, X2
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import vaezoo
+from vaezoo.nn.schema import change_spec
 from vaezoo.weights.diffusers.configs import config_from_spec
 
-ASYMMETRIC = {
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "down_block_out_channels": [128, 256, 512, 512],
-    "layers_per_down_block": 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "scaling_factor": 0.18215,
-}
-# The configurations of classes that vaezoo reads only; what is missing are the class's defaults.
-PUBLISHED = {
-    "asym_x1_5_f8_z4": {**ASYMMETRIC, "up_block_out_channels": [192, 384, 768, 768], "layers_per_up_block": 3},
-    "asym_x2_f8_z4": {**ASYMMETRIC, "up_block_out_channels": [256, 512, 1024, 1024], "layers_per_up_block": 5},
-    "qwenimage_f8_z16": {"base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2},
-}
+# The configurations of classes that vaezoo reads only.
+PUBLISHED = {"asym_x1_5_f8_z4": ASYMMETRIC, "asym_x2_f8_z4": {**ASYMMETRIC, **X2}, "qwenimage_f8_z16": VIDEO}
 STATS = {
     "AutoencoderKL": vaezoo.LatentStats(scale=0.36, shift=0.12),
     "AutoencoderTiny": vaezoo.LatentStats(scale=1.2, shift=-0.3),
@@ -146,16 +137,15 @@ class Frames(Diffusers):
         return super().decode(z.unsqueeze(2)).squeeze(2)
 
 
-class Reflect(Diffusers):
-    """AutoencoderKL with `padding_mode` set on every convolution that pads, as its model card says."""
+class Padded(Diffusers):
+    """AutoencoderKL with `padding_mode` set on every convolution that pads, as a model card says."""
 
     def make(self):
-        model = diffusers.AutoencoderKL.from_config(
-            config_from_spec(vaezoo.get_spec(self.name.replace("_reflect", "")))
-        )
+        spec = vaezoo.get_spec(self.name)
+        model = diffusers.AutoencoderKL.from_config(config_from_spec(change_spec(spec, {"*.*.padding": "zeros"})))
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
-                module.padding_mode = "reflect"
+                module.padding_mode = padding_of(spec)
         return model
 
     def save(self, folder):
@@ -165,14 +155,20 @@ class Reflect(Diffusers):
         return None
 
 
+def padding_of(spec: vaezoo.ModelSpec) -> str:
+    """How the rows of a network pad, all of them alike."""
+    [padding] = {row.arguments.get("padding", "zeros") for row in (*spec.encoder, *spec.decoder)}
+    return padding
+
+
 def original_of(name: str) -> type[Original]:
     """What proves a network, from what its file says of it."""
-    proof = vaezoo.get_spec(name).expect.proof
-    if proof.diffusers:
-        return Frames if proof.diffusers == "AutoencoderKLQwenImage" else Diffusers
-    if name in second_tiny.NETWORKS:
-        return Tiny
-    return Reflect if "reflect" in proof.second else Original
+    spec = vaezoo.get_spec(name)
+    if spec.expect.proof.diffusers == "AutoencoderKLQwenImage":
+        return Frames
+    if spec.expect.proof.diffusers:
+        return Diffusers if padding_of(spec) == "zeros" else Padded
+    return Tiny if name in second_tiny.NETWORKS else Original
 
 
 @torch.no_grad()

@@ -15,13 +15,17 @@ def small_spec(name: str) -> vaezoo.ModelSpec:
     """The network with an eighth of its widths, in steps of 32, at most two layers a row, and few latent channels."""
     data = vaezoo.get_spec(name).to_dict()
     data["latent"]["channels"] = max(2, data["latent"]["channels"] // 8)
+    depth = {
+        half: max((row["layers"] for row in data[half] if row["block"] in ("down", "up")), default=0) for half in HALVES
+    }
+    deepest = 4 if depth["decoder"] > depth["encoder"] + 1 else 2  # a decoder that only the asymmetric class has
     for half in HALVES:
-        for row in data[half]:
+        for row, after in zip(data[half], [*data[half][1:], {}], strict=True):
             for key in {"out", "resample_out"} & row.keys():
-                if isinstance(row[key], int) and row[key] != 48:  # the wavelets of an image
+                if isinstance(row[key], int) and after.get("block") != "inverse_haar":  # which makes them an image
                     row[key] = 32 * -(-row[key] // 256)
             if "layers" in row and row["block"] != "mid":
-                row["layers"] = min(row["layers"], 4 if "asym" in name and half == "decoder" else 2)
+                row["layers"] = min(row["layers"], deepest if half == "decoder" else 2)
     return check_spec(from_plain(data, Place(name)), name)
 
 

@@ -1,13 +1,10 @@
 """Layers and blocks: attention, residual layers, resamplers, every entry of every table, and the memory they hold."""
 
-import weakref
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from watch import Watch
 
 import vaezoo
 from vaezoo.errors import SpecError
@@ -20,33 +17,6 @@ from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS
 
 NORM = {"norm": "group", "groups": 8, "eps": 1e-5}
 LAYER = {**NORM, "act": "silu", "skip": "conv", "padding": "zeros"}
-
-
-class Watch(TorchDispatchMode):
-    """Names and sizes of all results of operations, and the peak of the bytes that were alive at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.results, self.alive, self.now, self.peak = [], {}, 0, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor):
-                self.results.append((str(func), tensor.numel()))
-                self.hold(tensor.untyped_storage())
-        return out
-
-    def hold(self, storage):
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self.alive:
-            self.alive[key] = size
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.free, key)
-
-    def free(self, key):
-        self.now -= self.alive.pop(key)
 
 
 @pytest.mark.parametrize("heads", [1, 4])

@@ -13,7 +13,7 @@ from vaezoo.errors import FileError, SpecError, UnknownNameError
 from vaezoo.specs import catalog, names
 from vaezoo.specs.catalog import add_config_dir, canonical, facts, files, list_models, match, model_file, natural
 from vaezoo.specs.names import Name, parse_name
-from vaezoo.weights.records import expand_alias, find_record, list_pretrained, read_records
+from vaezoo.weights.records import all_records, expand_alias, find_record, list_pretrained
 
 TEXT = model_file("vae_f8_z4_micro").read_text(encoding="utf-8")
 RECORD = f"\n  source: {{file: a.safetensors}}\n  layout: native\n  license: mit\n  sha256: '{64 * '0'}'\n"
@@ -45,9 +45,12 @@ def test_networks_are_chosen_by_their_facts(folder):
     assert list_models("vae_*", latent_channels=16, downscale=8, exclude="vae_*") == []
     assert list_models("vae_*", max_params=0) == []
     (folder / "models" / "odd.yaml").write_text("{summary: says nothing of itself}")
+    (folder / "models" / "unsized.yaml").write_text("{latent: {channels: 4}}")
     add_config_dir(folder)
     assert list_models("odd") == ["odd"]
     assert list_models("odd", min_params=0) == list_models("odd", latent_channels=4) == []
+    assert list_models("unsized", latent_channels=4) == ["unsized"]
+    assert list_models("unsized", latent_channels=4, max_params=1_000_000_000) == []
 
 
 def test_every_shipped_file_has_a_name_and_all_weights_a_network():
@@ -57,7 +60,7 @@ def test_every_shipped_file_has_a_name_and_all_weights_a_network():
 
 
 def test_an_alias_is_unique_over_the_zoo_and_no_network_s_name():
-    records = [t for name in files("weights") for t in read_records(name)[1].values()]
+    records = list(all_records())
     taken = [*files("models"), *(canonical(alias) for t in records for alias in t.record.aliases)]
     assert len(set(taken)) == len(taken), sorted(name for name in set(taken) if taken.count(name) > 1)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.errors import InputError, UnknownNameError
+from vaezoo.errors import FileError, InputError, UnknownNameError
 
 
 @pytest.fixture
@@ -41,6 +41,9 @@ def test_a_file_may_be_named_by_its_weights_on_record(tmp_path):
     assert vaezoo.create(name).latent_stats is None
     assert vaezoo.create(name, tag="vae_f8_z4.photos_v0").latent_stats is not None
     assert vaezoo.create(name, network="vae_f8_z4", tag="photos_v0").latent_stats is not None
+    assert vaezoo.create(name, network="vae_f8_z4.photos_v0").latent_stats is not None
+    with pytest.raises(FileError, match="a folder; write local-dir:"):
+        vaezoo.create(f"file:{tmp_path}")
     with pytest.raises(UnknownNameError, match="photos_v0"):
         vaezoo.create(name, tag="photos_v0")
 

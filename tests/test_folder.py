@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 
 import vaezoo
 from vaezoo.sharing import save as saving
-from vaezoo.weights.folder import config_text, read_config
+from vaezoo.weights.folder import config_text, read_network
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_config_of_every_network_reads_back(name, tmp_path):
     spec = vaezoo.get_spec(name)
     path = tmp_path / "config.json"
     path.write_text(config_text(spec, None, "0" * 64), encoding="utf-8")
-    published = read_config(path)
+    published = read_network(path)
     assert (published.spec, published.spec.hash, published.spec.name) == (spec, spec.hash, name)
     assert published.spec.summary == spec.summary
     assert published.config.vaezoo_version == vaezoo.__version__

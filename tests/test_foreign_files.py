@@ -1,6 +1,7 @@
 """Files as others write them: wrapped, with older names, with more in them; what a header can tell of a file."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from vaezoo.errors import CheckpointError, FileError
 from vaezoo.weights.checkpoint import parts_of
 from vaezoo.weights.header import read_header, view
 from vaezoo.weights.layouts import LAYOUTS
+from vaezoo.weights.reading import joined_statistics
 from vaezoo.weights.recognize import Candidate
 
 
@@ -85,6 +87,18 @@ def test_fused_and_split_queries_keys_and_values_are_one(kl, layout, apart, fuse
     assert same(load(tensors))
 
 
+def test_what_diffusers_saves_of_fused_attention_is_read_from_the_parts(kl, caplog):
+    vae, load, same = kl
+    tensors = in_layout(vae, "diffusers")
+    for half in ("encoder", "decoder"):
+        for leaf in ("weight", "bias"):
+            name = f"{half}.mid_block.attentions.0.to_qkv.{leaf}"
+            tensors[name] = torch.cat([tensors[name.replace("to_qkv", one)] for one in ("to_q", "to_k", "to_v")])
+    with caplog.at_level(logging.INFO, "vaezoo"):
+        assert same(load(tensors))
+    assert "*.to_qkv.*: 4" in caplog.text
+
+
 @pytest.mark.parametrize("ones", [0, 1, 2, 3])
 def test_a_1x1_convolution_may_be_a_linear_layer_or_have_more_dimensions_of_size_1(kl, ones):
     vae, load, same = kl
@@ -126,8 +140,44 @@ def test_the_statistics_of_flux2_lie_in_the_file_and_go_back_into_it(layout, tmp
         {**in_layout(vae, layout), **{k: v[:9] if v.ndim else v for k, v in counted.items()}},
         tmp_path / "z.safetensors",
     )
-    with pytest.raises(CheckpointError, match=r"bn.running_mean: 9 means and 9 variances"):
+    with pytest.raises(
+        CheckpointError, match=r"z.safetensors: bn.\*: means of shape \(9,\) and variances of shape \(9,\)"
+    ):
         vaezoo.create(f"file:{tmp_path}/z.safetensors", network=network)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_our_own_names_keep_packed_statistics_and_lose_no_digit(dtype, tmp_path):
+    vae, network = small_vae("flux2_f8_z32").to(dtype), write_small("flux2_f8_z32", tmp_path)
+    vae.latent_stats = vaezoo.LatentStats(mean=(0.1,) * 16, var=(0.3,) * 16, eps=1e-4, pack=2)
+    vaezoo.export_checkpoint(vae, tmp_path / "x.safetensors")
+    assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network).latent_stats == vae.latent_stats
+
+
+@pytest.mark.parametrize(("name", "value"), [("mean", float("nan")), ("var", -0.5), ("var", float("inf"))])
+def test_statistics_that_are_none_are_refused(name, value, tmp_path):
+    vae, network = small_vae("flux2_f8_z32"), write_small("flux2_f8_z32", tmp_path)
+    counted = {"bn.running_mean": torch.zeros(16), "bn.running_var": torch.ones(16)}
+    counted[f"bn.running_{name}"][3] = value
+    save_file({**in_layout(vae, "bfl"), **counted}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=rf"x.safetensors: bn.\*: latent_stats.*{name}"):
+        vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network)
+
+
+def test_an_unknown_name_beside_the_statistics_is_refused(tmp_path):
+    vae, network = small_vae("flux2_f8_z32"), write_small("flux2_f8_z32", tmp_path)
+    save_file({**in_layout(vae, "bfl"), "bn.weight": torch.ones(16)}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=r"unexpected  bn\.weight"):
+        vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network)
+
+
+def test_statistics_in_a_file_must_be_those_told_beside_it():
+    stored = vaezoo.LatentStats(mean=(0.1,) * 16, var=(0.3,) * 16, eps=1e-4, pack=2)
+    told = vaezoo.LatentStats(mean=(0.1004,) * 16, var=(0.3,) * 16, eps=1e-3, pack=2)
+    assert joined_statistics(stored, told, "x.safetensors") == told
+    for other in (vaezoo.LatentStats(scale=0.5), replace(told, mean=(0.2,) * 16), replace(told, var=(0.4,) * 16)):
+        with pytest.raises(CheckpointError, match=r"x\.safetensors: holds statistics .* not those told"):
+            joined_statistics(stored, other, "x.safetensors")
 
 
 def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
@@ -149,6 +199,10 @@ def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
         vaezoo.create(f"file:{encoder},{decoder},{decoder}")
     with pytest.raises(CheckpointError, match="fit no network"):
         vaezoo.create(f"file:{decoder},{encoder}")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(CheckpointError, match="fit no network") as caught:
+        vaezoo.create(f"file:{tmp_path}/empty.safetensors")
+    assert "half of" not in str(caught.value)
 
 
 def test_recognize_says_which_networks_names_and_shapes_allow_and_why(tmp_path):
@@ -182,4 +236,5 @@ def test_a_file_on_record_is_known_by_its_content(tmp_path, monkeypatch):
     taesd = find_record(Name("zoo", "taesd_f8_z4"))
     monkeypatch.setattr(finding, "find_by_sha256", lambda sha256: taesd)
     assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats == vaezoo.LatentStats(scale=1.0)
-    assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network="taesd_f8_z4").latent_stats is not None
+    for spelling in ("taesd_f8_z4", "taesd-f8-z4"):
+        assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network=spelling).latent_stats is not None

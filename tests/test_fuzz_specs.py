@@ -20,7 +20,7 @@ from vaezoo.specs.names import Name
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import parse_json, parse_yaml
-from vaezoo.weights.folder import config_text, read_config
+from vaezoo.weights.folder import Published, config_text, read_network
 from vaezoo.weights.records import expand_alias, find_record, read_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # where a large file fails, show it
@@ -96,8 +96,8 @@ def check_network(path: Path, content: bytes) -> None:
 
 def check_config(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    published = ends_well(lambda: read_config(path))
-    assert published is None or published.spec.hash == published.config.spec_hash
+    published = ends_well(lambda: read_network(path))
+    assert not isinstance(published, Published) or published.spec.hash == published.config.spec_hash
 
 
 def check_records(folder: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 import vaezoo
 from vaezoo.cli import main
-from vaezoo.finding import local_path
+from vaezoo.finding import fetch
 from vaezoo.specs import catalog
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import read_lock
@@ -78,7 +78,7 @@ def test_the_first_download_of_unpinned_weights_is_what_is_loaded_ever_after(
     hub.commit("alice/weights", {FILE: other["model.safetensors"]})
     shutil.rmtree(constants.HF_HUB_CACHE)
     assert loaded("vae_f8_z4_micro", tmp_path) == saved["model.safetensors"]
-    assert Path(local_path("my-alias", Hub())).read_bytes() == saved["model.safetensors"]
+    assert Path(fetch("my-alias", Hub()).path).read_bytes() == saved["model.safetensors"]
     (row,) = download(capsys, NAME)
     assert row["pinned"] is None  # it was before
     (here / "vaezoo.lock").unlink()

@@ -162,4 +162,4 @@ def test_weights_that_nobody_has_checked_are_marked_so(folder):
         "\n  source: {hub: org/name, file: a.safetensors}\n  layout: native\n  license: mit\n  verified: false\n"
     )
     add_records(folder, f"default: v1\nv1:{unchecked}")
-    assert read_records("mine_f8_z4")[1]["v1"].record.verified is False
+    assert read_records("mine_f8_z4").by_tag["v1"].record.verified is False

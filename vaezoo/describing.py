@@ -48,4 +48,4 @@ def _weights(spec: ModelSpec) -> tuple[Tagged, ...]:
     file = files("models").get(spec.name or "")
     if file is None or read_spec(file).hash != spec.hash:
         return ()
-    return tuple(read_records(spec.name)[1].values())
+    return tuple(read_records(spec.name).by_tag.values())

@@ -1,21 +1,20 @@
 """Models by name: the place where specs, networks and weights meet."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vaezoo.errors import CheckpointError, InputError, UnknownNameError
+from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.finding import find, find_file, narrowed
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
-from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.checkpoint import check_dtype, load_into
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.reading import joined_statistics
 from vaezoo.weights.recognize import find_layout
 from vaezoo.weights.records import expand_alias, read_records
 
@@ -84,7 +83,7 @@ def create(
         return build(spec, device).to(dtype or torch.float32).eval()
     vae = build(spec, "meta")
     stored = load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
-    vae.latent_stats = _statistics(stored, found.weights.stats, found.weights.path)
+    vae.latent_stats = joined_statistics(stored, found.weights.stats, found.weights.path)
     vae.statistics_remedy = found.weights.remedy or vae.statistics_remedy
     return vae.eval()
 
@@ -115,7 +114,7 @@ def is_model(name: str) -> bool:
         if parsed.source != "zoo":
             return False
         expanded = expand_alias(parsed)
-        return expanded.tag is None or expanded.tag in read_records(expanded.id)[1]
+        return expanded.tag is None or expanded.tag in read_records(expanded.id).by_tag
     except UnknownNameError:
         return False
 
@@ -143,15 +142,6 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         stored = load_into(vae, path, layout, None, vae.dtype, device)
     vae.latent_stats = stored
     return vae
-
-
-def _statistics(stored: LatentStats | None, told: LatentStats | None, path: str | Path) -> LatentStats | None:
-    """The latent statistics that a file holds, or else those told beside it, which may only say where they are."""
-    if told is None or not told.in_file:
-        return stored or told
-    if stored is None or stored.pack != told.pack:
-        raise CheckpointError(f"{path}: holds no statistics of latents packed {told.pack}x{told.pack}, as it should")
-    return replace(stored, eps=told.eps)
 
 
 def _device(device: torch.device | str) -> torch.device:

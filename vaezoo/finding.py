@@ -1,5 +1,6 @@
 """Names to networks and weights at hand: one finder for each source of a name."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,18 @@ from typing import NamedTuple
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.nn.schema import read_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.catalog import canonical, files, model_file
+from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import Name, parse_name
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.checkpoint import sha256_of
+from vaezoo.weights.checkpoint import check_sha256, sha256_of
 from vaezoo.weights.diffusers.configs import Foreign
 from vaezoo.weights.diffusers.folder import config_file, weights_file
 from vaezoo.weights.folder import WEIGHTS, read_network
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, find_pin
-from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched, check_hash
+from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched
 from vaezoo.weights.recognize import choose, find_layout
 from vaezoo.weights.record import COMMIT
 from vaezoo.weights.records import (
@@ -99,25 +100,32 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         CheckpointError: If none or several networks fit and none is named.
         FileError: If there is no such file.
     """
-    tagged = _tagged(network, tag) if tag else _on_record(path, network)
-    if tagged and tag and network and canonical(network) != tagged.network:
+    wanted = parse_name(network) if network else None
+    if wanted and wanted.source == "zoo":
+        wanted = expand_alias(wanted)
+        tag = tag or wanted.tag  # `network.tag`, and an alias, say both
+    tagged = _tagged(wanted, tag) if tag else _on_record(path, wanted)
+    if tagged and tag and wanted and wanted.id != tagged.network:
         raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
-    network = tagged.network if tagged else network
-    if network is None:
+    if tagged:
+        wanted = Name("zoo", tagged.network)
+    if wanted is None:
         candidate = choose(path, layout)
-        network, layout = candidate.network, candidate.layout
-    spec = find(parse_name(network), False, hub).spec
+        wanted, layout = Name("zoo", candidate.network), candidate.layout
+    spec = find(wanted, False, hub).spec
     if layout == "auto":
         layout = find_layout(build(spec, "meta"), path)
     stats = tagged.record.latent_stats if tagged else None
     return Found(spec, Weights(path, layout, stats, remedy=None if stats else _remedy(spec)))
 
 
-def _on_record(path: str, network: str | None) -> Tagged | None:
+def _on_record(path: str, wanted: Name | None) -> Tagged | None:
     """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
     paths = weights_files(path)
-    tagged = find_by_sha256(sha256_of(paths[0])) if len(paths) == 1 else None
-    return tagged if tagged and network in (None, tagged.network) else None
+    if len(paths) > 1 or not os.path.isfile(paths[0]):  # what is no file is told apart where it is read
+        return None
+    tagged = find_by_sha256(sha256_of(paths[0]))
+    return tagged if tagged and (wanted is None or wanted.id == tagged.network) else None
 
 
 def _remedy(spec: ModelSpec) -> str | None:
@@ -129,11 +137,6 @@ def _remedy(spec: ModelSpec) -> str | None:
 def fetch(name: str, hub: Hub) -> Weights:
     """The weights that a name stands for, downloaded if need be."""
     return find(parse_name(name), True, hub).weights
-
-
-def local_path(name: str, hub: Hub) -> Path:
-    """The weights that a name stands for as a file on this machine, downloaded if need be."""
-    return fetch(name, hub).path
 
 
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
@@ -165,7 +168,7 @@ def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     check_loadable(tagged)
     if record.bundled:
         path = bundled_file(tagged)
-        check_hash(path, record.sha256, "reinstall vaezoo")
+        check_sha256(path, record.sha256, "reinstall vaezoo")
         return Weights(path, record.layout, record.latent_stats)
     pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
     commit = pin.commit if pin else hub.resolve(source.hub, source.revision)
@@ -204,8 +207,8 @@ def _from_folder(folder: Folder, pretrained: bool) -> Found:
     return Found(spec, Weights(folder.read(WEIGHTS, config.weights.sha256), "native", config.latent_stats))
 
 
-def _tagged(network: str | None, tag: str) -> Tagged:
-    name = expand_alias(parse_name(tag if network is None or "." in tag else f"{network}.{tag}"))
+def _tagged(wanted: Name | None, tag: str) -> Tagged:
+    name = expand_alias(parse_name(tag if wanted is None or "." in tag else f"{wanted.id}.{tag}"))
     if name.tag is None:
         raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
     return find_record(name)

@@ -1,7 +1,6 @@
 """A module of diffusers, in memory, as a network of the zoo."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -10,12 +9,10 @@ from vaezoo.errors import CheckpointError, InputError
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Place, from_plain
-from vaezoo.weights.checkpoint import DTYPES, parts_of
-from vaezoo.weights.diff import header_diff
+from vaezoo.weights.checkpoint import DTYPES, fitting, tensors_of
 from vaezoo.weights.diffusers.configs import CLASS, spec_from_config
-from vaezoo.weights.header import Header, fused, view, wanted_shapes
-from vaezoo.weights.layouts import LAYOUTS
-from vaezoo.weights.reading import read_part, read_statistics
+from vaezoo.weights.header import Header
+from vaezoo.weights.reading import joined_statistics, read_statistics
 
 LAYOUT = "diffusers"
 
@@ -46,21 +43,16 @@ def from_diffusers(module: nn.Module) -> VAE:
         raise CheckpointError(f"this {name} is on the meta device, or offloaded: it has shapes but no weights")
     tensors, stored = _translated(vae, state, name)
     vae.load_state_dict(tensors, strict=True, assign=True)
-    # a batch norm's eps is in the config, its mean and variance are among the tensors
-    vae.latent_stats = replace(stored, eps=foreign.stats.eps) if stored else foreign.stats
+    vae.latent_stats = joined_statistics(stored, foreign.stats, f"this {name}")
     return vae.train(module.training)
 
 
 def _translated(vae: VAE, state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], LatentStats | None]:
     """Copies of the tensors under our names, and the packed latent statistics among them."""
     header = Header({key: tuple(tensor.shape) for key, tensor in state.items()}, {}, {}, {})
-    seen = view(header, LAYOUTS[LAYOUT])
-    parts = fused(parts_of(vae, LAYOUT), seen.names)
-    if diff := header_diff(wanted_shapes(parts), {key: header.shapes[raw] for key, raw in seen.names.items()}):
-        raise CheckpointError(f"this {name} has other tensors than its config stands for: {diff}")
+    parts, seen = fitting(vae, header, LAYOUT, f"this {name} has other tensors than its config stands for")
     odd = sorted({str(state[raw].dtype) for raw in seen.names.values()} - set(map(str, DTYPES.values())))
     if odd:
         raise CheckpointError(f"this {name} has tensors of type {', '.join(odd)}; take it before it is quantised")
-    shapes = {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
-    tensors = {part.key: read_part(state.__getitem__, part, seen, shapes[part.key]).clone() for part in parts}
-    return tensors, read_statistics(state.__getitem__, seen, vae.latent_channels)
+    read = state.__getitem__
+    return tensors_of(vae, read, parts, seen), read_statistics(read, seen, vae.latent_channels, f"this {name}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Scales
+from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
 from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
@@ -127,7 +127,7 @@ class ViTDown(LayersThenResample):
         resample: A key of `resample.DOWNSAMPLERS`, or null.
         resample_out: Channels after the resampler; null keeps them.
         head_channels: Channels of one attention head; must divide `in_channels`.
-        scales: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
+        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
         norm: A key of `norms.NORMS`.
         groups: Groups of a group norm; null for other norms.
@@ -144,7 +144,7 @@ class ViTDown(LayersThenResample):
         resample: Annotated[str | None, DOWNSAMPLERS],
         resample_out: Width | None = None,
         head_channels: HeadChannels,
-        scales: Scales,
+        kernels: Kernels,
         expand: Expand,
         norm: Norm,
         groups: Groups,
@@ -152,7 +152,7 @@ class ViTDown(LayersThenResample):
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        settings = {"head_channels": head_channels, "scales": scales, "expand": expand}
+        settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
         settings |= {"norm": norm, "groups": groups, "eps": eps, "act": act}
         last = resampler(DOWNSAMPLERS, resample, in_channels, resample_out, padding)
         made = (EfficientViTLayer(in_channels, **settings) for _ in range(layers))
@@ -170,7 +170,7 @@ class ViTUp(ResampleThenLayers):
         resample: A key of `resample.UPSAMPLERS`, or null.
         resample_out: Channels after the resampler, and of all layers; null keeps `in_channels`.
         head_channels: Channels of one attention head; must divide the layers' width.
-        scales: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
+        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
         norm: A key of `norms.NORMS`.
         groups: Groups of a group norm; null for other norms.
@@ -187,7 +187,7 @@ class ViTUp(ResampleThenLayers):
         resample: Annotated[str | None, UPSAMPLERS],
         resample_out: Width | None = None,
         head_channels: HeadChannels,
-        scales: Scales,
+        kernels: Kernels,
         expand: Expand,
         norm: Norm,
         groups: Groups,
@@ -195,7 +195,7 @@ class ViTUp(ResampleThenLayers):
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        settings = {"head_channels": head_channels, "scales": scales, "expand": expand}
+        settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
         settings |= {"norm": norm, "groups": groups, "eps": eps, "act": act}
         width = resample_out or in_channels
         first = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)

@@ -14,7 +14,7 @@ from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
 from vaezoo.specs.check import Between
 
 HeadChannels = Annotated[int, Between(1, 1_024)]
-Scales = tuple[Annotated[int, Between(1, 31)], ...]
+Kernels = tuple[Annotated[int, Between(1, 31)], ...]
 FLOOR = 1e-15  # keeps a row of attention from dividing by zero
 
 
@@ -24,7 +24,7 @@ class EfficientViTLayer(nn.Sequential):
     Args:
         channels: C.
         head_channels: Channels of one attention head; must divide `channels`.
-        scales: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
+        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
         norm: A key of `norms.NORMS`.
         groups: Groups of a group norm; null for other norms.
@@ -37,7 +37,7 @@ class EfficientViTLayer(nn.Sequential):
         channels: int,
         *,
         head_channels: int,
-        scales: tuple[int, ...],
+        kernels: tuple[int, ...],
         expand: int,
         norm: Norm,
         groups: Groups,
@@ -46,7 +46,7 @@ class EfficientViTLayer(nn.Sequential):
     ) -> None:
         super().__init__()
         norms = [NORMS[norm](channels, groups, eps) for _ in range(2)]
-        self.attention = LinearAttention(channels, head_channels, scales, norms[0])
+        self.attention = LinearAttention(channels, head_channels, kernels, norms[0])
         self.convs = GatedConvs(channels, expand, act, norms[1])
 
 
@@ -57,14 +57,14 @@ class LinearAttention(nn.Module):
     `head_channels`, the scores themselves are cheaper and are used, as in training. Sums are in float32.
     """
 
-    def __init__(self, channels: int, head_channels: int, scales: tuple[int, ...], norm: nn.Module) -> None:
+    def __init__(self, channels: int, head_channels: int, kernels: tuple[int, ...], norm: nn.Module) -> None:
         super().__init__()
         if channels % head_channels:
             raise ValueError(f"head_channels {head_channels} does not divide {channels} channels")
         self.head_channels = head_channels
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
-        self.gather = nn.ModuleList(Gather(3 * channels, head_channels, scale) for scale in scales)
-        self.proj = nn.Conv2d(channels * (1 + len(scales)), channels, 1, bias=False)
+        self.gather = nn.ModuleList(Gather(3 * channels, head_channels, kernel) for kernel in kernels)
+        self.proj = nn.Conv2d(channels * (1 + len(kernels)), channels, 1, bias=False)
         self.norm = damp(norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,10 +80,10 @@ class LinearAttention(nn.Module):
 class Gather(nn.Sequential):
     """Queries, keys and values of a neighbourhood, head by head: (B, channels, H, W) -> the same shape."""
 
-    def __init__(self, channels: int, head_channels: int, scale: int) -> None:
-        if scale % 2 == 0:
-            raise ValueError(f"scales has an even kernel, {scale}; only an odd one keeps height and width")
-        around = nn.Conv2d(channels, channels, scale, padding=scale // 2, groups=channels, bias=False)
+    def __init__(self, channels: int, head_channels: int, kernel: int) -> None:
+        if kernel % 2 == 0:
+            raise ValueError(f"kernels has an even one, {kernel}; only an odd one keeps height and width")
+        around = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
         super().__init__(around, nn.Conv2d(channels, channels, 1, groups=channels // head_channels, bias=False))
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding
 from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-from vaezoo.nn.shortcuts import SHORTCUTS, Shortcut, check_shortcut
+from vaezoo.nn.rows import LayersThenResample
+from vaezoo.nn.shortcuts import Shortcut, find_shortcut
 from vaezoo.specs.check import Between
 
 
@@ -34,14 +35,13 @@ class ConvBlock(Conv):
         padding: Padding = "zeros",
         shortcut: Shortcut = None,
     ) -> None:
-        check_shortcut(shortcut, in_channels, out)
         super().__init__(in_channels, out, kernel, padding)
         self.out = out
-        self.shortcut = SHORTCUTS.get(shortcut)
+        self.shortcut = find_shortcut(shortcut, in_channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
         h = super().forward(x)
-        return h + self.shortcut(x, self.out) if self.shortcut else h
+        return h + self.shortcut(x) if self.shortcut else h
 
 
 class Head(nn.Module):
@@ -75,16 +75,15 @@ class Head(nn.Module):
         shortcut: Shortcut = None,
     ) -> None:
         super().__init__()
-        check_shortcut(shortcut, in_channels, out)
         self.out = out
         self.act = ACTIVATIONS[act]
         self.norm = NORMS[norm](in_channels, groups, eps)
         self.conv = Conv(in_channels, out, kernel, padding)
-        self.shortcut = SHORTCUTS.get(shortcut)
+        self.shortcut = find_shortcut(shortcut, in_channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv(self.act(self.norm(x)))
-        return h + self.shortcut(x, self.out) if self.shortcut else h
+        return h + self.shortcut(x) if self.shortcut else h
 
 
 class ConvAct(nn.Conv2d):
@@ -143,7 +142,7 @@ class NormAct(nn.Module):
         return self.act(self.norm(x))
 
 
-class Downsample(nn.Module):
+class Downsample(LayersThenResample):
     """A resampler alone: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
@@ -156,15 +155,10 @@ class Downsample(nn.Module):
     def __init__(
         self, in_channels: int, *, out: Channels, resample: Annotated[str, DOWNSAMPLERS], padding: Padding = "zeros"
     ) -> None:
-        super().__init__()
-        self.resample = resampler(DOWNSAMPLERS, resample, in_channels, out, padding)
-        self.out, self.scale = out, self.resample.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.resample(x)
+        super().__init__((), resampler(DOWNSAMPLERS, resample, in_channels, out, padding), out)
 
 
-class Upsample(nn.Module):
+class Upsample(LayersThenResample):
     """A resampler alone: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
@@ -177,9 +171,4 @@ class Upsample(nn.Module):
     def __init__(
         self, in_channels: int, *, out: Channels, resample: Annotated[str, UPSAMPLERS], padding: Padding = "zeros"
     ) -> None:
-        super().__init__()
-        self.resample = resampler(UPSAMPLERS, resample, in_channels, out, padding)
-        self.out, self.scale = out, self.resample.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.resample(x)
+        super().__init__((), resampler(UPSAMPLERS, resample, in_channels, out, padding), out)

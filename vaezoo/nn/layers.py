@@ -1,4 +1,4 @@
-"""The layers that blocks are made of: convolutions, activations, shortcuts, the residual layer."""
+"""The layers that blocks are made of: convolutions, activations, skips, the residual layer."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -56,7 +56,7 @@ class Conv(nn.Conv2d):
 
 
 def conv_skip(in_channels: int, out: int) -> nn.Module:
-    """A 1x1 convolution on every shortcut, also where channels do not change."""
+    """A 1x1 convolution around every layer, also where channels do not change."""
     return Conv(in_channels, out, 1)
 
 
@@ -72,14 +72,14 @@ Skip = Annotated[str, SKIPS]
 
 
 class ResidualLayer(nn.Module):
-    """Norm, act, 3x3 convolution, twice, added to a shortcut: (B, in_channels, H, W) -> (B, out, H, W).
+    """Norm, act, 3x3 convolution, twice, added to a skip: (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
         in_channels: Channels that come in.
         out: Channels that go out; the first convolution changes the width.
         norm: A key of `NORMS`.
         groups: Groups of a group norm; must divide both widths.
-        eps: Added to the variance by the norm.
+        eps: Keeps the norms from dividing by zero.
         act: A key of `ACTIVATIONS`.
         skip: A key of `SKIPS`.
         padding: What the 3x3 convolutions see beyond the edge.

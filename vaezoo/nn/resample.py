@@ -5,12 +5,23 @@ the resampler as its shortcut alone.
 """
 
 from fractions import Fraction
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import damp
 from vaezoo.nn.shortcuts import average, check_multiple, duplicate
+
+
+def unshuffle_outer(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 4C, H/2, W/2): 2x2 patches to channels, the pixel of a patch as the outer index of them."""
+    return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
+
+
+def shuffle_outer(x: Tensor) -> Tensor:
+    """The inverse of `unshuffle_outer`."""
+    return F.pixel_shuffle(x.unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2), 2)
 
 
 class Conv4x4(nn.Conv2d):
@@ -75,13 +86,14 @@ class Conv3x3Unshuffle(nn.Conv2d):
     """
 
     scale = Fraction(1, 2)
+    unshuffle = staticmethod(partial(F.pixel_unshuffle, downscale_factor=2))
 
     def __init__(self, in_channels: int, out: int, padding: str) -> None:
         check_multiple(out, 4)
         super().__init__(in_channels, out // 4, 3, padding=1, padding_mode=padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(super().forward(x), 2)
+        return self.unshuffle(super().forward(x))
 
 
 class Conv3x3UnshuffleAverage(Conv3x3Unshuffle):
@@ -97,7 +109,7 @@ class Conv3x3UnshuffleAverage(Conv3x3Unshuffle):
 
     def forward(self, x: Tensor) -> Tensor:
         h = super().forward(x)
-        return h + average(F.pixel_unshuffle(x, 2), h.shape[1])
+        return h + average(self.unshuffle(x), h.shape[1])
 
 
 class Conv3x3UnshuffleAverageOuter(Conv3x3UnshuffleAverage):
@@ -106,9 +118,7 @@ class Conv3x3UnshuffleAverageOuter(Conv3x3UnshuffleAverage):
     Source: Tencent-Hunyuan/HunyuanImage-2.1 `hyimage/models/vae/hunyuanimage_vae.py`, `Downsample`.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = _inner_to_outer(Conv3x3Unshuffle.forward(self, x))
-        return h + average(_inner_to_outer(F.pixel_unshuffle(x, 2)), h.shape[1])
+    unshuffle = staticmethod(unshuffle_outer)
 
 
 class ConvTranspose4x4(nn.ConvTranspose2d):
@@ -166,12 +176,13 @@ class Conv3x3Shuffle(nn.Conv2d):
     """
 
     scale = Fraction(2)
+    shuffle = staticmethod(partial(F.pixel_shuffle, upscale_factor=2))
 
     def __init__(self, in_channels: int, out: int, padding: str) -> None:
         super().__init__(in_channels, 4 * out, 3, padding=1, padding_mode=padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(super().forward(x), 2)
+        return self.shuffle(super().forward(x))
 
 
 class Conv3x3ShuffleDuplicate(Conv3x3Shuffle):
@@ -186,7 +197,7 @@ class Conv3x3ShuffleDuplicate(Conv3x3Shuffle):
         damp(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + F.pixel_shuffle(duplicate(x, self.out_channels), 2)
+        return super().forward(x) + self.shuffle(duplicate(x, self.out_channels))
 
 
 class Conv3x3ShuffleDuplicateOuter(Conv3x3ShuffleDuplicate):
@@ -195,19 +206,7 @@ class Conv3x3ShuffleDuplicateOuter(Conv3x3ShuffleDuplicate):
     Source: Tencent-Hunyuan/HunyuanImage-2.1 `hyimage/models/vae/hunyuanimage_vae.py`, `Upsample`.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        both = nn.Conv2d.forward(self, x) + duplicate(x, self.out_channels)
-        return F.pixel_shuffle(_outer_to_inner(both), 2)
-
-
-def _inner_to_outer(x: Tensor) -> Tensor:
-    """Channels (c, pixel of the patch) to (pixel of the patch, c)."""
-    return x.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
-
-
-def _outer_to_inner(x: Tensor) -> Tensor:
-    """Channels (pixel of the patch, c) to (c, pixel of the patch)."""
-    return x.unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2)
+    shuffle = staticmethod(shuffle_outer)
 
 
 class Keep(nn.Identity):

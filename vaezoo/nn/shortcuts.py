@@ -4,6 +4,7 @@ Source: Chen et al. 2024, DC-AE (arXiv:2410.10733), "Residual Autoencoding".
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from torch import Tensor
@@ -25,13 +26,29 @@ def check_multiple(larger: int, smaller: int) -> None:
         raise ValueError(f"{larger} channels are no multiple of {smaller}, which the resampler or shortcut needs")
 
 
-def check_shortcut(name: str | None, in_channels: int, out: int) -> None:
-    """Raise `ValueError` if a shortcut cannot go from `in_channels` to `out`."""
-    if name == "average":
-        check_multiple(in_channels, out)
-    if name == "duplicate":
-        check_multiple(out, in_channels)
+def averaging(in_channels: int, out: int) -> Callable[[Tensor], Tensor]:
+    """`average` from `in_channels` to `out`."""
+    check_multiple(in_channels, out)
+    return partial(average, channels=out)
 
 
-SHORTCUTS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": average, "duplicate": duplicate}
+def duplicating(in_channels: int, out: int) -> Callable[[Tensor], Tensor]:
+    """`duplicate` from `in_channels` to `out`."""
+    check_multiple(out, in_channels)
+    return partial(duplicate, channels=out)
+
+
+SHORTCUTS: dict[str, Callable[[int, int], Callable[[Tensor], Tensor]]] = {
+    "average": averaging,
+    "duplicate": duplicating,
+}
 Shortcut = Annotated[str | None, SHORTCUTS]
+
+
+def find_shortcut(name: str | None, in_channels: int, out: int) -> Callable[[Tensor], Tensor] | None:
+    """The entry of the table between two widths, or None where `name` is null.
+
+    Raises:
+        ValueError: If it cannot go from one width to the other.
+    """
+    return None if name is None else SHORTCUTS[name](in_channels, out)

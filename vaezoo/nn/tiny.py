@@ -30,22 +30,20 @@ class TinyLayer(nn.Module):
         super().__init__()
         self.act = ACTIVATIONS[act]
         self.pool = Pool(in_channels, act, pool_groups) if pool_groups else nn.Identity()
-        self.pooled = bool(pool_groups)
         self.conv1 = Conv(in_channels, out, 3, padding)
         self.conv2 = Conv(out, out, 3, padding)
         self.conv3 = damp(Conv(out, out, 3, padding))
         self.skip = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pooled:
-            x = x + self.pool(x)
+        x = self.pool(x)
         h = self.act(self.conv1(x))
         h = self.act(self.conv2(h))
         return self.act(self.conv3(h) + self.skip(x))
 
 
 class Pool(nn.Module):
-    """A branch that sees the whole image through its group norm: (B, channels, H, W) -> the same shape."""
+    """A branch that sees the whole image through its group norm, added to x: (B, channels, H, W) -> the same shape."""
 
     def __init__(self, channels: int, act: str, groups: int) -> None:
         super().__init__()
@@ -55,7 +53,7 @@ class Pool(nn.Module):
         self.conv2 = damp(nn.Conv2d(POOL_WIDTH * channels, channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.act(self.norm(self.conv1(x))))
+        return x + self.conv2(self.act(self.norm(self.conv1(x))))
 
 
 class TinyDown(LayersThenResample):

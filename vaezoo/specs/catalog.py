@@ -118,10 +118,16 @@ def list_models(
     wanted = {key: value for key, value in wanted.items() if value is not None}
     if not wanted and min_params is None and max_params is None:
         return names  # no file is read
-    low, high = min_params or 0, math.inf if max_params is None else max_params
     known = [facts(name) for name in names]
     fitting = [f for f in known if all(getattr(f, key) == value for key, value in wanted.items())]
-    return [f.name for f in fitting if f.params is not None and low <= f.params <= high]
+    return [f.name for f in fitting if _within(f.params, min_params, max_params)]
+
+
+def _within(params: int | None, low: int | None, high: int | None) -> bool:
+    """Whether a number of parameters, which a file may leave out, is within the bounds that are asked for."""
+    if params is None:
+        return low is None and high is None
+    return (low or 0) <= params <= (math.inf if high is None else high)
 
 
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:

@@ -31,7 +31,10 @@ class LatentSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What the tests compare a network with: a class of `diffusers`, or a `second` implementation and why."""
+    """What the tests compare a network with: a class of `diffusers`, or a `second` implementation.
+
+    `because` says why there is no class, or what is done to it by hand.
+    """
 
     diffusers: str | None = None
     second: str | None = None

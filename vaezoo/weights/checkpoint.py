@@ -11,10 +11,10 @@ from vaezoo.files import opened
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.diff import header_diff
-from vaezoo.weights.header import HASH_KEY, View, fused, read_header, view, wanted_shapes
+from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
 from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.layouts.part import Part, Shapes
-from vaezoo.weights.reading import read_part, read_statistics, reading
+from vaezoo.weights.reading import Read, read_part, read_statistics, reading
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -47,11 +47,8 @@ def load_into(
         InputError: If `dtype` is no floating type of weights.
     """
     check_dtype(dtype)
-    header, parts = read_header(path), parts_of(vae, layout)
-    seen = view(header, LAYOUTS[layout])
-    parts = fused(parts, seen.names)
-    if diff := header_diff(wanted_shapes(parts), {name: header.shapes[raw] for name, raw in seen.names.items()}):
-        raise CheckpointError(f"{path} does not fit {vae.spec.label} (layout {layout}): {diff}")
+    header = read_header(path)
+    parts, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
     odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - DTYPES.keys())
     if odd:
         raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(DTYPES)}")
@@ -64,13 +61,37 @@ def load_into(
         )
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
-    shapes = _shapes(vae)
     with reading(header) as read:
-        # a copy, because a tensor of the file's own dtype would go on pointing into the file
-        tensors = {p.key: read_part(read, p, seen, shapes[p.key]).to(device, dtype, copy=True) for p in parts}
-        statistics = read_statistics(read, seen, vae.latent_channels)
+        tensors = tensors_of(vae, read, parts, seen, device, dtype)
+        statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
     return statistics
+
+
+def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Part], View]:
+    """Where a file keeps each tensor of a VAE, and how the layout sees the file.
+
+    Raises:
+        CheckpointError: If names or shapes differ: `misfit`, and a diff.
+    """
+    seen = view(header, LAYOUTS[layout])
+    parts = fused(parts_of(vae, layout), seen.names)
+    if diff := header_diff(wanted_shapes(parts), seen.shapes):
+        raise CheckpointError(f"{misfit}: {diff}")
+    return parts, seen
+
+
+def tensors_of(
+    vae: VAE,
+    read: Read,
+    parts: list[Part],
+    seen: View,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> dict[str, torch.Tensor]:
+    """The tensors of a VAE under our names, in our shapes, as copies: they never point into the file or module."""
+    shapes = _shapes(vae)
+    return {part.key: read_part(read, part, seen, shapes[part.key]).to(device, dtype, copy=True) for part in parts}
 
 
 def dropped_text(seen: View) -> str:
@@ -121,11 +142,12 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def check_sha256(path: str | Path, expected: str | None) -> None:
+def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> None:
     """Compare a file with the hash on record; None is no record.
 
     Raises:
-        CheckpointError: If they differ.
+        CheckpointError: If they differ, with what to do then.
     """
     if expected is not None and (found := sha256_of(path)) != expected:
-        raise CheckpointError(f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}")
+        what = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+        raise CheckpointError(f"{what}; {remedy}" if remedy else what)

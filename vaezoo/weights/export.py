@@ -55,7 +55,7 @@ def foreign_tensors(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> 
         CheckpointError: If the layout cannot express the network, or is one to read only.
     """
     parts = parts_of(vae, layout)
-    if why := LAYOUTS[layout].read_only(vae.spec):
+    if why := LAYOUTS[layout].read_only(vae.spec, parts):
         raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
     state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
     tensors = {}
@@ -76,7 +76,8 @@ def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, T
     if prefix is None or stats is None or stats.var is None:
         return {}
     values = {"running_mean": stats.mean, "running_var": stats.var}
-    return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype or vae.dtype) for name, value in values.items()}
+    dtype = torch.float64 if layout == "native" else dtype or vae.dtype  # ours lose nothing
+    return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype) for name, value in values.items()}
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

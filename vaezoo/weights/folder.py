@@ -75,16 +75,6 @@ def read_network(path: str | Path) -> Published | Foreign:
     return spec_from_config(tree) if CLASS in keys and "library_name" not in keys else _check_config(tree)
 
 
-def read_config(path: str | Path) -> Published:
-    """Read and check a `config.json`.
-
-    Raises:
-        FileError: If there is none.
-        SpecError: If it is not vaezoo's, was written by a newer vaezoo, or has faults; all of them in one text.
-    """
-    return _check_config(read_tree(path))
-
-
 def _check_config(tree: Node) -> Published:
     _check_origin(tree)
     faults = Faults()

@@ -14,6 +14,8 @@ from vaezoo.specs.model import HALVES
 from vaezoo.weights.layouts.part import Layout, Part, Shapes
 
 HASH_KEY = "vaezoo_spec_hash"
+_FUSED = ".to_qkv."  # what `fuse_qkv_projections` of diffusers adds to an attention
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm of PyTorch
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -34,11 +36,13 @@ class View(NamedTuple):
 
     Args:
         names: The layout's names to those of the file.
+        shapes: The layout's names to shapes.
         dropped: Rule to the number of names that it left out.
         statistics: `running_mean`, `running_var` of the packed latents to their names in the file.
     """
 
     names: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
     dropped: Counter[str]
     statistics: dict[str, str]
 
@@ -100,19 +104,28 @@ def _what_else(start: bytes) -> str:
 def view(header: Header, layout: Layout) -> View:
     """A header as a layout sees it: no wrapper's prefix, older names brought up to date, some left out by rule."""
     prefix = _prefix(header, layout)
-    seen = View({}, Counter(), {})
-    for name in header.shapes:
+    seen = View({}, {}, Counter(), {})
+    for name, shape in header.shapes.items():
         inner = name.removeprefix(prefix)
         owner, _, leaf = inner.rpartition(".")
         if not name.startswith(prefix):
             seen.dropped[f"outside {prefix}"] += 1
-        elif owner and owner == layout.statistics:
+        elif owner and owner == layout.statistics and leaf in _STATISTICS:
             seen.statistics[leaf] = name
         elif rule := next((rule for rule in layout.drops if re.fullmatch(rule, inner)), None):
             seen.dropped[_readable(rule)] += 1
         else:
-            seen.names[_respelt(inner, layout)] = name
+            known = _respelt(inner, layout)
+            seen.names[known], seen.shapes[known] = name, shape
+    _drop_fused(seen)
     return seen
+
+
+def _drop_fused(seen: View) -> None:
+    """Leave out queries, keys and values in one tensor where they also are apart, which diffusers then loads."""
+    for name in [name for name in seen.names if name.replace(_FUSED, ".to_q.") in seen.names.keys() - {name}]:
+        del seen.names[name], seen.shapes[name]
+        seen.dropped[f"*{_FUSED}*"] += 1
 
 
 def _prefix(header: Header, layout: Layout) -> str:

@@ -46,7 +46,7 @@ class LocalFolder:
             there = ", ".join(names[:10]) or "nothing"
             hint = "; vaezoo.save writes such folders" if file == CONFIG else about_pickles(names)
             raise self.error(f"no {file} in it, only {there}{hint}")
-        check_hash(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
+        check_sha256(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
         return path
 
     def error(self, text: str) -> VaezooError:
@@ -111,17 +111,9 @@ def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin
     """
     remedy = "fetch it again with force_download=True"
     try:
-        check_hash(path, sha256, remedy)
+        check_sha256(path, sha256, remedy)
         if pin:
-            check_hash(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
+            check_sha256(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return path
-
-
-def check_hash(path: Path, sha256: str | None, remedy: str) -> None:
-    """Raise `CheckpointError`, with what to do, where a file is not the one on record."""
-    try:
-        check_sha256(path, sha256)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; {remedy}") from error

@@ -15,9 +15,7 @@ from vaezoo.weights.diff import same_tensors
 from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
 from vaezoo.weights.layouts import LAYOUTS
 
-_MOST = (
-    3.5  # values of a file for one of ours: a 3-D convolution over three frames has three times as many, and buffers
-)
+_MOST = 3.5  # values of a file for one of ours: a 3-D convolution has three times as many, and there are buffers
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def recognize(path: str | Path) -> list[Candidate]:
     views, candidates = _views(header), []
     for name, file in files("models").items():
         spec = read_spec(file, name)
-        if any(_may_fit(spec, header, seen) for seen in views.values()):
+        if any(_may_fit(spec, seen) for seen in views.values()):
             fitting = fitting_layouts(build(spec, "meta"), header, views)
             candidates += [Candidate(layout, name, why) for layout, why in fitting.items()]
     return candidates
@@ -56,11 +54,11 @@ def _views(header: Header) -> dict[str, View]:
     return {name: view(header, layout) for name, layout in LAYOUTS.items()}
 
 
-def _may_fit(spec: ModelSpec, header: Header, seen: View) -> bool:
+def _may_fit(spec: ModelSpec, seen: View) -> bool:
     """Whether a file's number of values could be that of a network, which is cheaper to see than building it."""
     if not spec.expect or not spec.expect.params:
         return True
-    values = sum(math.prod(header.shapes[raw]) for raw in seen.names.values())
+    values = sum(math.prod(shape) for shape in seen.shapes.values())
     return spec.expect.params <= values <= _MOST * spec.expect.params
 
 
@@ -69,18 +67,18 @@ def fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict
     written_for = header.metadata.get(HASH_KEY)
     if written_for not in (None, vae.spec.hash):
         return {}
-    reasons = {layout: _why(vae, header, layout, seen) for layout, seen in views.items()}
+    reasons = {layout: _why(vae, layout, seen) for layout, seen in views.items()}
     certain = ", and it was written for this network" if written_for else ""
     return {layout: why + certain for layout, why in reasons.items() if why}
 
 
-def _why(vae: VAE, header: Header, layout: str, seen: View) -> str | None:
+def _why(vae: VAE, layout: str, seen: View) -> str | None:
     """Why a file fits a network in a layout; None where it does not."""
     try:
         parts = fused(parts_of(vae, layout), seen.names)
     except CheckpointError:  # the layout cannot express this network
         return None
-    if not same_tensors(wanted_shapes(parts), {name: header.shapes[raw] for name, raw in seen.names.items()}):
+    if not same_tensors(wanted_shapes(parts), seen.shapes):
         return None
     why = f"{len(seen.names)} names and shapes are the same"
     return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
@@ -115,7 +113,8 @@ def choose(path: str | Path, layout: str = "auto") -> Candidate:
     if len({candidate.network for candidate in candidates}) == 1:
         return candidates[0]
     if not candidates:
-        half = all(name.partition(".")[0].isdecimal() for name in read_header(path).shapes)
+        shapes = read_header(path).shapes
+        half = shapes and all(name.partition(".")[0].isdecimal() for name in shapes)
         hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
         raise CheckpointError(
             f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "

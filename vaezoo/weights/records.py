@@ -1,5 +1,6 @@
 """Records of weights: `configs/weights/<network>.yaml` says which tags a network has, where from, and what is known."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -25,15 +26,22 @@ class Tagged(NamedTuple):
         return f"{self.network}.{self.tag}"
 
 
-def read_records(network: str) -> tuple[str | None, dict[str, Tagged]]:
-    """The default tag of a network (None where it has no weights) and its records by tag.
+class Records(NamedTuple):
+    """All records of a network, by tag, and which of them is the default; None where it has no weights."""
+
+    default: str | None
+    by_tag: dict[str, Tagged]
+
+
+def read_records(network: str) -> Records:
+    """The records of a network.
 
     Raises:
         SpecError: With every fault of the file.
     """
     path = files("weights").get(network)
     if path is None:
-        return None, {}
+        return Records(None, {})
     tree = read_tree(path)
     if not isinstance(tree.value, dict) or "default" not in tree.value:
         raise SpecError(f"{tree.place}: expected a mapping with default: and one entry for each tag")
@@ -43,7 +51,13 @@ def read_records(network: str) -> tuple[str | None, dict[str, Tagged]]:
     default = tree.value["default"]
     convert(default, Annotated[str, nodes], "default", faults)
     faults.check()
-    return default.value, {tag: Tagged(network, tag, entry, path) for tag, entry in entries.items()}
+    return Records(default.value, {tag: Tagged(network, tag, entry, path) for tag, entry in entries.items()})
+
+
+def all_records() -> Iterator[Tagged]:
+    """The records of all networks, in natural order of these."""
+    for network in files("weights"):
+        yield from read_records(network).by_tag.values()
 
 
 def _record(tag: str, node: Node, place: Place, faults: Faults) -> WeightsRecord:
@@ -77,20 +91,20 @@ def check_loadable(found: Tagged) -> None:
     """Raise `CheckpointError` if the weights were withdrawn, or are published only as files that can run code."""
     if found.record.loadable:
         return
-    tagged = read_records(found.network)[1].values()
+    tagged = read_records(found.network).by_tag.values()
     others = ", ".join(other.name for other in tagged if other.record.loadable) or "none for this network"
     raise CheckpointError(f"{found.name} {_why_not(found)} (other weights: {others})")
 
 
 def _why_not(found: Tagged) -> str:
-    record, source = found.record, found.record.source
-    if record.removed_in:
-        return f"was withdrawn in vaezoo {record.removed_in}{f': {record.summary}' if record.summary else ''}"
-    if record.torchscript_only:
+    weights, source = found.record, found.record.source
+    if weights.removed_in:
+        return f"was withdrawn in vaezoo {weights.removed_in}{f': {weights.summary}' if weights.summary else ''}"
+    if weights.torchscript_only:
         return f"is published as TorchScript only ({source.place}), which runs code when it is loaded"
     return (
         f"is published as a pickle only, which can run code when it is opened: fetch {source.place}, then vaezoo "
-        f"convert {Path(source.file).name} OUT.safetensors --from-pickle --layout {record.layout} "
+        f"convert {Path(source.file).name} OUT.safetensors --from-pickle --layout {weights.layout} "
         f"--network {found.network}"
     )
 
@@ -108,28 +122,23 @@ def list_pretrained(pattern: str = "*", *, license: str | None = None, layout: s
         license: Only weights of this license, as their record spells it, in upper or lower case.
         layout: Only weights in this layout.
     """
-    tagged = [t for network in files("weights") for t in read_records(network)[1].values()]
-    fitting = [t.name for t in tagged if t.record.loadable and is_of(t.record, license, layout)]
+    fitting = [t.name for t in all_records() if t.record.loadable and is_of(t.record, license, layout)]
     return match(sorted(fitting, key=natural), pattern)
 
 
-def is_of(record: WeightsRecord, license: str | None, layout: str | None) -> bool:
+def is_of(weights: WeightsRecord, license: str | None, layout: str | None) -> bool:
     """Whether weights have this license and layout; None is any."""
-    return (license is None or record.license.lower() == license.lower()) and layout in (None, record.layout)
+    return (license is None or weights.license.lower() == license.lower()) and layout in (None, weights.layout)
 
 
 def find_by_sha256(sha256: str) -> Tagged | None:
     """The weights on record that are a file of this content, the first where several share it; None where none is."""
-    for network in files("weights"):
-        for tagged in read_records(network)[1].values():
-            if tagged.record.sha256 == sha256:
-                return tagged
-    return None
+    return next((tagged for tagged in all_records() if tagged.record.sha256 == sha256), None)
 
 
 def tags_by_statistics(network: str) -> str:
     """The tags of a network's weights that have latent statistics, for an error text: `sd, sdxl`."""
-    return ", ".join(tag for tag, tagged in read_records(network)[1].items() if tagged.record.latent_stats)
+    return ", ".join(tag for tag, tagged in read_records(network).by_tag.items() if tagged.record.latent_stats)
 
 
 def expand_alias(name: Name) -> Name:
@@ -141,10 +150,11 @@ def expand_alias(name: Name) -> Name:
     known = files("models")
     if name.id in known:
         return name
-    aliases = {}
-    for network in files("weights"):
-        for tag, tagged in read_records(network)[1].items():
-            aliases.update({canonical(alias): Name("zoo", network, tag) for alias in tagged.record.aliases})
+    aliases = {
+        canonical(alias): Name("zoo", tagged.network, tagged.tag)
+        for tagged in all_records()
+        for alias in tagged.record.aliases
+    }
     if name.id in aliases and name.tag is None:
         return aliases[name.id]
     raise UnknownNameError(unknown_name(name.id, [*known, *aliases]))

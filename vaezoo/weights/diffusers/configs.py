@@ -30,7 +30,6 @@ class Foreign(NamedTuple):
 
     spec: ModelSpec
     stats: LatentStats | None
-    class_name: str
 
 
 class Kind(NamedTuple):
@@ -53,7 +52,7 @@ CLASSES: dict[str, Kind] = {  # of several that express a network the first is w
 
 
 def spec_from_config(tree: Node) -> Foreign:
-    """The network, latent statistics and class name that a `config.json` of diffusers says.
+    """The network and latent statistics that a `config.json` of diffusers says.
 
     Args:
         tree: The file, as `specs.tree` reads it.
@@ -75,7 +74,7 @@ def spec_from_config(tree: Node) -> Foreign:
     stats = keys.stats()
     if stats:
         stats.check(spec.latent.channels, str(tree.place))
-    return Foreign(spec, stats, name)
+    return Foreign(spec, stats)
 
 
 def _shaping(tree: Node, keys: type[Keys]) -> Node:

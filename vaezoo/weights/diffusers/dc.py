@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from vaezoo.specs.check import Between
 from vaezoo.specs.model import ModelSpec, Row
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.diffusers.keys import Keys, Scale, Widths, first, scaling_of, uneven
-from vaezoo.weights.diffusers.kl import ACTS, Latent
+from vaezoo.weights.diffusers.keys import ACTS, Keys, Latent, Scale, Widths, first, scaling_of, uneven
 
 DOWN = {"ResBlock": "dc_down", "EfficientViTBlock": "vit_down"}
 UP = {"ResBlock": "dc_up", "EfficientViTBlock": "vit_up"}
@@ -27,8 +26,8 @@ TAILS = {"pixel_shuffle": "conv_3x3_shuffle", "interpolate": "nearest_conv_3x3"}
 
 Kind = Literal["ResBlock", "EfficientViTBlock"]
 NormType = Literal["rms_norm", "batch_norm"]
-Act = Literal["silu", "swish", "relu"]
-Depths = tuple[Annotated[int, Between(0, 64)], ...]
+ActType = Literal["silu", "swish", "relu"]
+MaybeEmpty = tuple[Annotated[int, Between(0, 64)], ...]
 Scales = tuple[tuple[Annotated[int, Between(1, 31)], ...], ...]
 
 
@@ -43,17 +42,17 @@ class AutoencoderDC(Keys):
     decoder_block_types: Kind | tuple[Kind, ...] = "ResBlock"
     encoder_block_out_channels: Widths = (128, 256, 512, 512, 1024, 1024)
     decoder_block_out_channels: Widths = (128, 256, 512, 512, 1024, 1024)
-    encoder_layers_per_block: Depths = (2, 2, 2, 3, 3, 3)
-    decoder_layers_per_block: Depths = (3, 3, 3, 3, 3, 3)
+    encoder_layers_per_block: MaybeEmpty = (2, 2, 2, 3, 3, 3)
+    decoder_layers_per_block: MaybeEmpty = (3, 3, 3, 3, 3, 3)
     encoder_qkv_multiscales: Scales = ((), (), (), (5,), (5,), (5,))
     decoder_qkv_multiscales: Scales = ((), (), (), (5,), (5,), (5,))
     upsample_block_type: Annotated[str, UPSAMPLERS] = "pixel_shuffle"
     downsample_block_type: Annotated[str, DOWNSAMPLERS] = "pixel_unshuffle"
     decoder_norm_types: NormType | tuple[NormType, ...] = "rms_norm"
-    decoder_act_fns: Act | tuple[Act, ...] = "silu"
+    decoder_act_fns: ActType | tuple[ActType, ...] = "silu"
     encoder_out_shortcut: bool = True
     decoder_in_shortcut: bool = True
-    decoder_conv_act_fn: Act = "relu"
+    decoder_conv_act_fn: ActType = "relu"
     scaling_factor: Scale = 1.0
 
     def problem(self) -> str | None:
@@ -104,13 +103,13 @@ class AutoencoderDC(Keys):
 
     def _encoder(self) -> list[dict[str, Any]]:
         widths, depths = self.encoder_block_out_channels, self.encoder_layers_per_block
-        kinds, scales = self._levels("encoder_block_types"), self.encoder_qkv_multiscales
+        kinds, kernels = self._levels("encoder_block_types"), self.encoder_qkv_multiscales
         if depths[0]:
             rows: list[dict[str, Any]] = [{"block": "conv", "out": widths[0], "kernel": 3}]
         else:
             rows = [{"block": "downsample", "out": widths[1], "resample": STEMS[self.downsample_block_type]}]
         for i in range(0 if depths[0] else 1, len(widths)):
-            row = {"block": DOWN[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], scales[i])}
+            row = {"block": DOWN[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], kernels[i])}
             if i < len(widths) - 1:
                 row |= {"resample": DOWNSAMPLERS[self.downsample_block_type], "resample_out": widths[i + 1]}
             rows.append(row)
@@ -119,12 +118,12 @@ class AutoencoderDC(Keys):
 
     def _decoder(self) -> list[dict[str, Any]]:
         widths, depths = self.decoder_block_out_channels, self.decoder_layers_per_block
-        kinds, scales = self._levels("decoder_block_types"), self.decoder_qkv_multiscales
+        kinds, kernels = self._levels("decoder_block_types"), self.decoder_qkv_multiscales
         norms, acts = self._levels("decoder_norm_types"), self._levels("decoder_act_fns")
         shortcut = "duplicate" if self.decoder_in_shortcut else None
         rows: list[dict[str, Any]] = [{"block": "conv", "out": widths[-1], "kernel": 3, "shortcut": shortcut}]
         for i in reversed(range(0 if depths[0] else 1, len(widths))):
-            row = {"block": UP[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], scales[i])}
+            row = {"block": UP[kinds[i]], "layers": depths[i], "resample": None, **self._vit(kinds[i], kernels[i])}
             if kinds[i] == "ResBlock":
                 row |= {"norm": NORMS[norms[i]], "act": ACTS[acts[i]]}
             if i < len(widths) - 1:
@@ -136,11 +135,11 @@ class AutoencoderDC(Keys):
         tail = {"block": "upsample", "out": "image", "resample": TAILS[self.upsample_block_type]}
         return [*rows, {"block": "norm_act", "act": act}, tail]
 
-    def _vit(self, kind: str, scales: tuple[int, ...]) -> dict[str, Any]:
+    def _vit(self, kind: str, kernels: tuple[int, ...]) -> dict[str, Any]:
         """The keys that only EfficientViT rows have."""
         if kind != "EfficientViTBlock":
             return {}
-        return {"head_channels": self.attention_head_dim, "scales": list(scales), "expand": 4}
+        return {"head_channels": self.attention_head_dim, "kernels": list(kernels), "expand": 4}
 
     def stats(self) -> LatentStats | None:
         return self.scaling_factor and LatentStats(scale=self.scaling_factor)
@@ -180,7 +179,7 @@ def _half_keys(half: str, rows: list[Row], widths: list[Any], empty: bool, kinds
         f"{half}_block_types": ["ResBlock"] * empty + [names[row.block] for row in rows],
         f"{half}_block_out_channels": widths[:1] * empty + widths,
         f"{half}_layers_per_block": [0] * empty + [row.arguments.get("layers") for row in rows],
-        f"{half}_qkv_multiscales": [[]] * empty + [list(row.arguments.get("scales", ())) for row in rows],
+        f"{half}_qkv_multiscales": [[]] * empty + [list(row.arguments.get("kernels", ())) for row in rows],
     }
 
 

@@ -12,6 +12,7 @@ from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.diffusers.keys import (
     Depth,
     Keys,
+    Latent,
     Scale,
     Widths,
     channels_of,
@@ -21,7 +22,6 @@ from vaezoo.weights.diffusers.keys import (
     scaling_of,
     uneven,
 )
-from vaezoo.weights.diffusers.kl import Latent
 
 
 @dataclass(frozen=True, kw_only=True)

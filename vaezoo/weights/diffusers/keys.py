@@ -14,6 +14,10 @@ from vaezoo.specs.check import Between
 from vaezoo.specs.model import ModelSpec, Row
 from vaezoo.specs.stats import LatentStats, Positive
 
+ACTS = {"silu": "silu", "swish": "silu", "relu": "relu"}
+
+Act = Annotated[str, ACTS]
+Latent = Annotated[int, Between(1, 16_384)]
 Widths = tuple[Width, ...]
 Depths = tuple[Layers, ...]
 Depth = Annotated[int, Between(1, 63)]  # a decoder's levels have one layer more

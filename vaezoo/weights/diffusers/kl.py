@@ -13,9 +13,12 @@ from vaezoo.specs.check import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats, Positive
 from vaezoo.weights.diffusers.keys import (
+    ACTS,
+    Act,
     Depth,
     Floats,
     Keys,
+    Latent,
     Scale,
     Widths,
     channels_of,
@@ -28,12 +31,9 @@ from vaezoo.weights.diffusers.keys import (
 
 DOWN = {"DownEncoderBlock2D": 0, "AttnDownEncoderBlock2D": 1}  # to the heads of a level's attention
 UP = {"UpDecoderBlock2D": 0, "AttnUpDecoderBlock2D": 1}
-ACTS = {"silu": "silu", "swish": "silu", "relu": "relu"}
 
 DownTypes = tuple[Annotated[str, DOWN], ...]
 UpTypes = tuple[Annotated[str, UP], ...]
-Act = Annotated[str, ACTS]
-Latent = Annotated[int, Between(1, 16_384)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar
 from vaezoo.nn.layers import Width
 from vaezoo.specs.check import Between
 from vaezoo.specs.stats import LatentStats, Positive
-from vaezoo.weights.diffusers.keys import Depth, Floats, Keys, Never, Off, other_image, uneven
-from vaezoo.weights.diffusers.kl import Latent
+from vaezoo.weights.diffusers.keys import Depth, Floats, Keys, Latent, Never, Off, other_image, uneven
 
 Multiples = tuple[Annotated[int, Between(1, 256)], ...]
 Positives = tuple[Annotated[float, Positive], ...]

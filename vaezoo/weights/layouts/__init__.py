@@ -5,7 +5,7 @@ from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.layouts.deep import DC_AE, DIFFUSERS_DC
 from vaezoo.weights.layouts.dialects import BFL, DIFFUSERS_HUNYUAN, DIFFUSERS_KL, DIFFUSERS_QWEN, HUNYUAN, LDM, WAN
 from vaezoo.weights.layouts.documented import documented
-from vaezoo.weights.layouts.part import Layout, Part, Parts, Shapes
+from vaezoo.weights.layouts.part import Layout, Part, Parts, Shapes, over_time
 from vaezoo.weights.layouts.tiny import diffusers_tiny, taesd
 
 _COUNTERS = r".*\.num_batches_tracked"  # of batch norms, which use their stored statistics here
@@ -37,15 +37,12 @@ def _first_of(name: str, *options: Parts) -> Parts:
     return parts
 
 
-def _frames_of_video(spec: ModelSpec) -> str | None:
-    """Why a network of a video model's frames cannot be written: its 3-D convolutions have more than we keep."""
-    if any(row.arguments.get("norm") == "l2" for row in spec.encoder):
-        return "its files hold 3-D convolutions over time, of which a network for single images keeps one slice"
-    return None
+def _masked(spec: ModelSpec, parts: list[Part]) -> str | None:
+    """Why the asymmetric autoencoder cannot be written: its decoder also holds a condition encoder.
 
-
-def _masked(spec: ModelSpec) -> str | None:
-    """Why the asymmetric autoencoder cannot be written: its decoder also holds a condition encoder."""
+    It is known by a level of the decoder that is more than one layer deeper than those of the encoder: the decoder of
+    AutoencoderKL has exactly one layer more.
+    """
     layers = [
         {row.arguments["layers"] for row in half if row.block in ("down", "up")}
         for half in (spec.encoder, spec.decoder)
@@ -58,7 +55,7 @@ def _masked(spec: ModelSpec) -> str | None:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "native": Layout(about="Our own names.", parts=native),
+    "native": Layout(about="Our own names.", parts=native, statistics="latents"),
     "documented": Layout(about="The names of the documented VAE.", parts=documented),
     "diffusers": Layout(
         about="Those of the classes of diffusers: KL, asymmetric, tiny, DC, FLUX.2, HunyuanImage, Qwen-Image, Wan.",
@@ -70,7 +67,7 @@ LAYOUTS: dict[str, Layout] = {
         drops=(r"decoder\.condition_encoder\..*", r".*\.time_conv\..*", _COUNTERS),
         spellings=_OLD_ATTENTION,
         statistics="bn",
-        read_only=lambda spec: _frames_of_video(spec) or _masked(spec),
+        read_only=lambda spec, parts: over_time(spec, parts) or _masked(spec, parts),
     ),
     "ldm": Layout(
         about="Latent diffusion, Stable Diffusion, FLUX.1, MAR, VA-VAE, Cosmos; alone or within a whole checkpoint.",
@@ -98,6 +95,5 @@ LAYOUTS: dict[str, Layout] = {
         parts=WAN.parts,
         prefixes=_WRAPPERS,
         drops=(r".*\.time_conv\..*",),
-        read_only=_frames_of_video,
     ),
 }

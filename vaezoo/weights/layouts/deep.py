@@ -11,7 +11,7 @@ from typing import Any
 
 from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import HALVES, ModelSpec, Row
-from vaezoo.weights.layouts.part import Part, Shapes
+from vaezoo.weights.layouts.part import Part, Shapes, check_order, check_values
 
 _ROWS = {
     "encoder": r"(conv|downsample) ((dc|vit)_down )+conv",
@@ -37,7 +37,8 @@ class DeepDialect:
         layer: Half to the template of a layer or resampler.
         resample: Names of the convolution within a resampler: that of a strided one, and that of any other.
         ends: Names of what is no stage, by half and what it is.
-        inside: Names within a layer; `qkv` is a tuple where they are kept apart.
+        inside: Names within a layer; `qkv` is a tuple where they are kept apart, and `fused` the name under which some
+            files keep them together.
         linear: Whether attention has linear layers, not 1x1 convolutions.
         tails: Resamplers that a row of their own may have.
         bare: Whether the convolutions beside the latents may be without shortcuts.
@@ -69,17 +70,16 @@ class DeepDialect:
             row = rows[int(index)]
             if row.block in _STAGES:
                 parts.append(self._stage(key, half, row, _stage_number(rows, int(index), half), rest, shape))
+                continue
+            if row.block == "conv":
+                what = f"{half} {'first' if index == '0' else 'last'}"
             else:
-                what = (
-                    f"{half} {'first' if index == '0' else 'last'}" if row.block == "conv" else rest.partition(".")[0]
-                )
-                name = self.ends[what if row.block == "conv" else f"{row.block} {what}"]
-                parts.append(Part(key, (f"{name}.{rest.rpartition('.')[2]}",), shape))
+                what = f"{row.block} {rest.partition('.')[0]}"
+            parts.append(Part(key, (f"{self.ends[what]}.{rest.rpartition('.')[2]}",), shape))
         return parts
 
     def _check(self, rows: tuple[Row, ...], half: str) -> None:
-        if not re.fullmatch(_ROWS[half], " ".join(row.block for row in rows)):
-            raise CheckpointError(f"layout {self.name}: the {half} must be {_ROWS[half]}, row by row")
+        check_order(self.name, half, rows, _ROWS[half])
         inner = len(rows) - 1 if half == "encoder" else 0
         for index, row in enumerate(rows):
             fits = {**_FITS, **self.fits, "shortcut": (_SHORTCUTS[half],) if index == inner else ()}
@@ -87,11 +87,7 @@ class DeepDialect:
                 fits["resample"] = _RESAMPLERS
             if row.block in ("downsample", "upsample"):
                 fits["resample"] = self.tails
-            for key in fits.keys() & row.arguments.keys():
-                if row.arguments[key] not in fits[key]:
-                    raise CheckpointError(
-                        f"layout {self.name} cannot express {half}[{index}].{key}: {row.arguments[key]!r}"
-                    )
+            check_values(self.name, f"{half}[{index}]", row.arguments, fits)
         if "shortcut" not in rows[inner].arguments and not self.bare:
             raise CheckpointError(f"layout {self.name} cannot express {half}[{inner}] without a shortcut")
 
@@ -108,12 +104,14 @@ class DeepDialect:
         inside = self._inside(owner)
         if isinstance(inside, tuple):
             names = tuple(f"{base}.{part}.{leaf}" for part in inside)
-            return Part(key, names, (shape[0] // len(inside), shape[1]), f"{base}.attn.to_qkv.{leaf}")
+            return Part(
+                key, names, (shape[0] // len(inside), shape[1]), f"{base}.{self.inside['attention.fused']}.{leaf}"
+            )
         flat = self.linear and owner in ("attention.qkv", "attention.proj")
         return Part(key, (f"{base}.{inside}.{leaf}",), shape[:2] if flat else shape)
 
     def _inside(self, owner: str) -> str | tuple[str, ...]:
-        """The name of a tensor's owner within its layer; the scales of an attention are numbered."""
+        """The name of a tensor's owner within its layer; the kernels of an attention are numbered."""
         gather = re.fullmatch(r"attention\.gather\.(\d+)\.([01])", owner)
         return self.inside[f"attention.gather.{gather[2]}"].format(gather[1]) if gather else self.inside[owner]
 
@@ -155,7 +153,7 @@ DC_AE = DeepDialect(
         "convs.norm": "local_module.main.point_conv.norm",
     },
     linear=False,
-    fits={"head_channels": (32,), "scales": ((), (5,))},
+    fits={"head_channels": (32,), "kernels": ((), (5,))},
 )
 DIFFUSERS_DC = DeepDialect(
     name="diffusers",
@@ -176,6 +174,7 @@ DIFFUSERS_DC = DeepDialect(
         "conv2": "conv2",
         "norm": "norm",
         "attention.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+        "attention.fused": "attn.to_qkv",
         "attention.gather.0": "attn.to_qkv_multiscale.{}.proj_in",
         "attention.gather.1": "attn.to_qkv_multiscale.{}.proj_out",
         "attention.proj": "attn.to_out",

@@ -23,7 +23,14 @@ LDM = Dialect(
     resample={"encoder": "encoder.down.{level}.downsample.conv", "decoder": "decoder.up.{level}.upsample.conv"},
     mid_layer="{half}.mid.block_{r1}",
     mid_attention="{half}.mid.attn_1",
-    inside={**_SAME, "skip": "nin_shortcut", "norm": "norm", "qkv": ("q", "k", "v"), "proj": "proj_out"},
+    inside={
+        **_SAME,
+        "skip": "nin_shortcut",
+        "norm": "norm",
+        "qkv": ("q", "k", "v"),
+        "fused": "qkv",
+        "proj": "proj_out",
+    },
     ends={"stem": "{half}.conv_in", "norm_out": "{half}.norm_out", "conv_out": "{half}.conv_out"},
     quant=_QUANT,
     wavelets=True,  # Cosmos
@@ -79,7 +86,7 @@ DIFFUSERS_KL = Dialect(
     mid_attention="{half}.mid_block.attentions.0",
     inside={
         **{**_SAME, "skip": "conv_shortcut"},
-        **{"norm": "group_norm", "qkv": ("to_q", "to_k", "to_v"), "proj": "to_out.0"},
+        **{"norm": "group_norm", "qkv": ("to_q", "to_k", "to_v"), "fused": "to_qkv", "proj": "to_out.0"},
     },
     ends={"stem": "{half}.conv_in", "norm_out": "{half}.conv_norm_out", "conv_out": "{half}.conv_out"},
     quant=_QUANT,

@@ -4,7 +4,7 @@ import re
 
 from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import ModelSpec, Row
-from vaezoo.weights.layouts.part import Part, Shapes
+from vaezoo.weights.layouts.part import Part, Shapes, check_order
 
 # What a row's own part of a key becomes, e.g. "layers.0.norm1.weight" -> "resnet_conv_first.0.0.weight"
 _PARTS = [
@@ -43,8 +43,7 @@ def documented(spec: ModelSpec, shapes: Shapes) -> list[Part]:
 def _prefixes(spec: ModelSpec, half: str) -> dict[tuple[str, str], tuple[str, str]]:
     """(half, row index) -> (block, the row's name in the layout)."""
     rows = getattr(spec, half)
-    if not re.fullmatch(_ORDER[half], " ".join(row.block for row in rows)):
-        raise CheckpointError(f"layout documented: the {half} must be {_ORDER[half]}, row by row")
+    check_order("documented", half, rows, _ORDER[half])
     _check_kernels(rows, half)
     counts = {"conv": 0, "down": 0, "mid": 0, "up": 0, "head": 0}
     names = {}

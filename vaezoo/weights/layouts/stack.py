@@ -7,7 +7,7 @@ from typing import Any
 
 from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import HALVES, ModelSpec, Row
-from vaezoo.weights.layouts.part import Part, Shapes
+from vaezoo.weights.layouts.part import Part, Shapes, check_order, check_values
 
 _ROWS = {"encoder": r"(haar )?conv (down )+mid head( conv)?", "decoder": r"(conv )?conv mid (up )+head( inverse_haar)?"}
 _KERNELS = {"stem": 3, "quant": 1, "head": 3}
@@ -67,7 +67,8 @@ class Dialect:
         resample: Half to the template of a resampler.
         mid_layer: Template of a residual layer in the middle.
         mid_attention: Template of the attention in the middle.
-        inside: Names within a residual layer or an attention; `qkv` is a tuple where they are kept apart.
+        inside: Names within a residual layer or an attention; `qkv` is a tuple where they are kept apart, and `fused`
+            the name under which some files keep them together.
         ends: Templates of `stem`, `norm_out` and `conv_out`.
         quant: Half to the name of its quant conv.
         gain: Name of a norm's scale.
@@ -114,8 +115,7 @@ class Dialect:
     def _places(self, spec: ModelSpec, half: str) -> list[Place]:
         rows = getattr(spec, half)
         order = _ROWS[half] if self.wavelets else re.sub(r"\(haar \)\?|\( inverse_haar\)\?", "", _ROWS[half])
-        if not re.fullmatch(order, " ".join(row.block for row in rows)):
-            raise CheckpointError(f"layout {self.name}: the {half} must be {order}, row by row")
+        check_order(self.name, half, rows, order)
         found = places(rows, half)
         for index, (row, place) in enumerate(zip(rows, found, strict=True)):
             self._check(row, place, half, f"{half}[{index}]")
@@ -133,9 +133,7 @@ class Dialect:
         if place.kind == "level" and not self.attention:
             fits["heads"] = (0,)
         said = {"shortcut": None, **row.arguments} if place.kind in ("head", "stem") else row.arguments
-        for key in fits.keys() & said.keys():
-            if said[key] not in fits[key]:
-                raise CheckpointError(f"layout {self.name} cannot express {path}.{key}: {said[key]!r}")
+        check_values(self.name, path, said, fits)
 
     def _part(self, key: str, half: str, place: Place, rest: str, shape: tuple[int, ...]) -> Part:
         what, *inner, leaf = rest.split(".") if "." in rest else ("", rest)
@@ -163,7 +161,7 @@ class Dialect:
         if isinstance(inside, str):
             return Part(key, (f"{base}.{inside}.{leaf}",), (*shape, *ones))
         names = tuple(f"{base}.{name}.{leaf}" for name in inside)
-        fused = f"{base}.{'to_qkv' if inside[0] == 'to_q' else 'qkv'}.{leaf}"
+        fused = f"{base}.{self.inside['fused']}.{leaf}"
         return Part(key, names, (shape[0] // len(inside), *shape[1:], *ones), fused)
 
     def _conv(self, key: str, name: str, leaf: str, shape: tuple[int, ...]) -> Part:

@@ -4,20 +4,27 @@ Sources: madebyollin/taesd@5cccb12d `taesd.py`; huggingface/diffusers@58eb52c0
 `scripts/convert_tiny_autoencoder_to_diffusers.py`.
 """
 
-import re
+from collections.abc import Mapping
+from typing import Any
 
-from vaezoo.errors import CheckpointError
 from vaezoo.specs.model import HALVES, ModelSpec, Row
-from vaezoo.weights.layouts.part import Part, Shapes
+from vaezoo.weights.layouts.part import Part, Shapes, check_order, check_values
 
 _ROWS = {
     "encoder": r"rescale conv (tiny_down )+conv|rescale (conv_act )+(tiny_down )+conv",
     "decoder": r"clamp conv_act (tiny_up )+conv rescale",
 }
+_PLAIN_ROWS = {**_ROWS, "encoder": r"rescale conv (tiny_down )+conv"}
 _LAYER = {"conv1": "conv.0", "conv2": "conv.2", "conv3": "conv.4", "skip": "skip"}
 _POOL = {"conv1": "pool.0", "norm": "pool.1", "conv2": "pool.3"}
-_FITS = {"act": ("relu",), "resample": (None, "conv_3x3_no_bias", "nearest_conv_3x3_no_bias"), "limit": (3.0,)}
-_RANGES = {"encoder": (0.5, 0.5), "decoder": (2.0, -1.0)}
+_FITS = {
+    "act": ("relu",),
+    "kernel": (3,),
+    "resample": (None, "conv_3x3_no_bias", "nearest_conv_3x3_no_bias"),
+    "limit": (3.0,),
+}
+_PLAIN = {"pool_groups": (), "resample_out": ()}
+_RANGES = {"encoder": {"gain": (0.5,), "offset": (0.5,)}, "decoder": {"gain": (2.0,), "offset": (-1.0,)}}
 
 
 def taesd(spec: ModelSpec, shapes: Shapes) -> list[Part]:
@@ -26,7 +33,8 @@ def taesd(spec: ModelSpec, shapes: Shapes) -> list[Part]:
     Raises:
         CheckpointError: If the network is not of that kind.
     """
-    return _parts("taesd", spec, shapes, {half: f"{half}.{{}}" for half in HALVES}, clamps=1)
+    _check("taesd", spec, _ROWS, _FITS)
+    return _parts(spec, shapes, {half: f"{half}.{{}}" for half in HALVES}, clamps=1)
 
 
 def diffusers_tiny(spec: ModelSpec, shapes: Shapes) -> list[Part]:
@@ -35,25 +43,23 @@ def diffusers_tiny(spec: ModelSpec, shapes: Shapes) -> list[Part]:
     Raises:
         CheckpointError: If the network is not of that kind.
     """
-    for half in HALVES:
-        for index, row in enumerate(getattr(spec, half)):
-            odd = row.arguments.keys() & {"pool_groups", "resample_out"} or (
-                row.block == "conv_act" and half == "encoder"
-            )
-            if odd:
-                raise CheckpointError(
-                    f"layout diffusers cannot express {half}[{index}] ({row.block} with {row.arguments})"
-                )
-    return _parts("diffusers", spec, shapes, {half: f"{half}.layers.{{}}" for half in HALVES}, clamps=0)
+    _check("diffusers", spec, _PLAIN_ROWS, {**_FITS, **_PLAIN})
+    return _parts(spec, shapes, {half: f"{half}.layers.{{}}" for half in HALVES}, clamps=0)
 
 
-def _parts(layout: str, spec: ModelSpec, shapes: Shapes, templates: dict[str, str], clamps: int) -> list[Part]:
-    starts = {}
+def _check(layout: str, spec: ModelSpec, orders: Mapping[str, str], fits: Mapping[str, tuple[Any, ...]]) -> None:
     for half in HALVES:
         rows = getattr(spec, half)
-        _check(layout, rows, half)
-        count = 0
+        check_order(layout, half, rows, orders[half])
         for index, row in enumerate(rows):
+            check_values(layout, f"{half}[{index}]", row.arguments, {**fits, **_RANGES[half]})
+
+
+def _parts(spec: ModelSpec, shapes: Shapes, templates: Mapping[str, str], clamps: int) -> list[Part]:
+    starts = {}
+    for half in HALVES:
+        count = 0
+        for index, row in enumerate(getattr(spec, half)):
             starts[half, str(index)] = count
             count += _modules(row, clamps)
     parts = []
@@ -87,13 +93,3 @@ def _inside(row: Row, rest: str) -> tuple[int, str]:
         sub, _, leaf = leaf.partition(".")
         return before + int(r), f"{_POOL[sub]}.{leaf}"
     return before + int(r), f"{_LAYER[sub]}.{leaf}"
-
-
-def _check(layout: str, rows: tuple[Row, ...], half: str) -> None:
-    if not re.fullmatch(_ROWS[half], " ".join(row.block for row in rows)):
-        raise CheckpointError(f"layout {layout}: the {half} must be {_ROWS[half]}, row by row")
-    for index, row in enumerate(rows):
-        ranges = (row.arguments["gain"], row.arguments["offset"]) if row.block == "rescale" else _RANGES[half]
-        odd = [key for key, allowed in _FITS.items() if row.arguments.get(key, allowed[0]) not in allowed]
-        if odd or ranges != _RANGES[half] or row.arguments.get("kernel", 3) != 3:
-            raise CheckpointError(f"layout {layout} cannot express {half}[{index}] ({row.block} with {row.arguments})")
