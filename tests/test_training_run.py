@@ -73,7 +73,9 @@ def test_a_new_run_can_be_loaded_before_its_first_checkpoint(tmp_path, monkeypat
 
 def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, monkeypatch):
     values, measured = iter([10.0, 30.0, 20.0, 20.0, 20.0, 20.0]), runs.evaluate
-    monkeypatch.setattr(runs, "evaluate", lambda *a: dataclasses.replace(measured(*a), psnr=(next(values),)))
+    monkeypatch.setattr(
+        runs, "evaluate", lambda *a: dataclasses.replace(measured(*a), images={"psnr": (next(values),)})
+    )
     quiet(tiny_recipe(tmp_path, "validation.every=1", "checkpoint_every=1", "keep=2"), tmp_path / "run")
     assert steps_of(tmp_path / "run") == [2, 5, 6]
     assert read_tensors(checkpoints(tmp_path / "run")[-1])[1]["progress"]["best"] == 30.0
