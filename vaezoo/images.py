@@ -70,10 +70,7 @@ def decode_picture(file: BinaryIO, name: str | Path) -> Image.Image:
 
 
 def load_image(path: str | Path) -> Tensor:
-    """The picture in a JPEG, PNG or WebP file -> RGB of shape (1, 3, H, W), float32 in [-1, 1].
-
-    Upright, over white, 16-bit grey at full precision; raises what `read_picture` raises.
-    """
+    """What `read_picture` gives -> RGB of shape (1, 3, H, W), float32 in [-1, 1], 16-bit grey at full precision."""
     return to_tensor(read_picture(path))
 
 
