@@ -1,6 +1,7 @@
 """Discriminators, the game they play, and how much it counts, against closed forms."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from torch import nn
 import vaezoo
 from vaezoo.training.adversary import GAMES, Adversary, balance, last_weight
 from vaezoo.training.discriminator import DISCRIMINATORS, PatchGAN
+from vaezoo.training.recipe import Part
+from vaezoo.training.recipes import read_recipe
+from vaezoo.training.task import Task
 
 
 class Mean(nn.Module):
@@ -174,8 +178,28 @@ def test_the_last_weight_of_a_decoder_is_that_of_its_last_convolution():
     assert math.isfinite(weight.sum().item())
 
 
-def _ratio(rank, port, found):
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def test_a_regulariser_s_adaptive_weight_is_the_ratio_at_the_encoder_s_last_layer_up_to_the_limit():
+    """With the limit reached, the weight is multiplied by it."""
+    arguments = {"model": "test_vit", "size": 64, "pretrained": False, "adaptive": True}
+    images, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 4, 8, 8)
+    for limit in (1e-3, 1e4):
+        part = Part("alignment", 0.5, {**arguments, "limit": limit})
+        task = Task(vaezoo.create("vae_f8_z4_micro"), replace(read_recipe("quickstart"), regularizers=(part,)))
+        found = task.vae_losses(images, noise, 0, torch.Generator())
+        reconstruction = found["l1"] + 1e-6 * found["kl"]
+        weight = (found["loss"] - reconstruction) / found["alignment"]
+        if limit == 1e-3:
+            assert weight.item() == pytest.approx(0.5 * limit, rel=1e-2)
+        else:
+            out = task.reconstruct(images, noise)
+            last = last_weight(task.vae.encoder)
+            error, extra = (out.reconstruction - images).abs().mean(), task.regularizers[0](None, out, images, None)
+            sizes = [torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (error, extra)]
+            assert weight.item() == pytest.approx(0.5 * (sizes[0] / sizes[1]).item(), rel=1e-2)
+
+
+def _ratio(rank, store, found):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     weight = nn.Parameter(torch.ones(2))
     loss, other = (weight * torch.tensor([2.0 * rank, 0.0])).sum(), (weight * torch.tensor([0.0, 4.0 * rank])).sum()
     adversary = Adversary(Mean(), weight=1.0, lecam=0.1)
@@ -184,17 +208,9 @@ def _ratio(rank, port, found):
     torch.distributed.destroy_process_group()
 
 
-def test_every_rank_has_the_same_adaptive_weight_and_the_same_averages():
+def test_every_rank_has_the_same_adaptive_weight_and_the_same_averages(tmp_path):
     with torch.multiprocessing.get_context("spawn").Manager() as manager:
         found = manager.dict()
-        torch.multiprocessing.spawn(_ratio, (free_port(), found), nprocs=2)
+        torch.multiprocessing.spawn(_ratio, (tmp_path / "store", found), nprocs=2)
         assert found[0] == found[1]
         assert found[0] == pytest.approx([1 / (2 + 1e-4), 0.5, -0.5])
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]

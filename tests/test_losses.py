@@ -133,3 +133,17 @@ def test_every_loss_is_a_float32_scalar_under_autocast_too_and_has_a_gradient(na
     grad = moments.grad if name == "kl" else reconstruction.grad
     assert grad.isfinite().all()
     assert grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("charbonnier", {"eps": 0.1}, {"eps": 0.2}),
+        ("nll", {"pixels": "l1"}, {"pixels": "mse"}),
+        ("nll", {"pixels": "l1"}, {"pixels": "l1", "initial": 1.0}),
+        ("nll", {"pixels": "l1"}, {"pixels": "l1", "perceptual": 1.0, "net": "alex"}),
+    ],
+)
+def test_fault_an_argument_that_is_stored_and_never_used_is_not_here(name, before, after, colours):
+    out, images = output(photos()), photos()
+    assert LOSSES[name](**before)(out, images) != LOSSES[name](**after)(out, images)

@@ -75,6 +75,16 @@ def test_the_scale_is_drawn_from_the_smallest_to_one_and_the_image_follows_the_l
     assert max(values) < 0.02
 
 
+@pytest.mark.parametrize("turn", [True, False])
+def test_latents_are_turned_where_turns_are_asked_for(turn):
+    images, vae = ramp(), Pooling()
+    out, loss = vae(images), small("equivariance", share=1.0, turn=turn)
+    vae.sizes.clear()
+    for seed in range(12):
+        loss(vae, out, images, generator(seed))
+    assert any(height > width for height, width in vae.sizes) == turn
+
+
 def test_a_share_of_the_steps_is_regularised_and_the_others_cost_nothing():
     images, vae = ramp(), Pooling()
     out, loss = vae(images), small("equivariance", share=0.25)
@@ -128,15 +138,15 @@ def test_margins_forgive_what_they_say():
 
 def test_fault_alignment_at_one_size_and_without_mean_and_std_is_not_here():
     """The vision model sees every image at its own size, normalised, and its grid is brought to the latents'."""
-    loss = small("alignment", size=64)
+    loss = small("alignment", model="vit_small_patch14_dinov2", size=56)  # of ImageNet's mean and standard deviation
     seen = []
-    loss.features.network.forward_intermediates = lambda x, **_: seen.append(x) or [torch.randn(len(x), 64, 4, 4)]
+    loss.features.network.forward_intermediates = lambda x, **_: seen.append(x) or [torch.randn(len(x), 384, 4, 4)]
     for height, width, downscale in ((96, 64, 8), (64, 64, 16), (256, 256, 8)):
         z = torch.randn(2, 4, height // downscale, width // downscale)
         out = Output(None, Deterministic(z), z)
         assert loss(None, out, torch.full((2, 3, height, width), -1.0), generator()).isfinite()
-    mean, std = (torch.tensor(loss.features.network.default_cfg[key]) for key in ("mean", "std"))
-    assert all(x.shape == (2, 3, 64, 64) for x in seen)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert all(x.shape == (2, 3, 56, 56) for x in seen)
     assert torch.allclose(seen[0][0, :, 9, 9], -mean / std, atol=1e-5)
 
 
@@ -208,3 +218,31 @@ def test_a_few_steps_bring_the_spectrum_to_the_image_s():
         values[-1].backward()
         optimiser.step()
     assert values[-1] < 0.3 * values[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("equivariance", {"share": 0.0}),
+        ("equivariance", {"smallest": 0.9}),
+        ("scale_equivariance", {"factors": (8,)}),
+        ("alignment", {"layer": 0}),
+        ("alignment", {"size": 96}),
+        ("alignment", {"cosine_margin": 0.0}),
+        ("alignment", {"distance_margin": 0.0}),
+        ("alignment", {"cosine_weight": 2.0}),
+        ("alignment", {"distance_weight": 2.0}),
+        ("spectrum", {"bands": 5}),
+        ("spectrum", {"delta": 0.0}),
+    ],
+)
+def test_fault_an_argument_that_is_stored_and_never_used_is_not_here(name, change):
+    images, z = ramp(64, 64) + 0.1 * torch.randn(2, 3, 64, 64), torch.randn(2, 4, 32, 32)
+    vae = Pooling()
+    out = vae(images) if "equivariance" in name else Output(None, Deterministic(z), z)
+    fixed = {"equivariance": {"share": 1.0}, "alignment": {"distance_margin": 0.01}}.get(name, {})
+    values = []
+    for extra in ({}, change):
+        torch.manual_seed(0)  # the networks' weights
+        values.append(small(name, **{**fixed, **extra})(vae, out, images, generator()).item())
+    assert values[0] != values[1]

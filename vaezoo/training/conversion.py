@@ -24,7 +24,7 @@ def kl_weight(weight: float, *, error: Reduction, kl: Reduction, elements: int, 
 
 
 def ratio_limit(limit: float, *, error: Reduction, elements: int) -> float:
-    """The largest ratio of gradients that does what `limit` did: the gradient of a mean is smaller than that of a sum."""
+    """The largest ratio of gradients that does what `limit` did: a mean has a smaller gradient than a sum."""
     return limit / elements if error == "sum" else limit
 
 

@@ -70,7 +70,7 @@ class FeatureDiscriminator(nn.Module):
         layers: Which of its feature maps, counted from the first; -1 is the last.
         width: Channels inside a head.
         size: Pixels per side that the network sees; null is the size it was trained on.
-        pretrained: Whether the network has its pretrained weights, or random ones.
+        pretrained: Whether the network has its pretrained weights, or random ones, which no checkpoint keeps.
 
     Raises:
         UnknownNameError: If timm has no model of this name.

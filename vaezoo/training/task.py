@@ -72,12 +72,13 @@ class Task(nn.Module):
         losses = self.losses.losses(out, images)
         with self.autocast(images):
             extra = self.regularizers.losses(self.vae, out, images, draw)
-        total = self.losses.total(losses) + self.regularizers.total(extra)
+        reconstruction = self.losses.total(losses)
+        total = reconstruction + self._regularization(reconstruction, extra)
         parts = {**losses, **extra}
         if self.adversary and self.adversary.plays(step):
             with self.autocast(images):
                 parts["adversarial"] = self.adversary.fool(out.reconstruction)
-            parts["adversarial_weight"] = self._adversarial_weight(total, parts["adversarial"])
+            parts["adversarial_weight"] = self._adversarial_weight(reconstruction, parts["adversarial"])
             total = total + parts["adversarial_weight"] * parts["adversarial"]
         parts = {name: part.detach() for name, part in parts.items()}
         return {"loss": total, **parts, "reconstruction": out.reconstruction.detach()}
@@ -91,11 +92,21 @@ class Task(nn.Module):
         """The recipe's precision for a forward pass."""
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision)
 
-    def _adversarial_weight(self, total: Tensor, adversarial: Tensor) -> Tensor:
-        weight = total.new_tensor(self.adversary.weight)
+    def _regularization(self, reconstruction: Tensor, extra: Scalars) -> Tensor | float:
+        total: Tensor | float = 0.0
+        for name, regularizer in zip(self.regularizers.names, self.regularizers, strict=True):
+            weight = self.regularizers.weights[name]
+            if regularizer.adaptive:
+                last = last_weight(self.vae.encoder)
+                weight = weight * balance(reconstruction, extra[name], last, regularizer.limit)
+            total = total + weight * extra[name]
+        return total
+
+    def _adversarial_weight(self, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
+        weight = reconstruction.new_tensor(self.adversary.weight)
         if not self.adversary.adaptive:
             return weight
-        return weight * balance(total, adversarial, last_weight(self.vae.decoder), self.adversary.limit)
+        return weight * balance(reconstruction, adversarial, last_weight(self.vae.decoder), self.adversary.limit)
 
     def reconstruct(self, images: Tensor, noise: Tensor) -> Output:
         """One pass through the VAE in the recipe's precision; everything in the result is float32."""
