@@ -36,4 +36,4 @@ def test_every_error_is_a_vaezoo_error_and_a_builtin_one():
     assert len(errors) == 8
     for error in errors:
         assert issubclass(error, vaezoo.VaezooError)
-        assert issubclass(error, ValueError | LookupError | OSError)
+        assert issubclass(error, ValueError | LookupError | OSError | RuntimeError)
