@@ -28,6 +28,7 @@ def runs(tmp_path_factory):
     return folder / "one", folder / "two"
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_weights_of_one_with_twice_the_batch(runs):
     one, two = (tensors_of(run, 6) for run in runs)
     names = [name for name in one if not name.startswith("random.")]

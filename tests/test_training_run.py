@@ -98,6 +98,7 @@ SETTINGS = [
 OPTIONS = [f"--set={setting}" for setting in SETTINGS]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
     recipe, whole, killed = write_recipe(tmp_path), tmp_path / "whole", tmp_path / "killed"
     train(recipe, "--out", whole, *OPTIONS)
