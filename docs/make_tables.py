@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import vaezoo
+from vaezoo.evaluation.results import check_results
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import REQUIRED, Between, fields_of
@@ -25,6 +26,7 @@ from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_re
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/configs.md", "docs/evaluation.md", "docs/hub.md", "docs/models.md")
+RESULTS = ROOT / "docs" / "results" / "reconstruction.csv"
 OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
 
@@ -122,6 +124,38 @@ def taesd() -> str:
     return _table(rows)
 
 
+def results() -> str:
+    """The rows of the results file: reconstruction, then latents of those that have all figures."""
+    rows = check_results(RESULTS)
+    quality = {"PSNR (dB)": "psnr", "± over images": "psnr_std", "SSIM": "ssim", "MS-SSIM": "ms_ssim"}
+    quality |= {"luma": "luma_error", "chroma": "chroma_error", "LPIPS (VGG)": "lpips_vgg", "rFID": "rfid"}
+    quality |= {"flat error": "flat_error"}
+    latents = {
+        "KL, nats per value and channel": "kl",
+        "active": "active_units",
+        "posterior / latent std": "posterior_share",
+    }
+    latents |= {"correlation": "latent_correlation", "slope": "spectrum_slope", "high share": "high_share"}
+    latents |= {"turn error": "turn_error", "scale error": "scale_error"}
+    return f"{_figures_of(rows, quality)}\n\n{_figures_of([row for row in rows if row['kl']], latents)}"
+
+
+def _figures_of(rows: list[dict[str, str]], columns: Mapping[str, str]) -> str:
+    """One row a result: weights, conditions, and the columns of which any row has a figure."""
+    columns = {title: name for title, name in columns.items() if any(row[name] for row in rows)}
+    table = [f"weights | measured on | {' | '.join(columns)}", f"--- | --- | {' | '.join('--:' for _ in columns)}"]
+    for row in rows:
+        where = f"{row['images']} images of photos/{row['data']} at {row['size']}, {row['protocol']}, {row['latents']}"
+        table.append(f"`{row['model']}` | {where} | {' | '.join(_short(row[name]) for name in columns.values())}")
+    return _table(table)
+
+
+def _short(cell: str) -> str:
+    """Figures with as many digits as a table needs; counts as they are."""
+    numbers = (f"{float(v):.2f}" if abs(float(v)) >= 1 else f"{float(v):.2g}" for v in cell.split())
+    return ", ".join(numbers) if "." in cell else cell
+
+
 def blocks() -> str:
     """One section a block: its first sentences and its keys, from its signature."""
     return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
@@ -181,6 +215,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "zoo": zoo,
     "weights": weights,
     "taesd": taesd,
+    "results": results,
     "blocks": blocks,
     "kinds": kinds,
     "layouts": layouts,

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 import vaezoo
-from vaezoo.evaluation.protocol import PROTOCOL, evaluate, photos
+from vaezoo.evaluation.photos import photos
+from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.files import replacing
 
 NAMES = ("taesd", "taesd3", "taef1", "taef2")
 RESULTS = Path(__file__).parent / "results" / "taesd.csv"
+PROTOCOL = PROTOCOLS["reconstruction-1"]
 SIZE = 256
 
 
@@ -26,11 +28,11 @@ def measured(name: str, weights: Path, folder: Path) -> dict[str, object]:
     return {
         "weights": name,
         "network": vae.spec.name,
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL.name,
         "data": folder.resolve().name,
         "images": len(found),
         "size": SIZE,
-        "psnr": f"{evaluate(vae, found, SIZE).mean_psnr:.3f}",
+        "psnr": f"{evaluate(vae, found, SIZE, PROTOCOL).mean_psnr:.3f}",
         "spec_hash": vae.spec.hash[:12],
         "vaezoo": vaezoo.__version__,
         "torch": torch.__version__.partition("+")[0],

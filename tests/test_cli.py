@@ -146,25 +146,6 @@ def test_convert_there_and_back_gives_the_same_tensors(capsys, micro):
     assert Path("native.safetensors").read_bytes() == Path("micro/model.safetensors").read_bytes()
 
 
-def test_evaluate_adds_a_row_to_its_csv(capsys, micro, photos):
-    for _ in range(2):
-        run(capsys, "evaluate", micro, "--data", ".", "--size", 16, "--out", "results.csv")
-    rows = Path("results.csv").read_text().splitlines()
-    assert rows[0].startswith("model,protocol,data,images,size,dtype,psnr")
-    assert len(rows) == 3
-    assert rows[1] == rows[2]
-
-
-def test_evaluate_speaks_json_and_does_not_touch_a_file_of_other_columns(capsys, micro, photos):
-    rows = json.loads(run(capsys, "evaluate", micro, micro, "--data", ".", "--size", 16, "--json"))
-    assert [row["images"] for row in rows] == [3, 3]
-    assert rows[0]["psnr"] == pytest.approx(sum(rows[0]["psnr_of"].values()) / 3, abs=1e-3)
-    Path("other.csv").write_text("a,b\n1,2\n")
-    assert main(["evaluate", micro, "--data", ".", "--size", "16", "--out", "other.csv"]) == 2
-    assert "other.csv: its columns" in capsys.readouterr().err
-    assert Path("other.csv").read_text() == "a,b\n1,2\n"
-
-
 def test_download_of_bundled_weights_tells_their_path(capsys):
     (row,) = json.loads(run(capsys, "download", "vae_f8_z4", "--json"))
     assert Path(row["path"]).is_file()
@@ -196,6 +177,9 @@ BAD = {
     "sample vae_f8_z4 --size 12": "12x12 is no positive multiple of 8",
     "convert missing.safetensors out.safetensors": "missing.safetensors",
     "evaluate vae_f8_z4 --data nowhere": "nowhere",
+    "evaluate vae_f8_z4 vae_f8_z4 --data . --sheet worst.png": "--sheet shows one model",
+    "evaluate vae_f8_z4 --data . --sheet worst.gif": "worst.gif",
+    "evaluate vae_f8_z4 --data wds/photos": "wds/photos: streamed",
     "download local-dir:nowhere": "no such folder",
     "publish vae_f8_z4 nonsense/a/b --license mit": "nonsense/a/b",
     "interpolate a.png b.png -o nowhere/way.png": "nowhere/way.png: cannot be written",

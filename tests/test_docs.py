@@ -43,15 +43,15 @@ def test_every_link_to_a_file_leads_somewhere():
 
 def test_recorded_metrics_are_those_of_the_results_file():
     with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
-        rows = {(row["model"], row["data"]): row for row in csv.DictReader(file)}
+        rows = {(row["model"], row["data"], row["protocol"]): row for row in csv.DictReader(file)}
     measured = {name: find_record(parse_name(name)).record for name in vaezoo.list_pretrained()}
     measured = {name: record for name, record in measured.items() if record.metrics}
     assert measured
     for name, record in measured.items():
-        val, train = rows[name, "val"], rows[name, "train"]
+        val, train = (rows[name, data, record.metrics.protocol] for data in ("val", "train"))
         assert record.metrics.psnr == pytest.approx(float(val["psnr"]), abs=0.006)
         assert record.metrics.images == int(val["images"])
-        assert record.metrics.protocol == val["protocol"]
+        assert val["sha256"] == record.sha256
         assert list(record.latent_stats.mean) == [float(value) for value in train["latent_mean"].split()]
         assert list(record.latent_stats.std) == [float(value) for value in train["latent_std"].split()]
 

@@ -54,13 +54,13 @@ RECORD_TEXTS = [json.dumps(RECORDS, indent=1).encode(), *(path.read_bytes() for 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder of one's own in the catalog, whose network `mine` can have records."""
+    """A catalog of one network, `mine`, which can have records: those of the package are not read each time."""
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "models").mkdir()
     (folder / "weights").mkdir()
     (folder / "models" / "mine.yaml").write_bytes(model_file("vae_f8_z4_micro").read_bytes())
     patch = pytest.MonkeyPatch()
-    patch.setattr(catalog, "_added", [folder])
+    patch.setattr(catalog, "data_dir", lambda name: folder)
     yield folder
     patch.undo()
 

@@ -25,6 +25,8 @@ ORDER = [
     "describing",
     "evaluation",
     "sharing",
+    "training",
+    "training",
     "console",
     "cli",
 ]

@@ -10,9 +10,12 @@ from PIL import Image
 import vaezoo
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.evaluation.metrics import psnr
-from vaezoo.evaluation.protocol import RunningStats, evaluate, photos
+from vaezoo.evaluation.photos import photo_files, photos
+from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.images import resize_and_crop
 from vaezoo.nn.latents import Deterministic
+
+FIRST = PROTOCOLS["reconstruction-1"]
 
 
 def test_psnr_of_a_constant_shift_is_known_by_hand():
@@ -41,16 +44,6 @@ def test_psnr_of_half_precision_is_computed_in_double_and_shapes_must_agree():
         psnr(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
 
 
-def test_streamed_moments_are_those_of_all_values_together():
-    batches = [torch.randn(b, 4, 3, 5) * 7 + 100 for b in (1, 3, 2)]
-    stream = RunningStats()
-    for batch in batches:
-        stream.add(batch)
-    together = torch.cat(batches).double()
-    torch.testing.assert_close(stream.mean(), together.mean(dim=(0, 2, 3)))
-    torch.testing.assert_close(stream.std(), together.std(dim=(0, 2, 3), correction=0))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Three pictures of different sizes and kinds, one in a subfolder, and a file that is none."""
@@ -63,7 +56,7 @@ def folder(tmp_path):
 
 
 def test_photos_finds_pictures_in_subfolders_by_name_and_says_where_there_are_none(folder):
-    assert [path.name for path in photos(folder)] == ["a.JPG", "b.png", "c.webp"]
+    assert [path.name for path in photos(folder)] == ["a.JPG", "b.png", "sub/c.webp"]
     for empty in (folder / "missing", folder / "notes.txt"):
         with pytest.raises(FileError, match="no folder with photos"):
             photos(empty)
@@ -71,11 +64,11 @@ def test_photos_finds_pictures_in_subfolders_by_name_and_says_where_there_are_no
 
 def test_evaluate_measures_every_picture_as_one_would_by_hand(folder):
     vae = vaezoo.create("vae_f8_z4_micro")
-    result = evaluate(vae, photos(folder), size=16)
-    assert result.names == ("a.JPG", "b.png", "c.webp")
+    result = evaluate(vae, photos(folder), 16, FIRST)
+    assert result.names == ("a.JPG", "b.png", "sub/c.webp")
     values, latents, stds = [], [], []
-    for path in photos(folder):
-        images = vaezoo.to_tensor(resize_and_crop(Image.open(path), 16))
+    for photo in photos(folder):
+        images = vaezoo.to_tensor(resize_and_crop(Image.open(folder / photo.name), 16))
         with torch.no_grad():
             out = vae(images)
         values.append(psnr(images, out.reconstruction).item())
@@ -83,9 +76,11 @@ def test_evaluate_measures_every_picture_as_one_would_by_hand(folder):
         stds.append(out.posterior.std.mean().item())
     assert result.psnr == pytest.approx(values, abs=1e-4)
     assert result.mean_psnr == pytest.approx(sum(values) / 3, abs=1e-4)
-    assert result.latent_mean == pytest.approx(torch.cat(latents).mean(dim=(0, 2, 3)).tolist(), abs=1e-5)
-    assert result.latent_std == pytest.approx(torch.cat(latents).std(dim=(0, 2, 3), correction=0).tolist(), abs=1e-5)
-    assert result.posterior_std == pytest.approx(sum(stds) / 3, abs=1e-5)
+    assert result.figures["latent_mean"] == pytest.approx(torch.cat(latents).mean(dim=(0, 2, 3)).tolist(), abs=1e-5)
+    assert result.figures["latent_std"] == pytest.approx(
+        torch.cat(latents).std(dim=(0, 2, 3), correction=0).tolist(), abs=1e-5
+    )
+    assert result.figures["posterior_std"] == pytest.approx(sum(stds) / 3, abs=1e-5)
 
 
 def test_the_reference_of_a_half_precision_model_is_the_photo_itself(folder):
@@ -100,7 +95,7 @@ def test_the_reference_of_a_half_precision_model_is_the_photo_itself(folder):
         def decode(self, z):
             return z
 
-    assert all(50 < value < 90 for value in evaluate(Identity(), photos(folder), size=16).psnr)
+    assert all(50 < value < 90 for value in evaluate(Identity(), photos(folder), 16, FIRST).psnr)
 
 
 def test_evaluate_refuses_no_photos_a_wrong_size_and_a_file_that_is_no_picture(folder):
@@ -110,23 +105,23 @@ def test_evaluate_refuses_no_photos_a_wrong_size_and_a_file_that_is_no_picture(f
     with pytest.raises(InputError, match="multiples of 8"):
         evaluate(vae, photos(folder), size=20)
     with pytest.raises(ImageError, match=r"notes\.txt"):
-        evaluate(vae, [folder / "notes.txt"], size=16)
+        evaluate(vae, photo_files([folder / "notes.txt"]), size=16)
 
 
 def test_evaluate_goes_through_the_progress_that_it_is_given(folder):
     seen = []
 
     def progress(paths):
-        for path in paths:
-            seen.append(path.name)
-            yield path
+        for index, photo in paths:
+            seen.append(photo.name)
+            yield index, photo
 
     evaluate(vaezoo.create("vae_f8_z4_micro"), photos(folder), size=16, track=progress)
-    assert seen == ["a.JPG", "b.png", "c.webp"]
+    assert seen == ["a.JPG", "b.png", "sub/c.webp"]
 
 
 @pytest.mark.slow
 def test_the_bundled_weights_reach_the_published_quality_on_the_validation_photos(shared):
-    result = evaluate(vaezoo.create("vae_f8_z4", pretrained=True), photos(shared / "photos" / "val"))
+    result = evaluate(vaezoo.create("vae_f8_z4", pretrained=True), photos(shared / "photos" / "val"), 256, FIRST)
     assert len(result.psnr) == 25
     assert result.mean_psnr == pytest.approx(23.76, abs=0.02)

@@ -1,82 +1,139 @@
-"""Measure a model's reconstruction on a folder of photos, by one protocol."""
+"""Measure models on photos by one protocol: reconstruction, what nets see of it, and the latents.
 
-import csv
+Under `torchrun --nproc-per-node N -m vaezoo.cli evaluate …` N processes share the photos.
+"""
+
+import sys
 from pathlib import Path
 
+import timm
 import torch
 
 import vaezoo
 from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress
-from vaezoo.errors import FileError
-from vaezoo.evaluation.protocol import PROTOCOL, evaluate, photos
-from vaezoo.files import replacing
-
-COLUMNS = [
-    *("model", "protocol", "data", "images", "size", "dtype", "psnr"),
-    *("latent_mean", "latent_std", "posterior_std", "spec_hash", "vaezoo", "torch"),
-]
+from vaezoo.errors import InputError
+from vaezoo.evaluation.nets import STANDARD, open_nets
+from vaezoo.evaluation.photos import photos
+from vaezoo.evaluation.pictures import case_sheet
+from vaezoo.evaluation.processes import Processes, own_device, processes
+from vaezoo.evaluation.protocol import LATEST, PROTOCOLS, Evaluation, evaluate
+from vaezoo.evaluation.results import add_row, check_results, hardware, row_of
+from vaezoo.evaluation.tally import Nets
+from vaezoo.finding import find, find_file
+from vaezoo.images import check_picture_path, save_picture
+from vaezoo.specs.names import parse_name
+from vaezoo.weights.checkpoint import sha256_of
+from vaezoo.weights.header import weights_files
+from vaezoo.weights.hub import Hub
 
 
 def main(arguments: list[str]) -> None:
-    arguments_parser = parser("evaluate", __doc__)
-    arguments_parser.add_argument("names", nargs="+", help="models")
-    arguments_parser.add_argument("--data", type=Path, required=True, help="a folder of photos")
-    arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
-    arguments_parser.add_argument("--out", type=Path, help="a CSV file to add one row a model to")
-    add_model_arguments(arguments_parser)
-    add_json(arguments_parser)
-    options = arguments_parser.parse_args(arguments)
-
-    paths, results = photos(options.data), []
-    before = _rows_of(options.out) if options.out else []
-    for name in options.names:
-        vae = pretrained(name, options)
-        result = evaluate(vae, paths, options.size, lambda paths, name=name: progress(paths, name))
-        row = _row(name, vae, result, options)
-        results.append({**row, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
-        if options.out:
-            before.append(row)
-            _write(before, options.out)
-        if not options.json:
-            print(f"{name}: {result.mean_psnr:.2f} dB over {len(paths)} images at {options.size}x{options.size}")
-    if options.json:
+    options = _options(arguments)
+    if options.out:
+        check_results(options.out)
+    if options.sheet:
+        check_picture_path(options.sheet)
+        if len(options.names) > 1 or options.count < 1:
+            raise InputError("--sheet shows one model, and --count cases of it, at least 1")
+    found, protocol = photos(options.data, options.split, options.root), PROTOCOLS[options.protocol]
+    options.device = own_device(options.device)
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    with processes() as team:
+        nets = _nets(options, team) if protocol.measures_all else Nets()
+        results = []
+        for name in options.names:
+            vae = pretrained(name, options)
+            result = evaluate(
+                vae,
+                found,
+                options.size,
+                protocol,
+                sample=options.sample,
+                nets=nets,
+                processes=team,
+                keep=options.count if options.sheet else 0,
+                track=(lambda items, name=name: progress(items, name)) if team.rank == 0 else iter,
+            )
+            if team.rank == 0:
+                row = row_of(result, _about(name, vae, nets, options))
+                results.append({**row, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
+                _hand_out(name, result, row, options)
+    if options.json and team.rank == 0:
         print_json(results)
 
 
-def _row(name: str, vae, result, options) -> dict:
-    values = (
-        name,
-        PROTOCOL,
-        options.data.resolve().name,
-        len(result.psnr),
-        options.size,
-        options.dtype,
-        round(result.mean_psnr, 3),
-        " ".join(f"{v:.4f}" for v in result.latent_mean),
-        " ".join(f"{v:.4f}" for v in result.latent_std),
-        f"{result.posterior_std:.5f}",
-        vae.spec.hash[:12],
-        vaezoo.__version__,
-        torch.__version__.partition("+")[0],
+def _options(arguments: list[str]):
+    arguments_parser = parser("evaluate", __doc__)
+    arguments_parser.add_argument("names", nargs="+", help="models")
+    arguments_parser.add_argument(
+        "--data", required=True, help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name"
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    arguments_parser.add_argument("--split", default="validation", help="of such a dataset (default: validation)")
+    arguments_parser.add_argument("--root", help="where such a dataset is kept")
+    arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
+    arguments_parser.add_argument("--protocol", choices=PROTOCOLS, default=LATEST.name, help=f"default: {LATEST.name}")
+    arguments_parser.add_argument("--sample", action="store_true", help="decode samples of the posterior, not its mode")
+    arguments_parser.add_argument(
+        "--nets",
+        nargs="*",
+        default=STANDARD,
+        help=f"what else judges: {', '.join(STANDARD)} (default), and one model of timm for a Fréchet distance",
+    )
+    arguments_parser.add_argument("--out", type=Path, help="a CSV file to add one row a model to")
+    arguments_parser.add_argument("--sheet", type=Path, help="a picture to draw the worst cases in, worst first")
+    arguments_parser.add_argument("--count", type=int, default=8, help="how many of them (default: 8)")
+    add_model_arguments(arguments_parser)
+    add_json(arguments_parser)
+    return arguments_parser.parse_args(arguments)
 
 
-def _rows_of(path: Path) -> list[dict]:
-    """The rows that a results file has already; looked at before the work, not after it."""
-    if not path.parent.is_dir():
-        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise FileError(f"{path}: its columns are not those of vaezoo evaluate; name another file")
-        return list(reader)
+def _nets(options, team: Processes) -> Nets:
+    """The nets that every process has; says which are missing, and why."""
+    nets, missing = open_nets(options.nets, options.device)
+    missing = {name: why for part in team.gather(missing) for name, why in part.items()}
+    for name, why in missing.items():
+        if team.rank == 0:
+            print(f"vaezoo evaluate: without {name}: {why}", file=sys.stderr)
+    return nets.without(missing)
 
 
-def _write(rows: list[dict], path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+def _about(name: str, vae: vaezoo.VAE, nets: Nets, options) -> dict[str, str]:
+    """What an evaluation does not know of itself."""
+    folder = Path(options.data)
+    return {
+        "model": name,
+        "sha256": _sha256(name),
+        "spec_hash": vae.spec.hash[:12],
+        "nets": " ".join([*nets.distances, *nets.features]),
+        "dtype": options.dtype,
+        "data": folder.resolve().name if folder.exists() else f"{options.data}:{options.split}",
+        "vaezoo": vaezoo.__version__,
+        "torch": torch.__version__.partition("+")[0],
+        "timm": timm.__version__,
+        "hardware": hardware(vae.device),
+    }
+
+
+def _sha256(name: str) -> str:
+    """Of the weights file, or of both files."""
+    parsed, hub = parse_name(name), Hub()
+    is_file = parsed.source == "file"
+    found = find_file(parsed.id, None, None, "auto", hub) if is_file else find(parsed, True, hub)
+    return " ".join(sha256_of(path) for path in weights_files(found.weights.path))
+
+
+def _hand_out(name: str, result: Evaluation, row: dict, options) -> None:
+    """The row to its file, the sheet to its picture, a line to the terminal."""
+    if options.out:
+        add_row(options.out, row)
+    if options.sheet:
+        save_picture(case_sheet(result.worst), options.sheet)
+    if options.json:
+        return
+    marks = {"SSIM": "ssim", "luma": "luma_error", "chroma": "chroma_error", "LPIPS": "lpips_vgg", "rFID": "rfid"}
+    more = "".join(f", {mark} {row[column]:.3f}" for mark, column in marks.items() if row[column] is not None)
+    conditions = f"{len(result.names)} images at {result.size}x{result.size} ({result.protocol.name})"
+    print(f"{name}: {result.mean_psnr:.2f} ± {result.spread('psnr'):.2f} dB{more} over {conditions}")
+    if options.sheet:
+        shown = ", ".join(f"{result.names[case.index]} {case.psnr:.2f} dB" for case in result.worst)
+        print(f"written: {options.sheet} (input, reconstruction, difference x4, latents): {shown}")

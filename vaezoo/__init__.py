@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ImageError,
         InputError,
         SpecError,
+        TrainingError,
         UnknownNameError,
         VaezooError,
     )
@@ -44,6 +45,7 @@ _HOMES = {
     "LatentStats": "specs.stats",
     "ModelSpec": "specs.model",
     "SpecError": "errors",
+    "TrainingError": "errors",
     "UnknownNameError": "errors",
     "VAE": "nn.vae",
     "VaezooError": "errors",
@@ -76,6 +78,7 @@ _SUBPACKAGES = (
     "nn",
     "sharing",
     "specs",
+    "training",
     "weights",
 )
 

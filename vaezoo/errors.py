@@ -7,6 +7,7 @@ VaezooError
 │   └── ImageError                    a picture file that cannot be read
 ├── CheckpointError     ValueError    weights that are damaged, unsafe or of another network
 ├── FileError           OSError       a path that cannot be read or written
+├── TrainingError       RuntimeError  a training that cannot go on
 └── HubError            OSError       a Hugging Face Hub that did not give or take what was asked
 
 Each text names the thing, the place and the remedy.
@@ -39,6 +40,10 @@ class CheckpointError(VaezooError, ValueError):
 
 class FileError(VaezooError, OSError):
     """A path that cannot be read or written."""
+
+
+class TrainingError(VaezooError, RuntimeError):
+    """A training that cannot go on."""
 
 
 class HubError(VaezooError, OSError):

@@ -1,7 +1,7 @@
 """Picture files, PIL pictures and numpy arrays, to and from tensors in [-1, 1].
 
-A picture of any mode is first made plain, RGB or 16-bit grey: transparency is composited over white, and colour
-profiles are not applied. Only JPEG, PNG and WebP files are ever opened.
+A picture is first made plain, RGB or 16-bit grey: over white where transparent, colour profiles not applied. Only JPEG,
+PNG and WebP files are ever opened.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -45,9 +46,16 @@ def read_picture(path: str | Path) -> Image.Image:
         FileError: If the path is missing, a folder or not readable.
         ImageError: If the file is empty, of another format, damaged, cut off, animated or too large to be safe.
     """
-    with opened(path) as file, _decoding(path):
-        if not file.peek(1):
+    with opened(path) as file:
+        return decode_picture(file, path)
+
+
+def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
+    """The picture in an open file, as `read_picture` gives it; `path` is its name in errors."""
+    with _decoding(path):
+        if not file.read(1):
             raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
+        file.seek(0)
         picture = Image.open(file, formats=("JPEG", "PNG", "WEBP"))
         pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
         if limit and pixels > limit:  # Pillow only warns up to twice the limit
@@ -62,10 +70,7 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def load_image(path: str | Path) -> Tensor:
-    """The picture in a JPEG, PNG or WebP file -> RGB of shape (1, 3, H, W), float32 in [-1, 1].
-
-    Upright, over white, 16-bit grey at full precision; raises what `read_picture` raises.
-    """
+    """A JPEG, PNG or WebP file as `read_picture` reads it -> RGB of shape (1, 3, H, W), float32 in [-1, 1]."""
     return to_tensor(read_picture(path))
 
 

@@ -38,7 +38,7 @@ def from_pickle(path: str | Path, out: str | Path) -> int:
         FileError: If there is no such file, or `out` cannot be written.
         CheckpointError: If it is no pickle, holds more than tensors and plain data, or no tensors by name.
     """
-    tensors = _named_tensors(_load(path), path)
+    tensors = _named_tensors(read_pickle(path), path)
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
             raise CheckpointError(f"{path}: {name} is sparse, quantised, nested or without values: not read")
@@ -48,7 +48,13 @@ def from_pickle(path: str | Path, out: str | Path) -> int:
     return len(tensors)
 
 
-def _load(path: str | Path) -> Any:
+def read_pickle(path: str | Path) -> Any:
+    """What a pickle holds, where that is tensors and plain data only.
+
+    Raises:
+        FileError: If there is no such file.
+        CheckpointError: If it is no pickle, or holds more than that.
+    """
     with opened(path):  # a missing file is told as everywhere
         pass
     try:

@@ -1,0 +1,41 @@
+"""Train a VAE by a recipe (configs/train) into a run folder, which can be loaded and published all the while.
+
+With several processes: torchrun --nproc-per-node=8 -m vaezoo.cli train RECIPE --out RUN
+"""
+
+from pathlib import Path
+
+from vaezoo.console import parser
+from vaezoo.specs.overrides import parse_settings
+from vaezoo.training.display import Display, closing_text
+from vaezoo.training.ranks import joined
+from vaezoo.training.recipes import read_recipe
+from vaezoo.training.run import train
+from vaezoo.training.trackers import TRACKERS
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("train", __doc__)
+    arguments_parser.add_argument("recipe", help="a name of configs/train, such as quickstart, or a YAML file")
+    arguments_parser.add_argument("--out", type=Path, required=True, help="the run folder")
+    arguments_parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, such as data.root=photos"
+    )
+    arguments_parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    arguments_parser.add_argument("--device", help="cpu, cuda, … (default: the GPU of this process, if it has one)")
+    arguments_parser.add_argument("--track", choices=TRACKERS, help="send the log there, too")
+    options = arguments_parser.parse_args(arguments)
+
+    recipe = read_recipe(options.recipe, parse_settings(options.set))
+    display = Display(recipe)
+    with joined(options.device) as ranks:
+        track = TRACKERS[options.track](options.out, recipe) if options.track and ranks.first else None
+
+        def show(line: dict) -> None:
+            display.show(line)
+            if track:
+                track(line)
+
+        report = train(recipe, options.out, ranks, options.resume, display.say, show)
+        if ranks.first:
+            display.say(closing_text(report, recipe, options.out))

@@ -1,0 +1,115 @@
+"""Results as rows of a CSV file, each with all that it takes to compare it with another."""
+
+import csv
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaezoo.errors import FileError
+from vaezoo.evaluation.nets import INCEPTION
+from vaezoo.evaluation.protocol import Evaluation, Figure
+from vaezoo.files import opened, replacing
+
+COLUMNS = (
+    *("model", "sha256", "spec_hash", "protocol", "crop", "latents", "clamp", "rounding", "nets", "dtype"),
+    *("data", "images", "size"),
+    *("psnr", "psnr_std", "ssim", "ms_ssim", "luma_error", "chroma_error", "lpips_vgg", "lpips_alex"),
+    *("rfid", "frechet_vit", "flat_error", "flat_texture"),
+    *("latent_mean", "latent_std", "latent_skew", "latent_kurtosis", "latent_absmax", "latent_correlation"),
+    *("kl", "active_units", "posterior_std", "posterior_share", "spectrum_slope", "high_share"),
+    *("turn_error", "turn_psnr", "scale_error", "scale_psnr", "knn_consistency"),
+    *("vaezoo", "torch", "timm", "hardware"),
+)
+PER_IMAGE = ("psnr", "ssim", "ms_ssim", "luma_error", "chroma_error", "lpips_vgg", "lpips_alex")
+PER_IMAGE = (*PER_IMAGE, "turn_error", "turn_psnr", "scale_error", "scale_psnr")
+DIGITS = {"psnr": 3, "psnr_std": 3, "posterior_std": 5, "posterior_share": 5}  # after the point; others have 4
+
+
+def row_of(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Figure | str]:
+    """One row: a value for each of `COLUMNS`, None where a figure was not measured.
+
+    Args:
+        evaluation: What was measured.
+        about: The cells that the evaluation does not know: model, hashes, nets, dtype, data, versions, hardware.
+    """
+    protocol, frechet, knn = evaluation.protocol, evaluation.frechet, evaluation.knn
+    vit = next((name for name in frechet if name != INCEPTION), None)
+    known: dict[str, Figure | str] = {
+        **evaluation.figures,
+        **{name: evaluation.mean(name) for name in PER_IMAGE},
+        "psnr_std": evaluation.spread("psnr"),
+        "rfid": frechet.get(INCEPTION),
+        "frechet_vit": frechet.get(vit),
+        "knn_consistency": knn.get(vit or INCEPTION),
+        "images": len(evaluation.names),
+        "size": evaluation.size,
+        "protocol": protocol.name,
+        "crop": protocol.crop,
+        "clamp": protocol.clamp,
+        "rounding": protocol.rounding,
+        "latents": "sample" if evaluation.sample else "mode",
+        **about,
+    }
+    return {column: known.get(column) for column in COLUMNS}
+
+
+def check_results(path: Path) -> list[dict[str, str]]:
+    """The rows that a results file has already, none where it is not there yet; to be asked before the work.
+
+    Raises:
+        FileError: If its columns are others, it cannot be read, or its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
+    if not path.exists():
+        return []
+    with opened(path) as file:
+        try:
+            reader = csv.DictReader(file.read().decode("utf-8").splitlines(keepends=True))
+            rows = list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise FileError(f"{path}: no CSV file in UTF-8 ({error}); name another file") from error
+    if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
+        raise FileError(f"{path}: its columns are not those of vaezoo evaluate; name another file")
+    return rows
+
+
+def add_row(path: Path, row: Mapping[str, Figure | str]) -> None:
+    """Add a row to a results file, which is read anew, so that others may have added theirs meanwhile.
+
+    Raises:
+        FileError: As `check_results`, or if it cannot be written; what was there before is kept.
+    """
+    rows = [*check_results(path), {column: _cell(row[column], DIGITS.get(column, 4)) for column in COLUMNS}]
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def hardware(device: torch.device) -> str:
+    """What the device is called: the GPU's or the processor's model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else f"{device.type} {platform.machine()}"
+
+
+def _processor() -> str:
+    try:
+        lines: Iterable[str] = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, None) or platform.processor() or platform.machine()
+
+
+def _cell(value: Any, digits: int) -> str:
+    """A figure as text, several of them with spaces between."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(_cell(each, digits) for each in value)
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)

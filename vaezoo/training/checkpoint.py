@@ -1,0 +1,165 @@
+"""Checkpoints: one safetensors file each, with all that a run needs to go on as if it had never stopped.
+
+Tensors lie under names; everything else is JSON in the header's one metadata entry. No pickle is involved.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vaezoo.errors import CheckpointError, FileError
+from vaezoo.files import make_folder, replacing
+from vaezoo.training.ranks import Ranks
+from vaezoo.training.state import Progress, State
+
+FOLDER = "checkpoints"
+KEY = "vaezoo_training"
+FORMAT = 1
+_NAME = re.compile(r"step_(\d{9})\.safetensors")
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run folder, oldest first."""
+    folder = run / FOLDER
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint was made after."""
+    return int(_NAME.fullmatch(path.name)[1])
+
+
+def save_checkpoint(state: State, run: Path, keep: int, ranks: Ranks) -> None:
+    """Write a checkpoint, whole or not at all, then remove those that are neither among the last `keep` nor the best.
+
+    Raises:
+        FileError: If it cannot be written, such as on a full disk; what was there before is kept.
+    """
+    random = ranks.gather(random_states(ranks.device))
+    if ranks.first:
+        tensors: dict[str, Tensor] = {}
+        data = {
+            "format": FORMAT,
+            "progress": state.progress.to_dict(),
+            "task": pack(dict(state.task.state_dict()), "task", tensors),
+            "ema": pack(dict(state.ema.module.state_dict()), "ema", tensors),
+            "optimizers": pack(
+                {name: u.optimizer.state_dict() for name, u in state.updaters.items()}, "optimizers", tensors
+            ),
+            "random": pack(random, "random", tensors),
+        }
+        path = make_folder(run / FOLDER) / f"step_{state.progress.step:09d}.safetensors"
+        write_tensors(tensors, data, path)
+        prune(run, keep, state.progress.best_step)
+    ranks.wait()
+
+
+def load_checkpoint(state: State, path: Path, ranks: Ranks) -> None:
+    """Put `state` where a checkpoint left it, bit by bit.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of another network or recipe.
+    """
+    tensors, data = read_tensors(path)
+    try:
+        state.task.load_state_dict(unpack(data["task"], tensors))
+        state.ema.module.load_state_dict(unpack(data["ema"], tensors))
+        for name, saved in unpack(data["optimizers"], tensors).items():
+            load_optimizer(state.updaters[name].optimizer, saved)
+        random = unpack(data["random"], tensors)
+        state.progress = Progress(**data["progress"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{path}: does not fit this run ({reason})") from error
+    if len(random) == ranks.count:  # with other ranks there is no state to go on with
+        set_random_states(random[ranks.rank], ranks.device)
+
+
+def prune(run: Path, keep: int, best_step: int | None) -> None:
+    """Remove all checkpoints but the last `keep` and the best."""
+    for path in checkpoints(run)[:-keep]:
+        if step_of(path) != best_step:
+            path.unlink(missing_ok=True)
+
+
+def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Give an optimiser its state back, in the memory format of its parameters: rounding may depend on it."""
+    optimizer.load_state_dict(saved)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def random_states(device: torch.device) -> list[Tensor]:
+    """PyTorch's random state of this process: of the CPU, and of the GPU if it trains on one."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_states(states: list[Tensor], device: torch.device) -> None:
+    """The inverse of `random_states`."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def pack(data: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Nested data as JSON can hold it; tensors in it go to `tensors`, under names that begin with `name`."""
+    if isinstance(data, Tensor):
+        tensors[name] = data.detach().to("cpu").contiguous().clone()
+        return {"tensor": name}
+    if isinstance(data, dict):
+        return {"dict": [[key, pack(value, f"{name}.{key}", tensors)] for key, value in data.items()]}
+    if isinstance(data, list | tuple):
+        items = [pack(value, f"{name}.{index}", tensors) for index, value in enumerate(data)]
+        return {"tuple" if isinstance(data, tuple) else "list": items}
+    if data is None or isinstance(data, bool | int | float | str):
+        return {"value": data}
+    raise CheckpointError(f"{name}: a {type(data).__name__} cannot be put into a checkpoint")
+
+
+def unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    """The inverse of `pack`."""
+    ((kind, content),) = packed.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: unpack(value, tensors) for key, value in content}
+    if kind in ("list", "tuple"):
+        items = [unpack(value, tensors) for value in content]
+        return tuple(items) if kind == "tuple" else items
+    return content
+
+
+def write_tensors(tensors: dict[str, Tensor], data: dict[str, Any], path: Path) -> None:
+    """A safetensors file with plain data beside the tensors, whole or not at all."""
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {KEY: json.dumps(data)})
+    except SafetensorError as error:
+        raise FileError(f"{path}: cannot be written ({error})") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is none of ours.
+    """
+    remedy = "remove it to go on from the one before"
+    try:
+        with safe_open(path, framework="pt") as file:
+            data = json.loads((file.metadata() or {}).get(KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: no training checkpoint that this vaezoo reads (format {FORMAT}); {remedy}")
+    return tensors, data

@@ -1,0 +1,201 @@
+"""A run: a folder that begins, goes on after an interruption, and can be published at any time."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from vaezoo.errors import FileError
+from vaezoo.evaluation.photos import photo_files, photos
+from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
+from vaezoo.factory import create
+from vaezoo.files import make_folder, write_text
+from vaezoo.specs.catalog import sample_photos
+from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from vaezoo.training.data import Plan, make_loader, size_of
+from vaezoo.training.log import Log
+from vaezoo.training.loop import Meter, Stepper
+from vaezoo.training.publishing import draw_grid, publish
+from vaezoo.training.ranks import Ranks
+from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
+from vaezoo.training.state import Progress, State, begin
+
+RECIPE = "recipe.yaml"
+Say = Callable[[str], None]
+Show = Callable[[dict[str, Any]], None]
+
+
+class Report(NamedTuple):
+    """How a run ended: where it is, the signal that ended it before its last step, the last validation PSNR in dB."""
+
+    progress: Progress
+    stopped: str | None
+    psnr: float | None
+
+
+def train(
+    recipe: Recipe, folder: str | Path, ranks: Ranks, resume: bool = False, say: Say = print, show: Show | None = None
+) -> Report:
+    """Train by a recipe, into a run folder that `create("local-dir:FOLDER", pretrained=True)` can read all the while.
+
+    SIGTERM and Ctrl-C save a checkpoint and end the run after the step at hand.
+
+    Args:
+        recipe: How.
+        folder: The run folder; new, or with `resume` one that was begun.
+        ranks: This process and the others.
+        resume: Go on from the last checkpoint.
+        say: Takes sentences for people.
+        show: Takes each line of the log.
+
+    Raises:
+        FileError: If the folder holds a run and `resume` is not asked for, or the other way round, or the disk is full.
+        SpecError: If the recipe does not fit the network, or the run that it resumes.
+        TrainingError: If the gradient stays infinite.
+    """
+    run = Path(folder)
+    if ranks.first:
+        _prepare(run, recipe, resume)
+    ranks.wait()
+    found = checkpoints(run) if resume else []
+    torch.manual_seed(recipe.seed)
+    vae = create(f"local-dir:{run}") if found else create(recipe.network, recipe.pretrained, overrides=recipe.overrides)
+    state = begin(vae, recipe, ranks.device)
+    if found:
+        load_checkpoint(state, found[-1], ranks)
+    if resume:
+        say(f"{run}: resumed from step {state.progress.step}")
+    return Run(recipe, run, state, ranks, say, show or _silent).go()
+
+
+class Run:
+    """A run under way; see `train`."""
+
+    def __init__(self, recipe: Recipe, folder: Path, state: State, ranks: Ranks, say: Say, show: Show) -> None:
+        self.recipe, self.folder, self.state, self.ranks = recipe, folder, state, ranks
+        self.say, self.show = (say, show) if ranks.first else (_silent, _silent)
+        progress = state.progress
+        self.vae = state.ema.module  # what is judged and published
+        self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
+        plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
+        self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
+        self.log = Log(folder, progress.step) if ranks.first else None
+        self.psnr: float | None = None
+        if not checkpoints(folder):
+            self.publish()
+
+    def go(self) -> Report:
+        """Step until the last step, or a signal."""
+        progress, stepper = self.state.progress, Stepper(self.state, self.recipe, self.ranks)
+        stopped = False
+        with stop_signals() as signals:
+            batches, meter = iter(self.loader), Meter()
+            while progress.step < self.recipe.steps and not stopped:
+                with meter.waiting():
+                    taken = [next(batches) for _ in range(self.recipe.accumulate)]
+                meter.add(stepper.step(taken), sum(len(batch.numbers) for batch in taken))
+                progress.bad = sorted({*progress.bad, *(text for batch in taken for text in batch.bad)})
+                stopped = self.ranks.any(bool(signals))
+                self.after_step(meter, stopped)
+        return Report(progress, signals[0] if signals else None, self.psnr)
+
+    def after_step(self, meter: Meter, stopped: bool) -> None:
+        """Log, validate, draw and save what is due."""
+        recipe, step = self.recipe, self.state.progress.step
+        end = step == recipe.steps
+        if due(step, recipe.log_every) or end or stopped:
+            self.write(meter)
+        best = (due(step, recipe.validation.every) or end) and self.validate()
+        if due(step, recipe.checkpoint_every) or end or stopped or best:
+            self.state.progress.bad = sorted(set().union(*self.ranks.gather(self.state.progress.bad)))
+            save_checkpoint(self.state, self.folder, recipe.keep, self.ranks)
+            self.publish()
+        if self.ranks.first and (due(step, recipe.grid_every) or (end and recipe.grid_every)):
+            draw_grid(self.vae, recipe, self.photos, self.folder, step)
+        self.ranks.wait()
+
+    def write(self, meter: Meter) -> None:
+        """One line of the log."""
+        progress = self.state.progress
+        line = meter.line(self.ranks)
+        progress.seconds += line.pop("seconds")
+        rest = {
+            "lr": self.state.vae.lr,
+            "size": size_of(self.recipe, progress.step - 1),
+            "skipped": progress.skipped,
+            "bad_pictures": len(progress.bad),
+            "seconds": progress.seconds,
+        }
+        self._log({"step": progress.step, **line, **rest})
+
+    def validate(self) -> bool:
+        """Measure the validation photos; returns whether this is the best so far."""
+        progress = self.state.progress
+        psnr = 0.0
+        if self.ranks.first:
+            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS["reconstruction-1"])
+            psnr, spread = found.mean_psnr, found.figures["latent_std"]
+            stds = {"latent_std": sum(spread) / len(spread), "posterior_std": found.figures["posterior_std"]}
+            self._log({"step": progress.step, "psnr": psnr, **stds})
+        self.psnr = psnr = self.ranks.gather(psnr)[0]
+        better = progress.best is None or psnr > progress.best
+        if better:
+            progress.best, progress.best_step = psnr, progress.step
+        return better
+
+    def publish(self) -> None:
+        """Bring the published folder up to date."""
+        if self.ranks.first:
+            publish(self.vae, self.recipe, self.loader.dataset, self.folder)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        if self.log:
+            self.log.add(**line)
+            self.show(line)
+
+
+def due(step: int, every: int) -> bool:
+    """Whether `step` is one of every so many; 0 is never."""
+    return every > 0 and step % every == 0
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[str]]:
+    """Within the block SIGTERM and SIGINT (Ctrl-C) are noted, not obeyed; a second Ctrl-C is obeyed."""
+    noted: list[str] = []
+
+    def note(number: int, frame: object) -> None:
+        if noted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        noted.append(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # Python allows handlers in the main thread only
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the run folder, or see that it is the one to resume."""
+    path = run / RECIPE
+    if resume:
+        if not path.is_file():
+            raise FileError(f"{run}: no run to resume, there is no {RECIPE} in it; leave --resume out to begin one")
+        check_resumable(read_recipe(path), recipe, str(run))
+    elif path.exists():
+        raise FileError(f"{run}: holds a run already; --resume goes on with it, another --out begins a new one")
+    write_text(make_folder(run) / RECIPE, recipe_text(recipe))
+
+
+def _silent(said: Any) -> None:
+    pass

@@ -1,0 +1,53 @@
+"""Where else the lines of a log may go: TensorBoard, wandb, trackio; each an extra, imported when it is asked for."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vaezoo.errors import InputError
+from vaezoo.training.recipe import Recipe
+
+Track = Callable[[dict[str, Any]], None]
+
+
+def tensorboard(run: Path, recipe: Recipe) -> Track:
+    """Scalars under `RUN/tensorboard`."""
+    writer = _module("torch.utils.tensorboard", "tensorboard").SummaryWriter(run / "tensorboard")
+
+    def track(line: dict[str, Any]) -> None:
+        for name, value in _scalars(line).items():
+            writer.add_scalar(name, value, line["step"])
+        writer.flush()
+
+    return track
+
+
+def wandb(run: Path, recipe: Recipe) -> Track:
+    """A run of the project `vaezoo`, named after the run folder; the settings of wandb are its own."""
+    return _like_wandb(_module("wandb", "wandb"), run, recipe)
+
+
+def trackio(run: Path, recipe: Recipe) -> Track:
+    """The same with trackio, which has wandb's interface."""
+    return _like_wandb(_module("trackio", "trackio"), run, recipe)
+
+
+TRACKERS: dict[str, Callable[[Path, Recipe], Track]] = {"tensorboard": tensorboard, "wandb": wandb, "trackio": trackio}
+
+
+def _like_wandb(module: ModuleType, run: Path, recipe: Recipe) -> Track:
+    module.init(project="vaezoo", name=run.name, config=recipe.to_dict())
+    return lambda line: module.log(_scalars(line), step=line["step"])
+
+
+def _scalars(line: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in line.items() if name != "step"}
+
+
+def _module(name: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"--track {extra}: {error}; pip install 'vaezoo[{extra}]'") from error
