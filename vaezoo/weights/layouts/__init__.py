@@ -55,7 +55,7 @@ def _masked(spec: ModelSpec, parts: list[Part]) -> str | None:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "native": Layout(about="Our own names.", parts=native, statistics="latents"),
+    "native": Layout(about="Our own names, and the statistics of packed latents.", parts=native, statistics="latents"),
     "documented": Layout(about="The names of the documented VAE.", parts=documented),
     "diffusers": Layout(
         about="Those of the classes of diffusers: KL, asymmetric, tiny, DC, FLUX.2, HunyuanImage, Qwen-Image, Wan.",
