@@ -10,6 +10,8 @@ from vaezoo.training.log import read_log
 OPTIMIZER = "{name: adamw, lr: 1e-2, eps: 1e-2}"  # an eps that does not blow rounding up where gradients vanish
 GAME = "{kind: patchgan, width: 4, layers: 1, groups: 2, weight: 0.1, adaptive: true, lecam: 0.01, start: 2"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -28,7 +30,6 @@ def runs(tmp_path_factory):
     return folder / "one", folder / "two"
 
 
-@pytest.mark.slow
 def test_two_ranks_give_the_weights_of_one_with_twice_the_batch(runs):
     one, two = (tensors_of(run, 6) for run in runs)
     names = [name for name in one if not name.startswith("random.")]
