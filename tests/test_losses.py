@@ -33,6 +33,13 @@ def test_a_pixel_loss_is_the_mean_over_all_image_elements(name, arguments, value
     assert LOSSES[name](**arguments)(output(FAULTY), IMAGES).item() == pytest.approx(value)
 
 
+def test_chroma_sees_colour_and_not_lightness():
+    grey = torch.full_like(IMAGES, 0.4)
+    assert LOSSES["chroma"]()(output(grey), IMAGES).item() == pytest.approx(0, abs=1e-6)
+    blue = IMAGES.index_fill(1, torch.tensor([2]), 0.5)  # Cb of blue is 0.5, its Cr -0.0813
+    assert LOSSES["chroma"]()(output(blue), IMAGES).item() == pytest.approx(0.5 * (0.5 + 0.081312) / 2)
+
+
 def test_kl_is_in_nats_per_image_element_whatever_the_latent():
     mean, logvar = 2.0, -1.0
     for shape in [(2, 4, 2, 2), (2, 16, 1, 1)]:

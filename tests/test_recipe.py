@@ -30,6 +30,12 @@ FAULTS = [
         "name: adamv, lr: 1e-2",
         "recipe.yaml:9:19: optimizer.name: unknown name 'adamv'; did you",
     ),
+    (
+        "steps: 6",
+        "steps: 6\npretrained: true\nstart: resampler",
+        "recipe.yaml:4:8: start: pretrained weights",
+    ),
+    ("steps: 6", "steps: 6\nstart: zero", "recipe.yaml:3:8: start: expected 'random' or 'resampler', got 'zero'"),
     ("schedule: {warmup: 2}", "overrides: 3", "recipe.yaml:10:12: overrides: expected a mapping"),
     ("schedule: {warmup: 2}", "train: 3", "train: expected 'all', 'encoder' or 'decoder' or a list"),
 ]

@@ -37,6 +37,25 @@ class MSE(nn.Module):
         return _error(out, images).square().mean()
 
 
+class Chroma(nn.Module):
+    """mean |x - y| of the two colour differences, Cb and Cr of BT.601, in units of the [-1, 1] range.
+
+    Losses of RGB hardly see colour, since most of their error is lightness; a short run then gives its few latent
+    channels to lightness and loses a colour axis.
+
+    Source: ITU-R BT.601-7, full range, as in JPEG (JFIF 1.02).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, out: Output, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return torch.einsum("ij,bjhw->bihw", self.weights, _error(out, images)).abs().mean()
+
+
 class Charbonnier(nn.Module):
     """mean sqrt((x - y)^2 + eps^2): L1 with a round bottom of width `eps`.
 
@@ -135,6 +154,7 @@ class NLL(nn.Module):
 LOSSES: dict[str, type[nn.Module]] = {
     "l1": L1,
     "mse": MSE,
+    "chroma": Chroma,
     "charbonnier": Charbonnier,
     "ssim": SSIM,
     "lpips": Perceptual,

@@ -140,6 +140,7 @@ class Recipe:
         summary: One sentence for people.
         network: What `vaezoo.create` takes.
         pretrained: Whether to start from the weights that `network` names.
+        start: What fresh weights are: `random`, or a `resampler` (`nn/start.py`), which halves what a short run needs.
         overrides: Changes to the network.
         steps: Updates of the weights.
         seed: Of everything random.
@@ -159,6 +160,7 @@ class Recipe:
     summary: str = ""
     network: str
     pretrained: bool = False
+    start: Literal["random", "resampler"] = "random"
     overrides: dict[str, Any] = field(default_factory=dict)
     steps: Annotated[int, Count]
     seed: Annotated[int, Between(0, 2**32)] = 0

@@ -184,6 +184,8 @@ def _check_together(parts: Mapping[str, Node], arguments: Mapping[str, Any], fau
             faults.add(inside["sizes"].place, "data.sizes", "expected at least one size")
         if len(data.scale) != 2 or data.scale[0] > data.scale[1]:
             faults.add(inside["scale"].place, "data.scale", "expected two numbers, from and to, such as [1, 2]")
+    if arguments.get("start") == "resampler" and arguments.get("pretrained") is True:
+        faults.add(parts["start"].place, "start", "pretrained weights are a start of their own; leave one of them out")
     if arguments.get("losses") == ():
         faults.add(parts["losses"].place, "losses", "expected at least one loss")
 

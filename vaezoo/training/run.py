@@ -14,6 +14,7 @@ from vaezoo.evaluation.photos import photo_files, photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
+from vaezoo.nn.start import start_as_resampler
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from vaezoo.training.data import Plan, make_loader, size_of
@@ -65,6 +66,8 @@ def train(
     found = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
     vae = create(f"local-dir:{run}") if found else create(recipe.network, recipe.pretrained, overrides=recipe.overrides)
+    if recipe.start == "resampler" and not found:
+        start_as_resampler(vae)
     state = begin(vae, recipe, ranks.device)
     if found:
         load_checkpoint(state, found[-1], ranks)

@@ -1,0 +1,220 @@
+"""Fresh weights with which a VAE begins as a resampler: its first output is its input, reduced and enlarged again.
+
+Lightness and the two colour differences of the photo pass through the network as *pairs* of channels, x and -x. The
+convolutions around the residual branches hand pairs on, resamplers as interpolation, and everything else begins as
+PyTorch begins it, small where it is a residual branch. A pair passes an activation unharmed: silu(x) - silu(-x) = x.
+
+The group norm in front of each last convolution is why this must be done with care. It takes mean and scale of a whole
+image out of every group of channels, and colour with them, so that from random weights the colour of a photo is among
+the last things that a VAE learns. A pair has no mean to lose, and its scale is kept by something large that shares its
+group: two constant channels, or, where a group is too small for them, a chequerboard upon the pair itself, which the
+last upsampler draws and the last convolution filters out.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import SpecError
+from vaezoo.nn.blocks import DownBlock, MidBlock, UpBlock
+from vaezoo.nn.ends import ConvBlock, Head
+from vaezoo.nn.layers import DAMPING, ResidualLayer
+from vaezoo.nn.resample import Conv3x3Asymmetric, Conv4x4, ConvTranspose4x4, NearestConv3x3
+from vaezoo.nn.vae import VAE
+
+Convolution = nn.Conv2d | nn.ConvTranspose2d
+
+# RGB -> lightness and colour differences (ITU-R BT.601, full range)
+COLORS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+GAINS = (2.0, 6.0, 6.0)  # of the latents, which so get a standard deviation of about 1 from photos
+LOGVAR = -5.0  # posterior std 0.08, beside that 1
+CONSTANT = 2.0  # of constant channels and chequerboard: large beside a pair, whose RMS over photos is about 0.5
+RMS = 0.5
+TAPS = {  # of one axis
+    Conv4x4: (-1 / 16, 9 / 16, 9 / 16, -1 / 16),  # cubic
+    Conv3x3Asymmetric: (0.5, 0.5, 0.0),  # the mean of two pixels
+    ConvTranspose4x4: (0.2, 0.8, 0.8, 0.2),  # linear, a little sharper
+    NearestConv3x3: (0.2, 0.6, 0.2),  # the same after the repeated pixels
+}
+NYQUIST = (0.25, -0.5, 0.25)  # what a chequerboard passes and a constant does not
+
+
+class Lanes(NamedTuple):
+    """Where a half of the network keeps its pairs.
+
+    `pairs` are the channels of x and -x, `constants` those of a constant with its value; `board` is the constant from
+    which the last upsampler draws a chequerboard upon the pairs, or None.
+    """
+
+    pairs: list[tuple[int, int]]
+    constants: dict[int, float]
+    board: int | None
+
+
+class Way(NamedTuple):
+    """The way of pairs through a half: the convolutions around its residual branches, in order, and its head."""
+
+    path: list[Convolution]
+    head: Head
+    lanes: Lanes
+
+
+def start_as_resampler(vae: VAE) -> None:
+    """Set the weights of a VAE, in place, so that it begins as a resampler of RGB images.
+
+    The first latents are lightness and the two colour differences, as many of them as there are latents; the others
+    begin as PyTorch begins them. Rows may be conv, down, mid, up and head with group norms and `resample` conv_4x4,
+    conv_3x3_asymmetric, conv_transpose_4x4 or nearest_conv_3x3: the documented kind and the LDM kind.
+
+    Args:
+        vae: With freshly built weights.
+
+    Raises:
+        SpecError: If there is a row through which pairs cannot be led.
+    """
+    if vae.spec.image.channels != 3:
+        raise SpecError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; start: resampler needs 3")
+    kinds = min(len(COLORS), vae.latent_channels)
+    colors, gains = torch.tensor(COLORS), torch.tensor(GAINS)
+    encoder, decoder = _way(vae, "encoder", kinds), _way(vae, "decoder", kinds)  # all errors before the first change
+    with torch.no_grad():
+        _start_encoder(encoder, colors[:kinds], gains[:kinds], vae.latent_channels)
+        _start_decoder(decoder, torch.linalg.inv(colors * gains[:, None])[:, :kinds])
+
+
+def _start_encoder(way: Way, colors: Tensor, gains: Tensor, latent_channels: int) -> None:
+    path, head, lanes = way
+    _lead_all(path, colors, lanes)
+    group = head.norm.num_channels // head.norm.num_groups
+    for plus, _ in lanes.pairs:  # the rest of their groups must not disturb the pairs
+        path[-1].weight[plus + 4 : plus + group] *= DAMPING
+    _read(head, torch.diag(gains), lanes)
+    logvar = slice(latent_channels, None)  # nothing, where latents are deterministic
+    head.conv.weight[logvar] *= DAMPING
+    head.conv.bias[logvar] = LOGVAR
+
+
+def _start_decoder(way: Way, to_rgb: Tensor) -> None:
+    path, head, lanes = way
+    _lead_all(path, to_rgb, lanes)
+    if lanes.board is not None:
+        sign = torch.tensor([1.0, -1.0, 1.0, -1.0])
+        board = CONSTANT * torch.outer(sign, sign) / 4  # four taps meet in every pixel
+        last = [convolution for convolution in path if type(convolution) is ConvTranspose4x4][-1]
+        for plus, minus in lanes.pairs:
+            last.weight[lanes.board, plus], last.weight[lanes.board, minus] = board, -board
+    _read(head, torch.eye(len(to_rgb)), lanes)
+
+
+def _lead_all(path: list[Convolution], matrix: Tensor, lanes: Lanes) -> None:
+    """Let the first convolution make pairs of its first channels by a `matrix`, and the others hand them on."""
+    first, *others = path
+    inputs, kinds = matrix.shape[1], len(lanes.pairs)
+    _lead(first, matrix @ torch.eye(inputs, first.in_channels), lanes)
+    for convolution in others:
+        _lead(convolution, _differences(lanes, convolution.in_channels)[:kinds] / 2, lanes)
+
+
+def _lead(convolution: Convolution, mix: Tensor, lanes: Lanes) -> None:
+    """Let a convolution make pairs: `mix` of shape (pairs, its input channels), resampled by its taps."""
+    weight = convolution.weight.transpose(0, 1) if isinstance(convolution, ConvTranspose4x4) else convolution.weight
+    kernel = _kernel(convolution)
+    for row, (plus, minus) in zip(mix, lanes.pairs, strict=True):
+        weight[plus] = row[:, None, None] * kernel
+        weight[minus] = -weight[plus]
+        convolution.bias[[plus, minus]] = 0
+    for channel, value in lanes.constants.items():
+        weight[channel] = 0
+        convolution.bias[channel] = value
+
+
+def _read(head: Head, mix: Tensor, lanes: Lanes) -> None:
+    """Let a head make `mix` of shape (outputs, pairs) of the pairs, as they were before the norm."""
+    group = head.norm.num_channels // head.norm.num_groups
+    scale = (2 * (CONSTANT**2 + RMS**2) / group) ** 0.5  # what the norm divides by
+    kernel = _kernel(head.conv)
+    if lanes.board is not None:
+        middle = slice(kernel.shape[0] // 2 - 1, kernel.shape[0] // 2 + 2)
+        kernel[middle, middle] -= torch.outer(torch.tensor(NYQUIST), torch.tensor(NYQUIST))
+    rows = scale * mix @ _differences(lanes, head.conv.in_channels)
+    head.conv.weight[: len(rows)] = rows[:, :, None, None] * kernel
+    head.conv.bias[: len(rows)] = 0
+
+
+def _differences(lanes: Lanes, channels: int) -> Tensor:
+    """A matrix (pairs, channels) that makes plus - minus of each pair."""
+    matrix = torch.zeros(len(lanes.pairs), channels)
+    for row, (plus, minus) in zip(matrix, lanes.pairs, strict=True):
+        row[plus], row[minus] = 1, -1
+    return matrix
+
+
+def _kernel(convolution: Convolution) -> Tensor:
+    """How a convolution resamples, (k, k); one that keeps the size hands on the middle."""
+    if taps := TAPS.get(type(convolution)):
+        return torch.outer(torch.tensor(taps), torch.tensor(taps))
+    kernel = torch.zeros(convolution.kernel_size)
+    kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1
+    return kernel
+
+
+def _way(vae: VAE, half: str, kinds: int) -> Way:
+    """The way of so many pairs through the encoder or the decoder."""
+    path: list[Convolution] = []
+    head = None
+    for index, (spec, row) in enumerate(zip(getattr(vae.spec, half), getattr(vae, half), strict=True)):
+        place = f"{spec.place}: {half}[{index}] ({spec.block})"
+        if getattr(row, "shortcut", None):
+            raise SpecError(f"{place} has a shortcut; start: resampler leads nothing around it")
+        if type(row) is Head and head is None:
+            if not isinstance(row.norm, nn.GroupNorm):
+                raise SpecError(f"{place} has no group norm, which start: resampler is made for")
+            head = row
+        elif isinstance(row, ConvBlock) and row.in_channels == row.out and row.kernel_size == (1, 1):
+            continue  # a quant convolution, which begins as the identity
+        elif head is not None or not isinstance(row, ConvBlock | DownBlock | MidBlock | UpBlock):
+            raise SpecError(f"{place}: start: resampler knows conv, down, mid, up, and head as the last of them")
+        else:
+            path.extend(_around(row, place))
+    if head is None:
+        raise SpecError(f"{vae.spec.label}: the {half} has no head; start: resampler needs one")
+    return Way(path, head, _lanes(vae, half, path, head, kinds))
+
+
+def _around(row: nn.Module, place: str) -> Iterator[Convolution]:
+    """The convolutions of a row that are not in a residual branch."""
+    if isinstance(row, ConvBlock):
+        yield row
+        return
+    for part in row.children():
+        layers = part if isinstance(part, nn.ModuleList) else [part]
+        for layer in layers:
+            if isinstance(layer, ResidualLayer):
+                layer = layer.skip
+            elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and type(layer) not in TAPS:
+                raise SpecError(f"{place}: start: resampler does not know the resampler {type(layer).__name__}")
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                yield layer
+
+
+def _lanes(vae: VAE, half: str, path: list[Convolution], head: Head, kinds: int) -> Lanes:
+    """Each pair in a group of its own of the head's norm, beside two constants if the group has room for them."""
+    group = head.norm.num_channels // head.norm.num_groups
+    pairs = [(group * i, group * i + 1) for i in range(kinds)]
+    if group >= 4:
+        constants = {plus + 2 + i: value for plus, _ in pairs for i, value in enumerate((CONSTANT, -CONSTANT))}
+        lanes = Lanes(pairs, constants, None)
+    else:
+        lanes = Lanes(pairs, {group * kinds: 1.0}, group * kinds)
+    drawn = ConvTranspose4x4 in map(type, path) and head.conv.kernel_size[0] >= 3
+    if group == 1 or (group < 4 and not drawn):
+        raise SpecError(
+            f"{vae.spec.label}: the norm of the {half}'s head has groups of {group} channels; start: resampler needs 4"
+            " (or 2, after a conv_transpose_4x4 and in front of a kernel of 3): give the head fewer groups"
+        )
+    widest = max(*lanes.constants, *(minus for _, minus in pairs)) + 1
+    if any(convolution.out_channels < widest for convolution in path):
+        raise SpecError(f"{vae.spec.label}: a row of the {half} is narrower than the {widest} channels of the pairs")
+    return lanes
