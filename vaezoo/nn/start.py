@@ -1,8 +1,8 @@
 """Fresh weights with which a VAE begins as a resampler: its first output is its input, reduced and enlarged again.
 
 Lightness and the two colour differences of the photo pass through the network as *pairs* of channels, x and -x. The
-convolutions around the residual branches hand pairs on, resamplers as interpolation, and everything else begins as
-PyTorch begins it, small where it is a residual branch. A pair passes an activation unharmed: silu(x) - silu(-x) = x.
+convolutions around the residual branches hand pairs on, resamplers as interpolation; the branches add nothing to them
+at first, and all else begins as it does elsewhere. A pair passes an activation unharmed: silu(x) - silu(-x) = x.
 
 The group norm in front of each last convolution is why this must be done with care. It takes mean and scale of a whole
 image out of every group of channels, and colour with them, so that from random weights the colour of a photo is among
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import SpecError
+from vaezoo.nn.attention import Attention
 from vaezoo.nn.blocks import DownBlock, MidBlock, UpBlock
 from vaezoo.nn.ends import ConvBlock, Head
 from vaezoo.nn.layers import DAMPING, ResidualLayer
@@ -38,6 +39,7 @@ TAPS = {  # of one axis
     ConvTranspose4x4: (0.2, 0.8, 0.8, 0.2),  # linear, a little sharper
     NearestConv3x3: (0.2, 0.6, 0.2),  # the same after the repeated pixels
 }
+LAST_LAYERS = {ResidualLayer: "conv2", Attention: "proj"}  # of residual branches
 NYQUIST = (0.25, -0.5, 0.25)  # what a chequerboard passes and a constant does not
 
 
@@ -54,9 +56,13 @@ class Lanes(NamedTuple):
 
 
 class Way(NamedTuple):
-    """The way of pairs through a half: the convolutions around its residual branches, in order, and its head."""
+    """The way of pairs through a half: the convolutions around its residual branches, in order, and its head.
+
+    `branches` are the last layers of the residual branches.
+    """
 
     path: list[Convolution]
+    branches: list[nn.Module]
     head: Head
     lanes: Lanes
 
@@ -85,8 +91,8 @@ def start_as_resampler(vae: VAE) -> None:
 
 
 def _start_encoder(way: Way, colors: Tensor, gains: Tensor, latent_channels: int) -> None:
-    path, head, lanes = way
-    _lead_all(path, colors, lanes)
+    path, _, head, lanes = way
+    _lead_all(way, colors)
     group = head.norm.num_channels // head.norm.num_groups
     for plus, _ in lanes.pairs:  # the rest of their groups must not disturb the pairs
         path[-1].weight[plus + 4 : plus + group] *= DAMPING
@@ -97,8 +103,8 @@ def _start_encoder(way: Way, colors: Tensor, gains: Tensor, latent_channels: int
 
 
 def _start_decoder(way: Way, to_rgb: Tensor) -> None:
-    path, head, lanes = way
-    _lead_all(path, to_rgb, lanes)
+    path, _, head, lanes = way
+    _lead_all(way, to_rgb)
     if lanes.board is not None:
         sign = torch.tensor([1.0, -1.0, 1.0, -1.0])
         board = CONSTANT * torch.outer(sign, sign) / 4  # four taps meet in every pixel
@@ -108,13 +114,16 @@ def _start_decoder(way: Way, to_rgb: Tensor) -> None:
     _read(head, torch.eye(len(to_rgb)), lanes)
 
 
-def _lead_all(path: list[Convolution], matrix: Tensor, lanes: Lanes) -> None:
+def _lead_all(way: Way, matrix: Tensor) -> None:
     """Let the first convolution make pairs of its first channels by a `matrix`, and the others hand them on."""
-    first, *others = path
-    inputs, kinds = matrix.shape[1], len(lanes.pairs)
-    _lead(first, matrix @ torch.eye(inputs, first.in_channels), lanes)
+    (first, *others), lanes = way.path, way.lanes
+    _lead(first, matrix @ torch.eye(matrix.shape[1], first.in_channels), lanes)
     for convolution in others:
-        _lead(convolution, _differences(lanes, convolution.in_channels)[:kinds] / 2, lanes)
+        _lead(convolution, _differences(lanes, convolution.in_channels) / 2, lanes)
+    reserved = [*lanes.constants, *(channel for pair in lanes.pairs for channel in pair)]
+    for branch in way.branches:
+        branch.weight[reserved] = 0
+        branch.bias[reserved] = 0
 
 
 def _lead(convolution: Convolution, mix: Tensor, lanes: Lanes) -> None:
@@ -163,8 +172,8 @@ def _kernel(convolution: Convolution) -> Tensor:
 def _way(vae: VAE, half: str, kinds: int) -> Way:
     """The way of so many pairs through the encoder or the decoder."""
     path: list[Convolution] = []
-    head = None
-    for index, (spec, row) in enumerate(zip(getattr(vae.spec, half), getattr(vae, half), strict=True)):
+    head, rows = None, getattr(vae, half)
+    for index, (spec, row) in enumerate(zip(getattr(vae.spec, half), rows, strict=True)):
         place = f"{spec.place}: {half}[{index}] ({spec.block})"
         if getattr(row, "shortcut", None):
             raise SpecError(f"{place} has a shortcut; start: resampler leads nothing around it")
@@ -180,7 +189,9 @@ def _way(vae: VAE, half: str, kinds: int) -> Way:
             path.extend(_around(row, place))
     if head is None:
         raise SpecError(f"{vae.spec.label}: the {half} has no head; start: resampler needs one")
-    return Way(path, head, _lanes(vae, half, path, head, kinds))
+    modules = [module for row in rows for module in row.modules()]
+    branches = [getattr(module, LAST_LAYERS[type(module)]) for module in modules if type(module) in LAST_LAYERS]
+    return Way(path, branches, head, _lanes(vae, half, path, head, kinds))
 
 
 def _around(row: nn.Module, place: str) -> Iterator[Convolution]:
