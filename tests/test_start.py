@@ -46,6 +46,7 @@ NETWORKS = {
     "constants": ("vae_f8_z4_micro", {"decoder.6.groups": 4}),
     "auto": ("vae_f8_z4_micro", {"*.*.skip": "auto"}),
     "nearest": ("vae_f8_z4_micro", {"decoder.*.resample": "nearest_conv_3x3", "decoder.6.groups": 4}),
+    "narrow": ("vae_f8_z4_quarter", {}),
     "channels": ("vae_f8_z4_micro", {"latent.channels": 16}),
     "ldm": (check_spec(from_plain(LDM, Place("ldm"))), {}),
 }
@@ -92,7 +93,11 @@ def test_the_first_output_is_the_photo_resampled(case, photos):
             {"encoder.5.norm": "rms", "encoder.5.groups": None},
             r"encoder\[5\] \(head\) has no group norm",
         ),
-        ("vae_f8_z4_micro", {"encoder.0.out": 8}, "a row of the encoder is narrower than the 16 channels"),
+        (
+            "vae_f8_z4_micro",
+            {"decoder.1.out": 6, "decoder.2.groups": 2},
+            "the decoder has 6 channels; .* needs 7",
+        ),
         ("vae_f8_z4_micro", {"image.channels": 1}, "images of 1 channels; start: resampler needs 3"),
     ],
 )

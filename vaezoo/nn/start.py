@@ -44,27 +44,31 @@ NYQUIST = (0.25, -0.5, 0.25)  # what a chequerboard passes and a constant does n
 
 
 class Lanes(NamedTuple):
-    """Where a half of the network keeps its pairs.
-
-    `pairs` are the channels of x and -x, `constants` those of a constant with its value; `board` is the constant from
-    which the last upsampler draws a chequerboard upon the pairs, or None.
-    """
+    """Where a convolution puts pairs: the channels of x and -x, and those of a constant with its value."""
 
     pairs: list[tuple[int, int]]
     constants: dict[int, float]
-    board: int | None
+
+    @property
+    def channels(self) -> list[int]:
+        """All of them."""
+        return [*self.constants, *(channel for pair in self.pairs for channel in pair)]
 
 
 class Way(NamedTuple):
     """The way of pairs through a half: the convolutions around its residual branches, in order, and its head.
 
-    `branches` are the last layers of the residual branches.
+    `branches` are the last layers of the residual branches. Pairs lie on `lanes` until the last convolution puts them
+    on the `last` ones, where each has a group of the head's norm for itself; `board` is the constant from which the
+    last upsampler draws a chequerboard upon them, or None.
     """
 
     path: list[Convolution]
     branches: list[nn.Module]
     head: Head
     lanes: Lanes
+    last: Lanes
+    board: int | None
 
 
 def start_as_resampler(vae: VAE) -> None:
@@ -91,37 +95,38 @@ def start_as_resampler(vae: VAE) -> None:
 
 
 def _start_encoder(way: Way, colors: Tensor, gains: Tensor, latent_channels: int) -> None:
-    path, _, head, lanes = way
     _lead_all(way, colors)
-    group = head.norm.num_channels // head.norm.num_groups
-    for plus, _ in lanes.pairs:  # the rest of their groups must not disturb the pairs
-        path[-1].weight[plus + 4 : plus + group] *= DAMPING
-    _read(head, torch.diag(gains), lanes)
+    head, group = way.head, way.head.norm.num_channels // way.head.norm.num_groups
+    for plus, _ in way.last.pairs:  # the rest of their groups must not disturb the pairs
+        way.path[-1].weight[plus + 4 : plus + group] *= DAMPING
+    _read(way, torch.diag(gains))
     logvar = slice(latent_channels, None)  # nothing, where latents are deterministic
     head.conv.weight[logvar] *= DAMPING
     head.conv.bias[logvar] = LOGVAR
 
 
 def _start_decoder(way: Way, to_rgb: Tensor) -> None:
-    path, _, head, lanes = way
     _lead_all(way, to_rgb)
-    if lanes.board is not None:
+    if way.board is not None:
         sign = torch.tensor([1.0, -1.0, 1.0, -1.0])
         board = CONSTANT * torch.outer(sign, sign) / 4  # four taps meet in every pixel
-        last = [convolution for convolution in path if type(convolution) is ConvTranspose4x4][-1]
-        for plus, minus in lanes.pairs:
-            last.weight[lanes.board, plus], last.weight[lanes.board, minus] = board, -board
-    _read(head, torch.eye(len(to_rgb)), lanes)
+        index = max(i for i, convolution in enumerate(way.path) if type(convolution) is ConvTranspose4x4)
+        for plus, minus in (way.lanes if index < len(way.path) - 1 else way.last).pairs:
+            way.path[index].weight[way.board, plus] = board
+            way.path[index].weight[way.board, minus] = -board
+    _read(way, torch.eye(len(to_rgb)))
 
 
 def _lead_all(way: Way, matrix: Tensor) -> None:
     """Let the first convolution make pairs of its first channels by a `matrix`, and the others hand them on."""
-    (first, *others), lanes = way.path, way.lanes
-    _lead(first, matrix @ torch.eye(matrix.shape[1], first.in_channels), lanes)
-    for convolution in others:
-        _lead(convolution, _differences(lanes, convolution.in_channels) / 2, lanes)
-    reserved = [*lanes.constants, *(channel for pair in lanes.pairs for channel in pair)]
+    for index, convolution in enumerate(way.path):
+        if index == 0:
+            mix = matrix @ torch.eye(matrix.shape[1], convolution.in_channels)
+        else:
+            mix = _differences(way.lanes, convolution.in_channels) / 2
+        _lead(convolution, mix, way.last if index == len(way.path) - 1 else way.lanes)
     for branch in way.branches:
+        reserved = [c for c in {*way.lanes.channels, *way.last.channels} if c < len(branch.weight)]
         branch.weight[reserved] = 0
         branch.bias[reserved] = 0
 
@@ -139,15 +144,15 @@ def _lead(convolution: Convolution, mix: Tensor, lanes: Lanes) -> None:
         convolution.bias[channel] = value
 
 
-def _read(head: Head, mix: Tensor, lanes: Lanes) -> None:
-    """Let a head make `mix` of shape (outputs, pairs) of the pairs, as they were before the norm."""
-    group = head.norm.num_channels // head.norm.num_groups
+def _read(way: Way, mix: Tensor) -> None:
+    """Let the head make `mix` of shape (outputs, pairs) of the pairs, as they were before its norm."""
+    head, group = way.head, way.head.norm.num_channels // way.head.norm.num_groups
     scale = (2 * (CONSTANT**2 + RMS**2) / group) ** 0.5  # what the norm divides by
     kernel = _kernel(head.conv)
-    if lanes.board is not None:
+    if way.board is not None:
         middle = slice(kernel.shape[0] // 2 - 1, kernel.shape[0] // 2 + 2)
         kernel[middle, middle] -= torch.outer(torch.tensor(NYQUIST), torch.tensor(NYQUIST))
-    rows = scale * mix @ _differences(lanes, head.conv.in_channels)
+    rows = scale * mix @ _differences(way.last, head.conv.in_channels)
     head.conv.weight[: len(rows)] = rows[:, :, None, None] * kernel
     head.conv.bias[: len(rows)] = 0
 
@@ -191,7 +196,7 @@ def _way(vae: VAE, half: str, kinds: int) -> Way:
         raise SpecError(f"{vae.spec.label}: the {half} has no head; start: resampler needs one")
     modules = [module for row in rows for module in row.modules()]
     branches = [getattr(module, LAST_LAYERS[type(module)]) for module in modules if type(module) in LAST_LAYERS]
-    return Way(path, branches, head, _lanes(vae, half, path, head, kinds))
+    return Way(path, branches, head, *_lanes(vae, half, path, head, kinds))
 
 
 def _around(row: nn.Module, place: str) -> Iterator[Convolution]:
@@ -210,22 +215,23 @@ def _around(row: nn.Module, place: str) -> Iterator[Convolution]:
                 yield layer
 
 
-def _lanes(vae: VAE, half: str, path: list[Convolution], head: Head, kinds: int) -> Lanes:
-    """Each pair in a group of its own of the head's norm, beside two constants if the group has room for them."""
+def _lanes(vae: VAE, half: str, path: list[Convolution], head: Head, kinds: int) -> tuple[Lanes, Lanes, int | None]:
+    """Lanes, last lanes and board of a `Way`: constants if the groups have room for them, else a chequerboard."""
     group = head.norm.num_channels // head.norm.num_groups
+    board = 2 * kinds if group < 4 else None
+    lanes = Lanes([(2 * i, 2 * i + 1) for i in range(kinds)], {} if board is None else {board: 1.0})
     pairs = [(group * i, group * i + 1) for i in range(kinds)]
-    if group >= 4:
-        constants = {plus + 2 + i: value for plus, _ in pairs for i, value in enumerate((CONSTANT, -CONSTANT))}
-        lanes = Lanes(pairs, constants, None)
-    else:
-        lanes = Lanes(pairs, {group * kinds: 1.0}, group * kinds)
+    constants = {plus + 2 + i: value for plus, _ in pairs for i, value in enumerate((CONSTANT, -CONSTANT))}
+    last = Lanes(pairs, constants if board is None else {})
     drawn = ConvTranspose4x4 in map(type, path) and head.conv.kernel_size[0] >= 3
-    if group == 1 or (group < 4 and not drawn):
+    if group == 1 or (board is not None and not drawn):
         raise SpecError(
             f"{vae.spec.label}: the norm of the {half}'s head has groups of {group} channels; start: resampler needs 4"
             " (or 2, after a conv_transpose_4x4 and in front of a kernel of 3): give the head fewer groups"
         )
-    widest = max(*lanes.constants, *(minus for _, minus in pairs)) + 1
-    if any(convolution.out_channels < widest for convolution in path):
-        raise SpecError(f"{vae.spec.label}: a row of the {half} is narrower than the {widest} channels of the pairs")
-    return lanes
+    for convolution in path:
+        widest = max((last if convolution is path[-1] else lanes).channels) + 1
+        if convolution.out_channels < widest:
+            text = f"{convolution.out_channels} channels; start: resampler needs {widest} for its pairs"
+            raise SpecError(f"{vae.spec.label}: a row of the {half} has {text}")
+    return lanes, last, board
