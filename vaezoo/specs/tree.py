@@ -4,6 +4,7 @@ YAML is read by PyYAML's event parser alone, so nothing is constructed from tags
 schema (`1e-6` is a number, `no` is a string). Anchors, aliases, tags and duplicate keys are faults.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -61,19 +62,23 @@ class Node:
 
 
 def read_tree(path: str | Path) -> Node:
-    """The tree of a YAML or JSON file (by suffix).
+    """The tree of a YAML or JSON file (by suffix); readers of the same text share it, so change a copy.
 
     Raises:
         FileError: If the file cannot be read or is larger than `MAX_BYTES`.
         SpecError: If the text is not well-formed.
     """
-    content = read_bytes(path, MAX_BYTES)
+    return _parsed(read_bytes(path, MAX_BYTES), str(path))
+
+
+@functools.lru_cache(maxsize=256)  # networks and records are asked for again and again, and parsing is what takes long
+def _parsed(content: bytes, source: str) -> Node:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    parse = parse_json if Path(path).suffix == ".json" else parse_yaml
-    return parse(text, str(path))
+        raise SpecError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    parse = parse_json if Path(source).suffix == ".json" else parse_yaml
+    return parse(text, source)
 
 
 def parse_yaml(text: str, source: str) -> Node:
