@@ -71,7 +71,7 @@ def read_tree(path: str | Path) -> Node:
     return _parsed(read_bytes(path, MAX_BYTES), str(path))
 
 
-@functools.lru_cache(maxsize=256)  # networks and records are asked for again and again, and parsing is what takes long
+@functools.lru_cache(maxsize=128)  # networks and records are asked for again and again, and parsing is what takes long
 def _parsed(content: bytes, source: str) -> Node:
     try:
         text = content.decode("utf-8-sig")
