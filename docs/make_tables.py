@@ -5,6 +5,7 @@ A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
 import argparse
 import csv
+import functools
 import inspect
 import re
 import sys
@@ -37,7 +38,7 @@ def models() -> str:
         "--- | --: | --: | --: | --: | ---",
     ]
     for name in vaezoo.list_models(OURS):
-        known = vaezoo.describe(name)
+        known = described(name)
         tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
         rows.append(f"`{name}` | {_figures(known)} | {tags}")
     return _table(rows)
@@ -51,7 +52,7 @@ def zoo() -> str:
         "--- | --: | --: | --: | --: | --- | --- | --- | --- | --- | ---",
     ]
     for name in vaezoo.list_models():
-        known = vaezoo.describe(name)
+        known = described(name)
         network = f"`{name}` | {_figures(known)} | {_proof(known.spec.expect)}"
         default = read_records(name).default
         for tagged in sorted(known.weights, key=lambda tagged: tagged.tag != default):
@@ -60,6 +61,9 @@ def zoo() -> str:
         if not known.weights:
             rows.append(f"{network} | | | | | ")
     return _table(rows)
+
+
+described = functools.cache(vaezoo.describe)  # several tables show the same networks
 
 
 def _figures(known: vaezoo.Description) -> str:

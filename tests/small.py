@@ -1,5 +1,7 @@
 """Networks of the zoo at a fraction of their width and depth: the same rows, shapes that fit a test."""
 
+import functools
+
 import torch
 
 import vaezoo
@@ -11,6 +13,19 @@ from vaezoo.specs.tree import Place, from_plain
 from vaezoo.weights.checkpoint import parts_of
 
 
+@functools.cache
+def on_meta(name: str) -> vaezoo.VAE:
+    """The whole network without memory, in eval mode; all tests share it, so change nothing of it."""
+    return vaezoo.create(name, device="meta")
+
+
+@functools.cache
+def small_on_meta(name: str) -> vaezoo.VAE:
+    """The small network without memory, shared in the same way."""
+    return build(small_spec(name), "meta")
+
+
+@functools.cache
 def small_spec(name: str) -> vaezoo.ModelSpec:
     """The network with an eighth of its widths, in steps of 32, at most two layers a row, and few latent channels."""
     data = vaezoo.get_spec(name).to_dict()
@@ -31,7 +46,7 @@ def small_spec(name: str) -> vaezoo.ModelSpec:
 
 def small_vae(name: str) -> vaezoo.VAE:
     """Such a network with every tensor drawn anew, norms and statistics too."""
-    return randomised(build(small_spec(name)).eval())
+    return randomised(build(small_spec(name), "meta").to_empty(device="cpu").eval())
 
 
 def randomised(module: torch.nn.Module) -> torch.nn.Module:
@@ -39,6 +54,7 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if not tensor.is_floating_point():
+                tensor.zero_()  # how many batches a batch norm has seen
                 continue
             if tensor.ndim < 2:
                 tensor.uniform_(0.5, 1.5)

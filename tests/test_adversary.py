@@ -210,6 +210,7 @@ def _ratio(rank, store, found):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_every_rank_has_the_same_adaptive_weight_and_the_same_averages(tmp_path):
     with torch.multiprocessing.get_context("spawn").Manager() as manager:
         found = manager.dict()

@@ -9,7 +9,7 @@ import pytest
 from conftest import add_records
 
 import vaezoo
-from vaezoo.errors import FileError, SpecError, UnknownNameError
+from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
 from vaezoo.specs import catalog, names
 from vaezoo.specs.catalog import add_config_dir, canonical, facts, files, list_models, match, model_file, natural
 from vaezoo.specs.names import Name, parse_name
@@ -51,6 +51,24 @@ def test_networks_are_chosen_by_their_facts(folder):
     assert list_models("odd", min_params=0) == list_models("odd", latent_channels=4) == []
     assert list_models("unsized", latent_channels=4) == ["unsized"]
     assert list_models("unsized", latent_channels=4, max_params=1_000_000_000) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "changes", "named"),
+    [
+        (5, {}, "5 is no pattern"),
+        (None, {}, "None is no pattern"),
+        ("*", {"exclude": 5}, "5 is no pattern"),
+        ("*", {"exclude": ["a", b"b"]}, "b'b' is no pattern"),
+        ("*", {"latent_channels": "4"}, "latent_channels='4': expected a number"),
+        ("*", {"downscale": [8]}, r"downscale=\[8\]: expected a number"),
+        ("*", {"min_params": "1M"}, "min_params='1M': expected a number"),
+        ("*", {"max_params": "1M"}, "max_params='1M': expected a number"),
+    ],
+)
+def test_a_filter_of_another_type_is_named(pattern, changes, named):
+    with pytest.raises(InputError, match=named):
+        list_models(pattern, **changes)
 
 
 def test_every_shipped_file_has_a_name_and_all_weights_a_network():

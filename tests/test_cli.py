@@ -12,6 +12,7 @@ from PIL import Image
 
 import vaezoo
 from vaezoo.cli import main, tools
+from vaezoo.specs import catalog
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ def test_reconstruct_never_writes_over_its_images_or_its_results(capsys, micro, 
     assert Path("b.png").read_bytes() == before
 
 
+def test_reconstruct_without_arguments_takes_our_model_and_the_bundled_photos(capsys, here, monkeypatch):
+    with Image.open(catalog.sample_photos()[0]) as photo:
+        photo.crop((64, 64, 128, 112)).save("part.png")
+    monkeypatch.setattr(catalog, "sample_photos", lambda: [Path("part.png")])
+    data = json.loads(run(capsys, "reconstruct", "--json"))
+    assert data["model"] == "vae_f8_z4"
+    assert data["images"][0]["psnr"] == pytest.approx(20.54, abs=0.05)
+    with Image.open("reconstruction.png") as picture:
+        assert picture.size == (3 * 64 + 2 * 4, 48)
+
+
+@pytest.mark.slow
 def test_reconstruct_without_arguments_shows_the_bundled_photos(capsys, here):
     text = run(capsys, "reconstruct")
     assert "kitten_on_lawn.png" in text

@@ -78,6 +78,7 @@ def test_evaluate_says_which_net_is_missing_and_reports_the_rest(capsys, micro, 
     assert "SSIM" in out
 
 
+@pytest.mark.slow
 def test_evaluate_under_torchrun_writes_one_row_over_all_photos(micro, photos):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "vaezoo.cli", "evaluate", micro, *EVALUATE, "--out", "results.csv"]

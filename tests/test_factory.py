@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.errors import FileError, InputError, UnknownNameError
+from vaezoo.errors import CheckpointError, FileError, InputError, UnknownNameError
 
 
 @pytest.fixture
@@ -46,6 +46,24 @@ def test_a_file_may_be_named_by_its_weights_on_record(tmp_path):
         vaezoo.create(f"file:{tmp_path}")
     with pytest.raises(UnknownNameError, match="photos_v0"):
         vaezoo.create(name, tag="photos_v0")
+
+
+def test_a_network_and_a_tag_that_name_different_weights_are_refused(file):
+    for network, tag in [
+        ("ldm_f8_z4.sd15", "sdxl"),
+        ("ldm_f8_z4.sd15", "ldm_f8_z4.sdxl"),
+        ("sd15_vae", "sdxl"),
+        ("vae_f8_z4", "taesd_f8_z4.taesd"),
+    ]:
+        with pytest.raises(InputError, match=rf"network='{network}', but tag='{tag}' is \w+\.\w+; give one of them"):
+            vaezoo.create(file, network=network, tag=tag)
+
+
+def test_what_is_no_file_of_weights_is_refused_before_it_is_hashed(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaezoo.finding.sha256_of", lambda path: pytest.fail(f"{path} is hashed"))
+    (tmp_path / "a.ckpt").write_bytes(b"PK\x03\x04" + bytes(1000))
+    with pytest.raises(CheckpointError, match="a pickle"):
+        vaezoo.create(f"file:{tmp_path / 'a.ckpt'}", network="vae_f8_z4_micro")
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cpu:"])

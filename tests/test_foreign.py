@@ -5,11 +5,10 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import in_layout, small_spec, small_vae, write_small
+from small import in_layout, on_meta, small_on_meta, small_vae, write_small
 
 import vaezoo
 from vaezoo.errors import CheckpointError
-from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import files
 from vaezoo.weights.checkpoint import parts_of
 from vaezoo.weights.layouts import LAYOUTS
@@ -17,7 +16,7 @@ from vaezoo.weights.layouts import LAYOUTS
 
 def layouts_of(name: str) -> list[str]:
     """The layouts that can express a network."""
-    vae, found = build(small_spec(name), "meta"), []
+    vae, found = small_on_meta(name), []
     for layout in LAYOUTS:
         try:
             parts_of(vae, layout)
@@ -29,7 +28,7 @@ def layouts_of(name: str) -> list[str]:
 
 def is_written(name: str, layout: str) -> bool:
     """Whether a layout that can express a network can also be written."""
-    vae = build(small_spec(name), "meta")
+    vae = small_on_meta(name)
     return LAYOUTS[layout].read_only(vae.spec, parts_of(vae, layout)) is None
 
 
@@ -59,14 +58,13 @@ def test_every_published_network_has_a_foreign_layout():
 
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
 def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
-    with torch.device("meta"):
-        vae = vaezoo.create(name)
-    parts = parts_of(vae, layout)
+    vae = on_meta(name)
+    parts, state = parts_of(vae, layout), vae.state_dict()
     names = [foreign for part in parts for foreign in part.names]
     assert len(set(names)) == len(names)
-    assert [part.key for part in parts] == list(vae.state_dict())
+    assert [part.key for part in parts] == list(state)
     for part in parts:
-        ours = vae.state_dict()[part.key]
+        ours = state[part.key]
         theirs = torch.empty(part.shape, device="meta").numel() * len(part.names)
         assert theirs == ours.numel() * (part.shape[2] if part.last else 1)
 
@@ -76,7 +74,8 @@ def test_a_network_goes_to_a_layout_and_back_without_losing_a_bit(name, layout, 
     vae, path, network = small_vae(name), place(tmp_path, layout), write_small(name, tmp_path)
     vaezoo.export_checkpoint(vae, path, layout=layout)
     again = vaezoo.create(f"file:{path}", network=network, layout=layout)
-    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+    state = again.state_dict()
+    assert all(torch.equal(state[key], tensor) for key, tensor in vae.state_dict().items())
     vaezoo.export_checkpoint(again, place(tmp_path, layout, "y"), layout=layout)
     before, after = all_tensors(path), all_tensors(place(tmp_path, layout, "y"))
     assert [(key.rpartition("/")[2][1:], t.shape) for key, t in before.items()] == [

@@ -25,7 +25,7 @@ from vaezoo.weights.records import expand_alias, find_record, read_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # where a large file fails, show it
 FAST = settings(
-    max_examples=1000,
+    max_examples=250,
     derandomize=True,
     database=None,
     deadline=20_000,  # milliseconds for one file; a hang is a failure
@@ -135,7 +135,7 @@ def test_a_damaged_record_of_weights_loads_or_is_refused(folder, content):
     check_records(folder, content)
 
 
-@FAST
+@settings(FAST, max_examples=1_000)
 @given(st.lists(SETTINGS | st.text(max_size=20), max_size=3))
 def test_a_strange_setting_changes_the_network_or_is_refused(content):
     ends_well(lambda: change_spec(MICRO, parse_settings(content)))

@@ -82,13 +82,15 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_file_cut_anywhere_is_refused(tmp_path, name):
+def test_a_file_cut_anywhere_is_refused(tmp_path, name, every):
+    """By default at every seventh byte, and at each of the last."""
     mode, options = KINDS[name]
     picture = Image.fromarray(noise(12, 16, 1, np.uint16) if mode == "I;16" else noise(12, 16))
     path = save(picture if mode == "I;16" else picture.convert(mode), tmp_path / name, **options)
     data, whole = path.read_bytes(), vi.load_image(path)
-    for length in range(1, len(data)):
+    for length in sorted({*range(1, len(data), every), *range(len(data) - 32, len(data))}):
         path.write_bytes(data[:length])
         if length < len(data) - 24:
             refusal(path)

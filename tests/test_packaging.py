@@ -1,11 +1,13 @@
 """The wheel and the source archive carry everything, and the wheel works outside the checkout."""
 
+import configparser
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -51,6 +53,20 @@ def tracked(*folders: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_every_package_and_every_kind_of_file_stands_in_the_setup():
+    """What the slow proofs see in a wheel, before one is built."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = setup["options"]["packages"].split()
+    data = {name: value.replace(",", " ").split() for name, value in setup["options.package_data"].items()}
+    for path in map(Path, tracked("vaezoo", "configs", "tools")):
+        folder = ".".join(path.parent.parts)
+        package = folder if folder.startswith("vaezoo") else f"vaezoo.{folder}"
+        assert package in packages, path
+        assert path.suffix == ".py" or any(path.match(pattern) for pattern in data[package]), path
+
+
+@pytest.mark.slow
 def test_the_wheel_carries_every_config_tool_and_module(built):
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -62,6 +78,7 @@ def test_the_wheel_carries_every_config_tool_and_module(built):
     assert wheel.stat().st_size < 60e6
 
 
+@pytest.mark.slow
 def test_the_source_archive_carries_what_the_repository_does(built):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as file:
@@ -70,12 +87,14 @@ def test_the_source_archive_carries_what_the_repository_does(built):
         assert path in names, path
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_lists_models_outside_the_checkout(installed):
     target, run = installed
     assert run(sys.executable, "-c", "import vaezoo; print(vaezoo.__file__)").startswith(str(target))
     assert "vae_f8_z4_micro" in run(str(target / "bin" / "vaezoo"), "list")
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_creates_the_bundled_model(installed):
     _, run = installed
     code = (
@@ -84,6 +103,7 @@ def test_the_installed_wheel_creates_the_bundled_model(installed):
     assert run(sys.executable, "-c", code).startswith("torch.float32 4")
 
 
+@pytest.mark.slow
 def test_the_version_is_the_one_in_the_metadata(built):
     import vaezoo
 

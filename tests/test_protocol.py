@@ -141,6 +141,7 @@ with processes() as team:
 """
 
 
+@pytest.mark.slow
 def test_two_real_processes_give_the_figures_of_one(tmp_path):
     script = tmp_path / "team.py"
     script.write_text(TEAM)

@@ -72,6 +72,13 @@ def test_settings_go_through_the_same_checker(tmp_path):
         read_recipe(path, parse_settings(["steps.many=1"]))
 
 
+def test_settings_are_for_one_reading_alone(tmp_path):
+    path = write_recipe(tmp_path)
+    before = read_recipe(path)
+    read_recipe(path, parse_settings(["losses.0.weight=7", "optimizer.lr=1", "seed=3"]))
+    assert read_recipe(path) == before
+
+
 def test_settings_reach_lists_absent_mappings_and_overrides(tmp_path):
     recipe = tiny_recipe(tmp_path, "losses.1.weight=0.5", "overrides.latent.channels=3", "discriminator=null")
     assert recipe.losses[1].weight == 0.5

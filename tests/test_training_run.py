@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -131,7 +132,24 @@ def wait_for_step(run, step, seconds=120):
     pytest.fail(f"{run} did not come to step {step}")
 
 
-def test_sigterm_saves_and_ends_the_run(tmp_path):
+def test_sigterm_saves_after_the_step_at_hand_and_ends_the_run(tmp_path):
+    recipe, run, said = tiny_recipe(tmp_path, "checkpoint_every=100"), tmp_path / "run", []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(line):
+        if line["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    report = runs.train(recipe, run, CPU, say=said.append, show=stop)
+    assert report.stopped == "SIGTERM"
+    assert steps_of(run) == [report.progress.step]
+    assert 3 <= report.progress.step < recipe.steps
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert quiet(recipe, run, resume=True).progress.step == recipe.steps
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends_the_command(tmp_path):
     recipe, run = write_recipe(tmp_path), tmp_path / "run"
     arguments = [recipe, "--out", run, "--set=steps=100000", "--set=checkpoint_every=100000"]
     process = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.PIPE, text=True)
@@ -145,6 +163,7 @@ def test_sigterm_saves_and_ends_the_run(tmp_path):
     assert vaezoo.create(f"local-dir:{run}", pretrained=True).spec.name == "tiny"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     recipe, run = tiny_recipe(tmp_path, "steps=4"), tmp_path / "run"
     quiet(recipe, run)

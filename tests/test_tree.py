@@ -225,6 +225,13 @@ def test_files_are_read_as_utf_8_with_or_without_a_mark_and_as_json_by_their_suf
         read_tree(tmp_path / "b.json")
 
 
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    file = tmp_path / "a.yaml"
+    for number in (1, 2):
+        file.write_text(f"a: {number}")
+        assert read_tree(file).plain() == {"a": number}
+
+
 def test_a_file_that_is_no_utf_8_text_says_where_it_stops_being_one(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_bytes(b"a: caf\xe9")

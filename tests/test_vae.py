@@ -62,7 +62,9 @@ def test_a_pass_samples_in_training_and_takes_the_mode_in_evaluation_unless_told
         torch.testing.assert_close(out.reconstruction, vae.decode(out.latents))
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backend", ["eager", *(pytest.param(name, marks=pytest.mark.slow) for name in ("aot_eager", "inductor"))]
+)
 @torch.no_grad()
 def test_encode_and_decode_compile_as_whole_graphs_and_change_nothing(backend):
     torch.compiler.reset()
@@ -74,6 +76,7 @@ def test_encode_and_decode_compile_as_whole_graphs_and_change_nothing(backend):
     assert_near(compiled_decode(posterior.mode()), vae.decode(posterior.mode()))
 
 
+@pytest.mark.slow
 def test_a_whole_pass_compiles_with_gradients():
     torch.compiler.reset()
     vae, images = micro().train(), pictures(16, 16)

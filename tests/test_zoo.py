@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small import on_meta
 
 import vaezoo
 from vaezoo.nn.costs import costs
@@ -21,11 +22,6 @@ BUNDLED = [t for t in RECORDS if t.record.bundled and not t.record.removed_in]
 every_network = pytest.mark.parametrize("name", NAMES)
 every_record = pytest.mark.parametrize("tagged", RECORDS, ids=lambda t: t.name)
 every_bundled_record = pytest.mark.parametrize("tagged", BUNDLED, ids=lambda t: t.name)
-
-
-def on_meta(name: str) -> vaezoo.VAE:
-    with torch.device("meta"):
-        return vaezoo.create(name)
 
 
 def test_there_are_networks_and_bundled_weights_and_all_are_listed():

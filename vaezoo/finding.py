@@ -1,6 +1,5 @@
 """Names to networks and weights at hand: one finder for each source of a name."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from vaezoo.weights.checkpoint import check_sha256, sha256_of
 from vaezoo.weights.diffusers.configs import Foreign
 from vaezoo.weights.diffusers.folder import config_file, weights_file
 from vaezoo.weights.folder import WEIGHTS, read_network
-from vaezoo.weights.header import weights_files
+from vaezoo.weights.header import read_header, weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, find_pin
 from vaezoo.weights.places import Folder, HubFolder, LocalFolder, check_fetched
@@ -102,11 +101,11 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     """
     wanted = parse_name(network) if network else None
     if wanted and wanted.source == "zoo":
-        wanted = expand_alias(wanted)
-        tag = tag or wanted.tag  # `network.tag`, and an alias, say both
-    tagged = _tagged(wanted, tag) if tag else _on_record(path, wanted)
-    if tagged and tag and wanted and wanted.id != tagged.network:
-        raise InputError(f"network={network!r}, but tag={tag!r} is of {tagged.network}; give one of them")
+        wanted = expand_alias(wanted)  # `network.tag`, and an alias, say both
+    said = tag or (wanted.tag if wanted else None)
+    tagged = _tagged(wanted, said) if said else _on_record(path, wanted)
+    if tagged and wanted and (wanted.id, wanted.tag or tagged.tag) != (tagged.network, tagged.tag):
+        raise InputError(f"network={network!r}, but tag={tag!r} is {tagged.name}; give one of them")
     if tagged:
         wanted = Name("zoo", tagged.network)
     if wanted is None:
@@ -122,8 +121,9 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
 def _on_record(path: str, wanted: Name | None) -> Tagged | None:
     """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
     paths = weights_files(path)
-    if len(paths) > 1 or not os.path.isfile(paths[0]):  # what is no file is told apart where it is read
+    if len(paths) > 1:
         return None
+    read_header(paths[0])  # what is no file of weights is refused before gigabytes of it are hashed
     tagged = find_by_sha256(sha256_of(paths[0]))
     return tagged if tagged and (wanted is None or wanted.id == tagged.network) else None
 

@@ -7,11 +7,12 @@ import functools
 import math
 import re
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-from vaezoo.errors import FileError, SpecError, UnknownNameError
-from vaezoo.specs.tree import Node, read_tree
+from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
+from vaezoo.specs.tree import Node, read_tree, short
 
 NAME_RULE = 'letters, digits, "_" and "-" (which are the same)'
 
@@ -112,10 +113,16 @@ def list_models(
         downscale: Only networks that shrink each side so many times.
         min_params: Only networks of at least so many parameters, encoder and decoder together.
         max_params: Only networks of at most so many.
+
+    Raises:
+        InputError: If a pattern is no text, or a number none.
     """
+    numbers = {"latent_channels": latent_channels, "downscale": downscale}
+    for key, value in {**numbers, "min_params": min_params, "max_params": max_params}.items():
+        if value is not None and not isinstance(value, Real):
+            raise InputError(f"{key}={short(value)}: expected a number, or None for any")
     names = match(files("models"), pattern, exclude)
-    wanted = {"latent_channels": latent_channels, "downscale": downscale}
-    wanted = {key: value for key, value in wanted.items() if value is not None}
+    wanted = {key: value for key, value in numbers.items() if value is not None}
     if not wanted and min_params is None and max_params is None:
         return names  # no file is read
     known = [facts(name) for name in names]
@@ -131,8 +138,15 @@ def _within(params: int | None, low: int | None, high: int | None) -> bool:
 
 
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:
-    """The names that fit a wildcard pattern and none of `exclude`."""
-    excluded = [exclude] if isinstance(exclude, str) else list(exclude)
+    """The names that fit a wildcard pattern and none of `exclude`.
+
+    Raises:
+        InputError: If a pattern is no text.
+    """
+    excluded = list(exclude) if isinstance(exclude, Iterable) and not isinstance(exclude, str) else [exclude]
+    for given in (pattern, *excluded):
+        if not isinstance(given, str):
+            raise InputError(f"{short(given)} is no pattern of names; expected text such as 'vae_f8*'")
     spellings = [_canonical_pattern(p) for p in excluded]
     fitting = fnmatch.filter(names, _canonical_pattern(pattern))
     return [name for name in fitting if not any(fnmatch.fnmatch(name, p) for p in spellings)]

@@ -4,6 +4,7 @@ YAML is read by PyYAML's event parser alone, so nothing is constructed from tags
 schema (`1e-6` is a number, `no` is a string). Anchors, aliases, tags and duplicate keys are faults.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from vaezoo.errors import SpecError
 from vaezoo.files import read_bytes
 
 MAX_BYTES = 256 * 1024  # a network is about 2 KiB; the limits keep hostile files cheap
+MAX_KEPT = 16 * 1024  # larger texts are parsed each time, so that what is kept stays small
 MAX_NODES = 20_000
 MAX_DEPTH = 12
 MAX_KEY, MAX_TEXT = 100, 10_000  # characters
@@ -31,7 +33,7 @@ _ODD_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF|nan|NaN|NAN)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and line feed, and half surrogates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a value stands: `source:line:column`, or the source alone where the text has no lines of ours."""
 
@@ -43,7 +45,7 @@ class Place:
         return self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A scalar, a list of nodes or a dict of nodes, with its place; `keys` holds the places of a dict's keys."""
 
@@ -61,19 +63,26 @@ class Node:
 
 
 def read_tree(path: str | Path) -> Node:
-    """The tree of a YAML or JSON file (by suffix).
+    """The tree of a YAML or JSON file (by suffix); readers of the same text share it, so change a copy.
 
     Raises:
         FileError: If the file cannot be read or is larger than `MAX_BYTES`.
         SpecError: If the text is not well-formed.
     """
     content = read_bytes(path, MAX_BYTES)
+    return (_kept if len(content) <= MAX_KEPT else _parsed)(content, str(path))
+
+
+def _parsed(content: bytes, source: str) -> Node:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    parse = parse_json if Path(path).suffix == ".json" else parse_yaml
-    return parse(text, str(path))
+        raise SpecError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    parse = parse_json if Path(source).suffix == ".json" else parse_yaml
+    return parse(text, source)
+
+
+_kept = functools.lru_cache(maxsize=128)(_parsed)  # networks and records are asked for again and again
 
 
 def parse_yaml(text: str, source: str) -> Node:

@@ -1,5 +1,6 @@
 """Recipes in files: found by name or path, changed by settings, checked, and written again complete."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ def read_recipe(name: str | Path, settings: Mapping[str, Node] | None = None) ->
         FileError: If the file cannot be read.
         SpecError: With every fault, each with its place.
     """
-    tree = read_tree(_file(str(name)))
+    tree = copy.deepcopy(read_tree(_file(str(name))))
     for path, node in (settings or {}).items():
         _set(tree, path, node)
     return check_recipe(tree)
