@@ -99,6 +99,15 @@ def test_every_column_is_described_in_the_docs():
     assert [column for column in COLUMNS if f"`{column}`" not in described] == []
 
 
+def test_the_published_rows_hold_a_training_step_and_a_peer():
+    rows = check_results(ROOT / "docs" / "results" / "benchmark.csv", COLUMNS, "benchmark")
+    trained = {
+        (row["model"], row["size"]) for row in rows if row["what"] == "train" and row["implementation"] == "vaezoo"
+    }
+    assert trained >= {(name, size) for name in (MICRO, "vae_f8_z4") for size in ("64", "128", "256")}
+    assert any(row["time_ratio"] and row["memory_ratio"] for row in rows)
+
+
 @pytest.mark.slow
 def test_training_steps_of_both_implementations_are_really_measured(tmp_path, capsys):
     small(tmp_path, LDM, scale=0.5)
