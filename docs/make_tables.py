@@ -4,7 +4,6 @@ A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import argparse
-import csv
 import functools
 import inspect
 import re
@@ -14,8 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from result_tables import benchmark, results, table_of, taesd
+
 import vaezoo
-from vaezoo.evaluation.results import check_results
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
 from vaezoo.specs.check import REQUIRED, Between, fields_of
@@ -26,8 +26,7 @@ from vaezoo.weights.record import Quoted
 from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/configs.md", "docs/evaluation.md", "docs/hub.md", "docs/models.md")
-RESULTS = ROOT / "docs" / "results" / "reconstruction.csv"
+PAGES = ("README.md", "docs/benchmark.md", "docs/configs.md", "docs/evaluation.md", "docs/hub.md", "docs/models.md")
 OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
 
@@ -41,7 +40,7 @@ def models() -> str:
         known = described(name)
         tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
         rows.append(f"`{name}` | {_figures(known)} | {tags}")
-    return _table(rows)
+    return table_of(rows)
 
 
 def zoo() -> str:
@@ -60,7 +59,7 @@ def zoo() -> str:
             network = " | | | | | "
         if not known.weights:
             rows.append(f"{network} | | | | | ")
-    return _table(rows)
+    return table_of(rows)
 
 
 described = functools.cache(vaezoo.describe)  # several tables show the same networks
@@ -114,50 +113,7 @@ def weights() -> str:
         psnr = f"{metrics.psnr:.2f}" if metrics else ""
         where = f"{metrics.images} images of {metrics.data}, {metrics.protocol}" if metrics else ""
         rows.append(f"`{name}` | {record.license} | {psnr} | {where} | {record.summary}")
-    return _table(rows)
-
-
-def taesd() -> str:
-    """One row a published pair of TAESD files: what `docs/measure_taesd.py` measured."""
-    with (ROOT / "docs" / "results" / "taesd.csv").open(newline="", encoding="utf-8") as file:
-        measured = list(csv.DictReader(file))
-    rows = ["weights | network | PSNR (dB) | measured on", "--- | --- | --: | ---"]
-    for row in measured:
-        where = f"{row['images']} images of photos/{row['data']} at {row['size']}x{row['size']}, {row['protocol']}"
-        rows.append(f"`{row['weights']}` | `{row['network']}` | {float(row['psnr']):.2f} | {where}")
-    return _table(rows)
-
-
-def results() -> str:
-    """The rows of the results file: reconstruction, then latents of those that have all figures."""
-    rows = check_results(RESULTS)
-    quality = {"PSNR (dB)": "psnr", "± over images": "psnr_std", "SSIM": "ssim", "MS-SSIM": "ms_ssim"}
-    quality |= {"luma": "luma_error", "chroma": "chroma_error", "LPIPS (VGG)": "lpips_vgg", "rFID": "rfid"}
-    quality |= {"flat error": "flat_error"}
-    latents = {
-        "KL, nats per value and channel": "kl",
-        "active": "active_units",
-        "posterior / latent std": "posterior_share",
-    }
-    latents |= {"correlation": "latent_correlation", "slope": "spectrum_slope", "high share": "high_share"}
-    latents |= {"turn error": "turn_error", "scale error": "scale_error"}
-    return f"{_figures_of(rows, quality)}\n\n{_figures_of([row for row in rows if row['kl']], latents)}"
-
-
-def _figures_of(rows: list[dict[str, str]], columns: Mapping[str, str]) -> str:
-    """One row a result: weights, conditions, and the columns of which any row has a figure."""
-    columns = {title: name for title, name in columns.items() if any(row[name] for row in rows)}
-    table = [f"weights | measured on | {' | '.join(columns)}", f"--- | --- | {' | '.join('--:' for _ in columns)}"]
-    for row in rows:
-        where = f"{row['images']} images of photos/{row['data']} at {row['size']}, {row['protocol']}, {row['latents']}"
-        table.append(f"`{row['model']}` | {where} | {' | '.join(_short(row[name]) for name in columns.values())}")
-    return _table(table)
-
-
-def _short(cell: str) -> str:
-    """Figures with as many digits as a table needs; counts as they are."""
-    numbers = (f"{float(v):.2f}" if abs(float(v)) >= 1 else f"{float(v):.2g}" for v in cell.split())
-    return ", ".join(numbers) if "." in cell else cell
+    return table_of(rows)
 
 
 def blocks() -> str:
@@ -173,7 +129,7 @@ def _block(name: str, block: type) -> str:
     for key, field in fields_of(block).items():
         default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
         rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
-    return f"### `{name}`\n\n{about.strip()}\n\n{_table(rows)}"
+    return f"### `{name}`\n\n{about.strip()}\n\n{table_of(rows)}"
 
 
 def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
@@ -196,22 +152,20 @@ def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
 
 def kinds() -> str:
     """The latent kinds and what they are."""
-    return _table(["kind | what it is", "--- | ---", *(f"`{name}` | {_first(kind)}" for name, kind in LATENTS.items())])
+    return table_of(
+        ["kind | what it is", "--- | ---", *(f"`{name}` | {_first(kind)}" for name, kind in LATENTS.items())]
+    )
 
 
 def layouts() -> str:
     """The layouts and what they are."""
     rows = [f"`{name}` | {layout.about}" for name, layout in LAYOUTS.items()]
-    return _table(["layout | what it is", "--- | ---", *rows])
+    return table_of(["layout | what it is", "--- | ---", *rows])
 
 
 def _first(thing: Any) -> str:
     """The first line of a docstring."""
     return (inspect.getdoc(thing) or "").partition("\n")[0]
-
-
-def _table(rows: list[str]) -> str:
-    return "\n".join(f"| {row} |" for row in rows)
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -220,6 +174,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "weights": weights,
     "taesd": taesd,
     "results": results,
+    "benchmark": benchmark,
     "blocks": blocks,
     "kinds": kinds,
     "layouts": layouts,

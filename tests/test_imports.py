@@ -26,7 +26,7 @@ ORDER = [
     "evaluation",
     "sharing",
     "training",
-    "training",
+    "ablation",
     "console",
     "cli",
 ]

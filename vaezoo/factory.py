@@ -77,7 +77,7 @@ def create(
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
         found = find(name, pretrained, hub)
     spec = change_spec(found.spec, overrides) if overrides else found.spec
-    device = default_device() if device is None else _device(device)
+    device = default_device() if device is None else usable_device(device)
     check_dtype(dtype)
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
@@ -144,7 +144,8 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     return vae
 
 
-def _device(device: torch.device | str) -> torch.device:
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device, or an `InputError` if PyTorch cannot use it here."""
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

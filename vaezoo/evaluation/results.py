@@ -56,8 +56,13 @@ def row_of(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Figure
     return {column: known.get(column) for column in COLUMNS}
 
 
-def check_results(path: Path) -> list[dict[str, str]]:
+def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> list[dict[str, str]]:
     """The rows that a results file has already, none where it is not there yet; to be asked before the work.
+
+    Args:
+        path: The file.
+        columns: Those that it must have.
+        command: Whose columns they are, for the message.
 
     Raises:
         FileError: If its columns are others, it cannot be read, or its folder does not exist.
@@ -72,20 +77,27 @@ def check_results(path: Path) -> list[dict[str, str]]:
             rows = list(reader)
         except (UnicodeDecodeError, csv.Error) as error:
             raise FileError(f"{path}: no CSV file in UTF-8 ({error}); name another file") from error
-    if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
-        raise FileError(f"{path}: its columns are not those of vaezoo evaluate; name another file")
+    if tuple(reader.fieldnames or ()) != columns or any(None in row or None in row.values() for row in rows):
+        raise FileError(f"{path}: its columns are not those of vaezoo {command}; name another file")
     return rows
 
 
-def add_row(path: Path, row: Mapping[str, Figure | str]) -> None:
+def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> None:
     """Add a row to a results file, which is read anew, so that others may have added theirs meanwhile.
+
+    Args:
+        path: The file.
+        row: A value for each column; None leaves it empty.
+        columns: Of the file.
+        command: Whose columns they are, for the message.
 
     Raises:
         FileError: As `check_results`, or if it cannot be written; what was there before is kept.
     """
-    rows = [*check_results(path), {column: _cell(row[column], DIGITS.get(column, 4)) for column in COLUMNS}]
+    new = {column: _cell(row[column], DIGITS.get(column, 4)) for column in columns}
+    rows = [*check_results(path, columns, command), new]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -1,11 +1,16 @@
 """What a network costs, counted on the meta device: shapes, parameters, multiply-accumulates."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vaezoo.nn.attention import Attention
+from vaezoo.nn.efficientvit import LinearAttention
 from vaezoo.nn.stack import Stack, count_params
 from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES, ModelSpec
@@ -13,7 +18,10 @@ from vaezoo.specs.model import HALVES, ModelSpec
 
 @dataclass(frozen=True)
 class RowCost:
-    """One row: where it is, the shape (channels, height, width) it hands on, its parameters and GMACs per image."""
+    """One row: where it is, the shape (channels, height, width) it hands on, its parameters and GMACs per image.
+
+    `attention_gmacs` are those of its attention layers with their projections, which `gmacs` has, too.
+    """
 
     half: str
     index: int
@@ -22,6 +30,7 @@ class RowCost:
     shape: tuple[int, int, int]
     params: int
     gmacs: float
+    attention_gmacs: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class Costs:
     def gmacs(self, half: str | None = None) -> float:
         """GMACs of one half, or of both."""
         return sum(row.gmacs for row in self.rows if half in (None, row.half))
+
+    @property
+    def attention_share(self) -> float:
+        """The share of both halves' GMACs that attention layers take, from 0 to 1."""
+        return sum(row.attention_gmacs for row in self.rows) / self.gmacs()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with totals, for JSON."""
@@ -64,8 +78,23 @@ def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs
 def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[RowCost]:
     rows = []
     for index, (row, block) in enumerate(zip(getattr(spec, half), stack, strict=True)):
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, _attention_flops(block, counter) as attention:
             x = block(x)
         gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
-        rows.append(RowCost(half, index, row.block, row.arguments, tuple(x.shape[1:]), count_params(block), gmacs))
+        shape, params = tuple(x.shape[1:]), count_params(block)
+        rows.append(RowCost(half, index, row.block, row.arguments, shape, params, gmacs, sum(attention) / 2e9))
     return rows
+
+
+@contextlib.contextmanager
+def _attention_flops(block: nn.Module, counter: FlopCounterMode) -> Iterator[list[int]]:
+    """What the counter counts while attention layers run, one number a layer."""
+    counted: list[int] = []
+    hooks = []
+    for layer in block.modules():
+        if isinstance(layer, (Attention, LinearAttention)):
+            hooks.append(layer.register_forward_pre_hook(lambda *_: counted.append(-counter.get_total_flops())))
+            hooks.append(layer.register_forward_hook(lambda *_: counted.append(counter.get_total_flops())))
+    yield counted
+    for hook in hooks:
+        hook.remove()

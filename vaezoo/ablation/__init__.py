@@ -1,0 +1,1 @@
+"""Questions about architectures: what variants of a network cost, on paper and measured."""
