@@ -1,0 +1,96 @@
+"""A narrow network's weights in one that is wider by a whole factor, as the same function.
+
+Every channel is copied, and the weights that read copies are shared out among them, unevenly and at random, so that the
+copies, equal at first, are trained apart. Groups of norms and heads of attention grow by the same factor, so that each
+sees what it saw before.
+
+Source: Chen, Goodfellow and Shlens 2016, "Net2Net: Accelerating Learning via Knowledge Transfer" (arXiv:1511.05641).
+"""
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import SpecError
+from vaezoo.nn.vae import VAE, build
+from vaezoo.specs.model import HALVES, ModelSpec, Row
+
+WIDTHS = ("out", "resample_out", "groups", "heads")  # what grows
+
+
+def grow(vae: VAE, spec: ModelSpec) -> VAE:
+    """The network `spec` with the function of `vae`, up to rounding; shares of copies are drawn from torch's generator.
+
+    Args:
+        vae: The narrow network with its weights.
+        spec: The same rows, but with `out`, `resample_out`, `groups` and `heads` all larger by one whole factor.
+
+    Raises:
+        SpecError: If `spec` is another network than that.
+    """
+    _check_factor(vae.spec, spec)
+    wide = build(spec, vae.device).to(vae.dtype)
+    with torch.no_grad():
+        for (name, small), large in zip(vae.named_modules(), wide.modules(), strict=True):
+            _grow_module(name, small, large)
+    wide.latent_stats = vae.latent_stats
+    return wide.train(vae.training)
+
+
+def _grow_module(name: str, small: nn.Module, large: nn.Module) -> None:
+    """Fill the tensors that a module holds itself."""
+    if isinstance(small, nn.Conv2d | nn.ConvTranspose2d) and small.groups != 1:
+        raise SpecError(f"{name}: a convolution in groups cannot be grown")
+    writes, reads = (1, 0) if isinstance(small, nn.ConvTranspose2d) else (0, 1)
+    parts = 3 if name.endswith(".qkv") else 1  # queries, keys and values, of one matrix
+    for key, tensor in [*small.named_parameters(recurse=False), *small.named_buffers(recurse=False)]:
+        target = getattr(large, key)
+        if tensor.ndim == 1:  # biases and norms
+            target.copy_(_copied(tensor, len(target) // len(tensor), 0, parts))
+            continue
+        grown = _copied(tensor, target.shape[writes] // tensor.shape[writes], writes, parts)
+        target.copy_(_shared_out(grown, target.shape[reads] // tensor.shape[reads], reads))
+
+
+def _copied(tensor: Tensor, copies: int, dim: int, parts: int) -> Tensor:
+    """Each of the `parts` of a dimension so many times in a row."""
+    return torch.cat([tensor.unflatten(dim, (parts, -1))] * copies, dim=dim + 1).flatten(dim, dim + 1)
+
+
+def _shared_out(weights: Tensor, copies: int, dim: int) -> Tensor:
+    """The weights for each copy of what they read: shares that differ by as much as they are, and add up to them."""
+    share = weights / copies
+    noise = [torch.randn_like(share) * share.square().mean().sqrt() for _ in range(copies)]
+    mean = sum(noise) / copies
+    return torch.cat([share + one - mean for one in noise], dim)
+
+
+def _check_factor(small: ModelSpec, large: ModelSpec) -> None:
+    """Raise `SpecError` unless all widths of the rows grow by one whole factor."""
+    text = f"{large.label} is not {small.label} with every width, groups and heads larger by one factor"
+    if (small.image, small.latent) != (large.image, large.latent):
+        raise SpecError(f"{text}: image or latent differ")
+    factors = set()
+    for half in HALVES:
+        rows, wide = getattr(small, half), getattr(large, half)
+        if len(rows) != len(wide):
+            raise SpecError(f"{text}: the {half} has {len(wide)} rows, not {len(rows)}")
+        for index, (row, other) in enumerate(zip(rows, wide, strict=True)):
+            factors |= _factors(row, other, f"{text}: {half}[{index}]")
+    if len(factors) != 1 or max(factors).denominator != 1:
+        raise SpecError(f"{text}: they grow by {', '.join(map(str, sorted(factors))) or 'nothing'}")
+
+
+def _factors(row: Row, other: Row, text: str) -> set[Fraction]:
+    """By how much the widths of a row grow; all else is the same."""
+    if row.block != other.block or row.arguments.keys() != other.arguments.keys():
+        raise SpecError(f"{text} is another row")
+    factors = set()
+    for key, value in row.arguments.items():
+        now = other.arguments[key]
+        if key in WIDTHS and isinstance(value, int) and isinstance(now, int) and value:
+            factors.add(Fraction(now, value))
+        elif value != now:
+            raise SpecError(f"{text}.{key} is {now}, not {value}")
+    return factors
