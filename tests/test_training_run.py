@@ -10,11 +10,15 @@ import time
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from training import CPU, assert_same, command, environment, tensors_of, tiny_recipe, train, write_recipe
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, SpecError
+from vaezoo.evaluation.pictures import latent_colors
+from vaezoo.images import read_picture, resize_and_crop
+from vaezoo.specs.catalog import sample_photos
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import checkpoints, pack, read_tensors, step_of, unpack, write_tensors
 from vaezoo.training.log import Log, read_log
@@ -45,7 +49,20 @@ def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
     average = unpack(data["ema"], read_tensors(checkpoints(tmp_path / "run")[-1])[0])
     assert_same(dict(vae.state_dict()), average)
     with Image.open(tmp_path / "run" / "grids" / "step_000000006.jpg") as picture:
-        assert picture.size == (3 * 32 + 2 * 4, 4 * 32 + 3 * 4)
+        assert picture.size == (4 * 32 + 3 * 4, 4 * 32 + 3 * 4)  # the fourth: latents
+
+
+def test_a_grid_ends_with_the_colours_of_the_latents(tmp_path):
+    quiet(tiny_recipe(tmp_path, "grid_every=6", "validation.size=64"), tmp_path / "run")
+    vae = vaezoo.create(f"local-dir:{tmp_path / 'run'}", pretrained=True)
+    images = [vaezoo.to_tensor(resize_and_crop(read_picture(path), 64)) for path in sample_photos()[:4]]
+    colors = latent_colors([vae.encode(x).mode().detach() for x in images])
+    drawn = vaezoo.load_image(tmp_path / "run" / "grids" / "step_000000006.jpg")
+    last = drawn[:, :, :, 3 * (64 + 4) :]
+    for index, expected in enumerate(colors):
+        shown = F.avg_pool2d(last[:, :, index * (64 + 4) :][:, :, :64], 8)  # a JPEG blurs colours
+        torch.testing.assert_close(shown, F.avg_pool2d(expected, 4), rtol=0, atol=0.1)
+    assert max(colors[0].std(dim=(2, 3)).flatten()) > 0.1
 
 
 def test_every_step_has_a_line_with_losses_speed_and_learning_rate(tmp_path):

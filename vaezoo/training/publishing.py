@@ -1,4 +1,4 @@
-"""What a run shows of its model: the published folder with measured latent statistics, and pictures."""
+"""What a run measures and shows of its model: latent statistics, and pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 
 from vaezoo.evaluation.latents import ChannelStats
+from vaezoo.evaluation.metrics import psnr
 from vaezoo.evaluation.photos import Photo
+from vaezoo.evaluation.pictures import case_sheet
+from vaezoo.evaluation.tally import Case
 from vaezoo.files import make_folder
 from vaezoo.images import resize_and_crop, save_picture, to_tensor
 from vaezoo.nn.vae import VAE
-from vaezoo.sharing.save import save
-from vaezoo.sheets import difference, tile
 from vaezoo.specs.stats import LatentStats
 from vaezoo.training.data import Crop, Crops, Stream, to_images
 from vaezoo.training.recipe import Recipe
@@ -19,17 +20,6 @@ from vaezoo.training.recipe import Recipe
 GRIDS = "grids"
 GRID_PHOTOS = 4
 MEASURED = 64  # crops
-
-
-def publish(vae: VAE, recipe: Recipe, crops: Crops | Stream, run: Path) -> None:
-    """Write `config.json`, `model.safetensors` and `README.md` of a run, with latent statistics measured now.
-
-    Raises:
-        CheckpointError: If weights are not finite.
-        FileError: If the folder cannot be written.
-    """
-    vae.latent_stats = latent_statistics(vae, recipe, crops)
-    save(vae, run)
 
 
 def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> LatentStats:
@@ -46,13 +36,14 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> Latent
 
 
 def draw_grid(vae: VAE, recipe: Recipe, photos: Sequence[Photo], run: Path, step: int) -> Path:
-    """A picture of the first validation photos: input, reconstruction (posterior mode), difference x4."""
-    rows = []
-    for photo in photos[:GRID_PHOTOS]:
+    """A picture of the first validation photos, as `case_sheet` draws it, of the posterior's mode."""
+    cases = []
+    for index, photo in enumerate(photos[:GRID_PHOTOS]):
         images = to_tensor(resize_and_crop(photo.read(), recipe.validation.size))
         with torch.inference_mode():
-            reconstruction = vae(images.to(vae.device), sample=False).reconstruction.cpu()
-        rows.append([images, reconstruction, difference(images, reconstruction)])
+            out = vae(images.to(vae.device), sample=False)
+        reconstruction = out.reconstruction.cpu()
+        cases.append(Case(index, psnr(images, reconstruction).item(), images, reconstruction, out.latents.cpu()))
     path = make_folder(run / GRIDS) / f"step_{step:09d}.jpg"
-    save_picture(tile(rows), path)
+    save_picture(case_sheet(cases), path)
     return path

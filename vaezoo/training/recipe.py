@@ -139,7 +139,7 @@ class Recipe:
     Args:
         summary: One sentence for people.
         network: What `vaezoo.create` takes.
-        pretrained: Whether to start from the weights that `network` names.
+        pretrained: Whether to start from the weights that `network` names; or the weights file to start from.
         overrides: Changes to the network.
         steps: Updates of the weights.
         seed: Of everything random.
@@ -158,7 +158,7 @@ class Recipe:
 
     summary: str = ""
     network: str
-    pretrained: bool = False
+    pretrained: bool | str = False
     overrides: dict[str, Any] = field(default_factory=dict)
     steps: Annotated[int, Count]
     seed: Annotated[int, Between(0, 2**32)] = 0

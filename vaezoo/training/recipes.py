@@ -184,6 +184,10 @@ def _check_together(parts: Mapping[str, Node], arguments: Mapping[str, Any], fau
             faults.add(inside["sizes"].place, "data.sizes", "expected at least one size")
         if len(data.scale) != 2 or data.scale[0] > data.scale[1]:
             faults.add(inside["scale"].place, "data.scale", "expected two numbers, from and to, such as [1, 2]")
+    pretrained = arguments.get("pretrained")
+    if isinstance(pretrained, str) and not pretrained.startswith("file:"):
+        text = "expected true, false, or a file as in file:weights.safetensors; network names all other weights"
+        faults.add(parts["pretrained"].place, "pretrained", text)
     if arguments.get("losses") == ():
         faults.add(parts["losses"].place, "losses", "expected at least one loss")
 

@@ -14,16 +14,19 @@ from vaezoo.evaluation.photos import photo_files, photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
+from vaezoo.nn.vae import VAE
+from vaezoo.sharing.save import save
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from vaezoo.training.data import Plan, make_loader, size_of
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Meter, Stepper
-from vaezoo.training.publishing import draw_grid, publish
+from vaezoo.training.publishing import draw_grid, latent_statistics
 from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
 from vaezoo.training.state import Progress, State, begin
+from vaezoo.weights.folder import CONFIG, read_network
 
 RECIPE = "recipe.yaml"
 Say = Callable[[str], None]
@@ -64,13 +67,20 @@ def train(
     ranks.wait()
     found = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
-    vae = create(f"local-dir:{run}") if found else create(recipe.network, recipe.pretrained, overrides=recipe.overrides)
-    state = begin(vae, recipe, ranks.device)
+    state = begin(_as_published(run) if found else first_network(recipe), recipe, ranks.device)
     if found:
         load_checkpoint(state, found[-1], ranks)
     if resume:
         say(f"{run}: resumed from step {state.progress.step}")
     return Run(recipe, run, state, ranks, say, show or _silent).go()
+
+
+def first_network(recipe: Recipe) -> VAE:
+    """The network that a recipe begins with, and the weights that it begins from; arguments and errors of `create`."""
+    name, pretrained, network = recipe.network, recipe.pretrained, None
+    if isinstance(pretrained, str):
+        name, pretrained, network = pretrained, True, recipe.network
+    return create(name, pretrained, overrides=recipe.overrides, network=network)
 
 
 class Run:
@@ -86,6 +96,8 @@ class Run:
         self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
         self.log = Log(folder, progress.step) if ranks.first else None
         self.psnr: float | None = None
+        encoder = state.task.vae.encoder.parameters()
+        self.same_latents = self.vae.latent_stats is not None and not any(p.requires_grad for p in encoder)
         if not checkpoints(folder):
             self.publish()
 
@@ -151,7 +163,9 @@ class Run:
     def publish(self) -> None:
         """Bring the published folder up to date."""
         if self.ranks.first:
-            publish(self.vae, self.recipe, self.loader.dataset, self.folder)
+            if not self.same_latents:
+                self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.loader.dataset)
+            save(self.vae, self.folder)
 
     def _log(self, line: dict[str, Any]) -> None:
         if self.log:
@@ -195,6 +209,13 @@ def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
     elif path.exists():
         raise FileError(f"{run}: holds a run already; --resume goes on with it, another --out begins a new one")
     write_text(make_folder(run) / RECIPE, recipe_text(recipe))
+
+
+def _as_published(run: Path) -> VAE:
+    """The network of a run, and the statistics of its latents; a checkpoint has the weights."""
+    vae = create(f"local-dir:{run}")
+    vae.latent_stats = read_network(run / CONFIG).config.latent_stats
+    return vae
 
 
 def _silent(said: Any) -> None:
