@@ -6,12 +6,12 @@ import pytest
 import torch
 from conftest import add_records
 from small import small_vae, write_small
-from training import CPU, assert_same, tensors_of, tiny_recipe, tiny_spec
+from training import assert_same, quiet, tensors_of, tiny_recipe, tiny_spec
 
 import vaezoo
 from vaezoo.errors import CheckpointError, InputError, SpecError
 from vaezoo.nn.vae import build
-from vaezoo.training import run as runs
+from vaezoo.training.run import first_network
 from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.export import export_checkpoint
 
@@ -20,7 +20,7 @@ STATS = vaezoo.LatentStats(scale=0.5, shift=0.25)
 
 def fine_tune(tmp_path, *settings):
     """Two steps from what the settings say; returns the tensors of the VAE after them."""
-    runs.train(recipe_of(tmp_path, *settings), tmp_path / "run", CPU, say=lambda text: None)
+    quiet(recipe_of(tmp_path, *settings), tmp_path / "run")
     return trained(tmp_path, 2)
 
 
@@ -132,21 +132,21 @@ def test_a_resumed_run_still_knows_the_statistics_of_latents_that_stay(tmp_path)
     more = dataclasses.replace(recipe_of(tmp_path, *settings, "train=decoder"), steps=3)
     for path in (tmp_path / "saved").iterdir():
         path.unlink()  # where it began from is not asked again
-    runs.train(more, tmp_path / "run", CPU, resume=True, say=lambda text: None)
+    quiet(more, tmp_path / "run", resume=True)
     assert loaded(tmp_path).latent_stats == stats
 
 
 def test_latent_channels_are_widened_from_weights_and_all_of_them_are_trained(tmp_path):
     vae, settings, _ = from_a_folder(tmp_path, None)
     recipe = recipe_of(tmp_path, *settings, "overrides.latent.channels=4")
-    first = runs.first_network(recipe)
+    first = first_network(recipe)
     images = torch.rand(2, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         old, new = vae(images, sample=False), first(images, sample=False)
     torch.testing.assert_close(new.posterior.mean[:, :2], old.posterior.mean)
     torch.testing.assert_close(new.posterior.logvar[:, :2], old.posterior.logvar)
     torch.testing.assert_close(new.reconstruction, old.reconstruction)
-    runs.train(recipe, tmp_path / "run", CPU, say=lambda text: None)
+    quiet(recipe, tmp_path / "run")
     after = trained(tmp_path, 2)
     # rows of the encoder's last convolution: means of 2 old and 2 new channels, then log-variances
     assert all((after["encoder.2.conv.weight"] != 0).flatten(1).any(1))
@@ -158,10 +158,10 @@ def test_padding_is_replaced_under_weights_that_stay(tmp_path):
     vae, settings, _ = from_a_folder(tmp_path, None)
     padding = "overrides={encoder.0.padding: reflect, encoder.1.padding: reflect, decoder.2.padding: reflect}"
     recipe = recipe_of(tmp_path, *settings, padding)
-    first = runs.first_network(recipe)
+    first = first_network(recipe)
     assert_same(dict(first.state_dict()), dict(vae.state_dict()))
     assert first.encoder[0].padding_mode == first.decoder[2].conv.padding_mode == "reflect"
-    runs.train(recipe, tmp_path / "run", CPU, say=lambda text: None)
+    quiet(recipe, tmp_path / "run")
     assert loaded(tmp_path).encoder[0].padding_mode == "reflect"
 
 
