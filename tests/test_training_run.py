@@ -10,10 +10,12 @@ from PIL import Image
 from training import assert_same, quiet, steps_of, tiny_recipe
 
 import vaezoo
+from vaezoo.cli import main
 from vaezoo.errors import FileError, SpecError
 from vaezoo.evaluation.pictures import latent_colors
 from vaezoo.images import read_picture, resize_and_crop
 from vaezoo.specs.catalog import sample_photos
+from vaezoo.specs.tree import parse_yaml
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
     checkpoints,
@@ -21,6 +23,7 @@ from vaezoo.training.checkpoint import (
     unpack,
 )
 from vaezoo.training.log import Log, read_log
+from vaezoo.training.recipes import check_recipe
 
 
 def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
@@ -123,3 +126,36 @@ def test_a_log_goes_on_after_the_step_it_is_cut_back_to(tmp_path):
         log.add(step=step, loss=float("nan") if step == 2 else 1 / 3)
     Log(tmp_path, 2).add(step=3, loss=2.0)
     assert read_log(tmp_path) == [{"step": 1, "loss": 0.333333}, {"step": 2, "loss": None}, {"step": 3, "loss": 2.0}]
+
+
+def test_a_start_that_fails_leaves_no_run_behind(tmp_path):
+    recipe = tiny_recipe(tmp_path, "steps=2")
+    wrong = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root="nowhere"))
+    with pytest.raises(FileError, match=r"data.root nowhere: no such folder"):
+        quiet(wrong, tmp_path / "run")
+    assert quiet(recipe, tmp_path / "run").progress.step == 2
+
+
+def test_the_card_of_a_run_says_how_it_was_trained_and_nothing_of_this_machine(tmp_path):
+    recipe = tiny_recipe(tmp_path, "steps=3", "validation.every=1", f"validation.root={tmp_path / 'photos'}")
+    quiet(recipe, tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    psnr = [line["psnr"] for line in read_log(tmp_path / "run") if "psnr" in line][-1]
+    assert f"PSNR over photos at 32 pixels after step 3: {psnr:.2f} dB (protocol reconstruction-1)" in text
+    shown = check_recipe(parse_yaml(text.split("```yaml\n")[2].split("```")[0], "card"))
+    assert (shown.network, shown.data.root, shown.validation.root) == ("tiny.yaml", "photos", "photos")
+    assert (shown.steps, shown.losses, shown.discriminator) == (3, recipe.losses, recipe.discriminator)
+    assert str(tmp_path) not in text
+
+
+def test_a_published_run_comes_back_from_the_hub_with_its_card(tmp_path, hub, monkeypatch):
+    run = tmp_path / "run"
+    quiet(tiny_recipe(tmp_path, "steps=2"), run)
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    assert main(["publish", f"local-dir:{run}", "alice/vae", "--license", "mit"]) == 0
+    files = hub.repos["alice/vae"].at("main").files
+    assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", "reconstruction.jpg"}
+    assert "2 of 2 steps by this recipe" in files["README.md"].decode()
+    there, here = (vaezoo.create(name, pretrained=True) for name in ("hf-hub:alice/vae", f"local-dir:{run}"))
+    assert_same(dict(there.state_dict()), dict(here.state_dict()))
+    assert there.latent_stats == here.latent_stats

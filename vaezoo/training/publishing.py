@@ -1,6 +1,7 @@
-"""What a run measures and shows of its model: latent statistics, and pictures."""
+"""What a run measures and shows of its model: latent statistics, pictures, and how it was trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,12 +15,18 @@ from vaezoo.files import make_folder
 from vaezoo.images import resize_and_crop, save_picture, to_tensor
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
+from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.data import Crop, Crops, Stream, to_images
+from vaezoo.training.log import read_log
 from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipes import read_recipe, recipe_text
+from vaezoo.version import __version__
 
+RECIPE = "recipe.yaml"
 GRIDS = "grids"
 GRID_PHOTOS = 4
 MEASURED = 64  # crops
+PROTOCOL = "reconstruction-1"  # of validations
 
 
 def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> LatentStats:
@@ -47,3 +54,35 @@ def draw_grid(vae: VAE, recipe: Recipe, photos: Sequence[Photo], run: Path, step
     path = make_folder(run / GRIDS) / f"step_{step:09d}.jpg"
     save_picture(case_sheet(cases), path)
     return path
+
+
+def training_text(run: Path) -> str | None:
+    """For the model card: how far the run got whose weights are published, how good they are, and its recipe.
+
+    None where the folder holds no run. Folders of this machine are named without the way to them.
+    """
+    if not (run / RECIPE).is_file():
+        return None
+    recipe, kept = read_recipe(run / RECIPE), checkpoints(run)
+    step = step_of(kept[-1]) if kept else 0
+    said = [f"{step:,} of {recipe.steps:,} steps by this recipe of vaezoo {__version__}."]
+    if judged := [line for line in read_log(run) if "psnr" in line and line["step"] <= step]:
+        last, where = judged[-1], recipe.validation
+        photos = f"{Path(where.root).resolve().name if where.root else 'the sample photos'} at {where.size} pixels"
+        said.append(f"PSNR over {photos} after step {last['step']:,}: {last['psnr']:.2f} dB (protocol {PROTOCOL}).")
+    return f"{' '.join(said)}\n\n```yaml\n{recipe_text(_without_ways(recipe))}```"
+
+
+def _without_ways(recipe: Recipe) -> Recipe:
+    data, validation = (
+        replace(part, root=part.root and Path(part.root).resolve().name) for part in (recipe.data, recipe.validation)
+    )
+    network, pretrained = (_without_way(x) if isinstance(x, str) else x for x in (recipe.network, recipe.pretrained))
+    return replace(recipe, data=data, validation=validation, network=network, pretrained=pretrained)
+
+
+def _without_way(name: str) -> str:
+    if name.startswith("hf-hub:"):
+        return name
+    source, colon, path = name.rpartition(":")
+    return source + colon + ",".join(Path(part).name for part in path.split(","))

@@ -21,14 +21,13 @@ from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkp
 from vaezoo.training.data import Plan, make_loader, size_of
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Meter, Stepper
-from vaezoo.training.publishing import draw_grid, latent_statistics
+from vaezoo.training.publishing import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
 from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
 from vaezoo.training.state import Progress, State, begin
 from vaezoo.weights.folder import CONFIG, read_network
 
-RECIPE = "recipe.yaml"
 Say = Callable[[str], None]
 Show = Callable[[dict[str, Any]], None]
 
@@ -63,7 +62,7 @@ def train(
     """
     run = Path(folder)
     if ranks.first:
-        _prepare(run, recipe, resume)
+        _check_folder(run, recipe, resume)
     ranks.wait()
     found = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
@@ -94,6 +93,8 @@ class Run:
         self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
         plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
         self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
+        if ranks.first:  # now that network and photos are there: what failed before leaves no run behind
+            write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
         self.log = Log(folder, progress.step) if ranks.first else None
         self.psnr: float | None = None
         encoder = state.task.vae.encoder.parameters()
@@ -150,7 +151,7 @@ class Run:
         progress = self.state.progress
         psnr = 0.0
         if self.ranks.first:
-            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS["reconstruction-1"])
+            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS[PROTOCOL])
             psnr, spread = found.mean_psnr, found.figures["latent_std"]
             stds = {"latent_std": sum(spread) / len(spread), "posterior_std": found.figures["posterior_std"]}
             self._log({"step": progress.step, "psnr": psnr, **stds})
@@ -165,7 +166,7 @@ class Run:
         if self.ranks.first:
             if not self.same_latents:
                 self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.loader.dataset)
-            save(self.vae, self.folder)
+            save(self.vae, self.folder, training=training_text(self.folder))
 
     def _log(self, line: dict[str, Any]) -> None:
         if self.log:
@@ -199,8 +200,8 @@ def stop_signals() -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder, or see that it is the one to resume."""
+def _check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
+    """See that the folder holds no run, or the one to resume."""
     path = run / RECIPE
     if resume:
         if not path.is_file():
@@ -208,7 +209,6 @@ def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
         check_resumable(read_recipe(path), recipe, str(run))
     elif path.exists():
         raise FileError(f"{run}: holds a run already; --resume goes on with it, another --out begins a new one")
-    write_text(make_folder(run) / RECIPE, recipe_text(recipe))
 
 
 def _as_published(run: Path) -> VAE:
