@@ -41,6 +41,13 @@ def test_every_link_to_a_file_leads_somewhere():
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_test_that_a_page_names_is_there():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+
+
 def test_recorded_metrics_are_those_of_the_results_file():
     with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
         rows = {(row["model"], row["data"], row["protocol"]): row for row in csv.DictReader(file)}

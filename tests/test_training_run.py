@@ -11,7 +11,7 @@ from training import assert_same, quiet, steps_of, tiny_recipe
 
 import vaezoo
 from vaezoo.cli import main
-from vaezoo.errors import FileError, SpecError
+from vaezoo.errors import FileError, ImageError, SpecError
 from vaezoo.evaluation.pictures import latent_colors
 from vaezoo.images import read_picture, resize_and_crop
 from vaezoo.specs.catalog import sample_photos
@@ -134,6 +134,14 @@ def test_a_start_that_fails_leaves_no_run_behind(tmp_path):
     with pytest.raises(FileError, match=r"data.root nowhere: no such folder"):
         quiet(wrong, tmp_path / "run")
     assert quiet(recipe, tmp_path / "run").progress.step == 2
+
+
+def test_a_bad_validation_photo_is_told_by_its_path_before_the_first_step(tmp_path):
+    (tmp_path / "judged").mkdir()
+    (tmp_path / "judged" / "corrupt.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"judged/corrupt.png"):
+        quiet(tiny_recipe(tmp_path, f"validation.root={tmp_path / 'judged'}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_card_of_a_run_says_how_it_was_trained_and_nothing_of_this_machine(tmp_path):

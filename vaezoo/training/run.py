@@ -93,7 +93,9 @@ class Run:
         self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
         plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
         self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
-        if ranks.first:  # now that network and photos are there: what failed before leaves no run behind
+        for photo in self.photos if ranks.first else ():
+            photo.read()  # a bad one is told now and not at the first validation
+        if ranks.first:  # what failed before leaves no run behind
             write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
         self.log = Log(folder, progress.step) if ranks.first else None
         self.psnr: float | None = None
