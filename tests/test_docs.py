@@ -23,6 +23,7 @@ SNIPPETS = [
 
 def test_generated_parts_are_current(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_tables.py", "--check"])
+    monkeypatch.syspath_prepend(ROOT / "docs")  # as for a script that is started there
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "docs" / "make_tables.py"), run_name="__main__")
     assert ended.value.code == 0, capsys.readouterr().out
@@ -41,6 +42,13 @@ def test_every_link_to_a_file_leads_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_test_that_a_page_names_is_there():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
 
 
 def test_recorded_metrics_are_those_of_the_results_file():

@@ -43,6 +43,7 @@ HASHES = {
     "vae_f4_z3": "9d7c29e0782534ad0eaa551546ea56732e7c135eee76202ff60044771b13a7b7",
     "vae_f8_z4": "f16efc6b4a278e7248ec45dd12e5a40c1b28316f4138396ca57b6eca3a82283e",
     "vae_f8_z4_deep": "56fef559f7ac887cd7c7dded1004fca970f3c49dbd420906f3f39c0f7aabb7a2",
+    "vae_f8_z4_quarter": "b713edacfa05db4de10318fde4a17c0d834cd7482f65665900756af2eff2de1f",
     "vae_f8_z4_micro": "66de7e0af41c91080da6bec88f55247c166f295e6e378f445591ec948a225682",
     "vae_f8_z4_noattn": "5fb4837bda9edba8d180342554c23ca43636064b3b3ecd3a9c37e3b4c42bcc1a",
     "vae_f8_z4_wide": "ed9960af40ac60be91137b9191d92b4a3288383d0477e0e406db2923b7f9cd9f",

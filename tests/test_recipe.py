@@ -33,7 +33,7 @@ FAULTS = [
     (
         "steps: 6",
         "steps: 6\npretrained: true\nstart: resampler",
-        "recipe.yaml:4:8: start: pretrained weights",
+        "recipe.yaml:4:8: start: the recipe starts by pretrained; leave one of them out",
     ),
     ("steps: 6", "steps: 6\nstart: zero", "recipe.yaml:3:8: start: expected 'random' or 'resampler', got 'zero'"),
     ("schedule: {warmup: 2}", "overrides: 3", "recipe.yaml:10:12: overrides: expected a mapping"),

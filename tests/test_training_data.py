@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import re
 import tarfile
 
 import numpy as np
@@ -183,6 +184,16 @@ class Shards(torch.utils.data.IterableDataset):
     def __iter__(self):
         for side in (40, 10, 41):
             yield Image.new("RGB", (side, side), (side, 0, 0)), 0
+
+
+def test_another_data_set_of_timm_gives_its_photos_and_skips_bad_ones(tmp_path):
+    write_photos(tmp_path / "set" / "train" / "label")
+    (tmp_path / "set" / "train" / "label" / "corrupt.png").write_bytes(b"no picture")
+    settings = ("data.dataset=torch/image_folder", f"data.root={tmp_path / 'set'}", "data.sizes=[16]", "steps=12")
+    found = batches(tiny_recipe(tmp_path, *settings))
+    assert all(batch.pixels.shape == (2, 3, 16, 16) for batch in found)
+    (text,) = {text for batch in found for text in batch.bad}
+    assert re.match(r"torch/image_folder 5: cannot be read \(cannot identify image file", text)
 
 
 def test_a_data_set_without_numbers_gives_batches_too(tmp_path, monkeypatch):

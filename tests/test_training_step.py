@@ -114,6 +114,11 @@ def test_the_vaes_step_does_not_touch_the_discriminator_and_feels_it(tmp_path):
     assert any(p.grad.abs().sum() > 0 for p in state.task.vae.parameters())
 
 
+def test_no_gradient_of_a_step_is_left_for_the_next_one(tmp_path):
+    state = run(tiny_recipe(tmp_path), steps=4)  # the discriminator plays from the third on
+    assert all(p.grad is None for p in state.task.parameters())
+
+
 def test_learned_parameters_of_losses_are_trained(tmp_path):
     recipe = tiny_recipe(tmp_path, "losses=[{kind: nll, weight: 1, pixels: l1}]")
     state = run(recipe)

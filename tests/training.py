@@ -14,9 +14,12 @@ from safetensors.torch import load_file
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import parse_yaml
+from vaezoo.training import run as runs
+from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.recipes import check_recipe, read_recipe
+from vaezoo.training.run import Report
 
 CPU = Ranks(0, 1, torch.device("cpu"))
 NETWORK = """
@@ -102,6 +105,16 @@ def train(*arguments: object, ranks: int = 1) -> str:
     done = subprocess.run(command(*arguments, ranks=ranks), env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def quiet(recipe: Recipe, folder: Path, resume: bool = False) -> Report:
+    """A run in this process, without a word."""
+    return runs.train(recipe, folder, CPU, resume, say=lambda text: None)
+
+
+def steps_of(run: Path) -> list[int]:
+    """The steps that a run has checkpoints of."""
+    return [step_of(path) for path in checkpoints(run)]
 
 
 def tensors_of(run: Path, step: int) -> dict[str, torch.Tensor]:

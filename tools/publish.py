@@ -1,7 +1,11 @@
 """Publish a model on the Hugging Face Hub, in one commit, with a card measured from its weights."""
 
+from pathlib import Path
+
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.specs.names import parse_name
+from vaezoo.training.publishing import training_text
 
 
 def main(arguments: list[str]) -> None:
@@ -20,6 +24,7 @@ def main(arguments: list[str]) -> None:
     options = arguments_parser.parse_args(arguments)
 
     vae = vaezoo.create(options.name, pretrained=True, dtype=None)
+    name = parse_name(options.name)
     push = vaezoo.push_to_hub(
         vae,
         options.repo,
@@ -30,6 +35,7 @@ def main(arguments: list[str]) -> None:
         create_pr=options.create_pr,
         tag=options.tag,
         with_diffusers=options.extra == "diffusers",
+        training=training_text(Path(name.id, name.subfolder or "")) if name.source == "local-dir" else None,
         dry_run=options.dry_run,
     )
     if options.json:

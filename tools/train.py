@@ -3,6 +3,7 @@
 With several processes: torchrun --nproc-per-node=8 -m vaezoo.cli train RECIPE --out RUN
 """
 
+import contextlib
 from pathlib import Path
 
 from vaezoo.console import parser
@@ -28,8 +29,9 @@ def main(arguments: list[str]) -> None:
 
     recipe = read_recipe(options.recipe, parse_settings(options.set))
     display = Display(recipe)
-    with joined(options.device) as ranks:
-        track = TRACKERS[options.track](options.out, recipe) if options.track and ranks.first else None
+    with joined(options.device) as ranks, contextlib.ExitStack() as stack:
+        tracked = options.track and ranks.first
+        track = stack.enter_context(TRACKERS[options.track](options.out, recipe)) if tracked else None
 
         def show(line: dict) -> None:
             display.show(line)

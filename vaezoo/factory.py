@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vaezoo.errors import InputError, UnknownNameError
-from vaezoo.finding import find, find_file, narrowed
+from vaezoo.finding import Found, find, find_file, narrowed
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
@@ -17,6 +17,7 @@ from vaezoo.weights.hub import Hub
 from vaezoo.weights.reading import joined_statistics
 from vaezoo.weights.recognize import find_layout
 from vaezoo.weights.records import expand_alias, read_records
+from vaezoo.weights.widen import widen
 
 
 def create(
@@ -45,7 +46,9 @@ def create(
             `file:weights.safetensors` (or `file:ENCODER,DECODER`); the path of a YAML file; or a spec.
         pretrained: True loads the weights that `name` stands for, or raises; False leaves fresh random ones. A `file:`
             is always loaded.
-        overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`.
+        overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`. Weights must fit
+            the changed network, but for more latent channels (`vaezoo.weights.widen`). Latent statistics stay unknown
+            where encoder or latents are changed.
         network: For `file:`, the network, where names and shapes do not tell.
         tag: For `file:`, the weights on record whose network and latent statistics apply: `network.tag`, or a tag of
             `network`.
@@ -81,11 +84,7 @@ def create(
     check_dtype(dtype)
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
-    vae = build(spec, "meta")
-    stored = load_into(vae, found.weights.path, found.weights.layout, found.spec.hash, dtype, device)
-    vae.latent_stats = joined_statistics(stored, found.weights.stats, found.weights.path)
-    vae.statistics_remedy = found.weights.remedy or vae.statistics_remedy
-    return vae.eval()
+    return _with_weights(found, spec, overrides or {}, dtype, device).eval()
 
 
 def get_spec(
@@ -141,6 +140,24 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     else:
         stored = load_into(vae, path, layout, None, vae.dtype, device)
     vae.latent_stats = stored
+    return vae
+
+
+def _with_weights(
+    found: Found, spec: ModelSpec, overrides: Mapping[str, Any], dtype: torch.dtype | None, device: torch.device
+) -> VAE:
+    """The network `spec`, which is the one found with `overrides`, with the weights found."""
+    weights, fitting = found.weights, spec
+    if spec.latent.channels > found.spec.latent.channels:
+        others = {path: value for path, value in overrides.items() if path != "latent.channels"}
+        fitting = change_spec(found.spec, others) if others else found.spec
+    vae = build(fitting, "meta")
+    stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device)
+    if fitting is not spec:
+        vae = widen(vae, spec)
+    if (spec.encoder, spec.latent) == (found.spec.encoder, found.spec.latent):
+        vae.latent_stats = joined_statistics(stored, weights.stats, weights.path)
+        vae.statistics_remedy = weights.remedy or vae.statistics_remedy
     return vae
 
 

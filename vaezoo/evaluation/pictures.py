@@ -1,4 +1,4 @@
-"""Contact sheets of the worst cases: input, reconstruction, difference, and what the latents look like."""
+"""Contact sheets of reconstructions: input, reconstruction, difference, and what the latents look like."""
 
 from collections.abc import Sequence
 

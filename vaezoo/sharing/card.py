@@ -47,6 +47,7 @@ def card_text(
     repo: str | None = None,
     shown: Shown | None = None,
     foreign: Mapping[str, Any] | None = None,
+    training: str | None = None,
 ) -> str:
     """The text of a `README.md` with the Hub's front matter; every number in it was measured or counted here.
 
@@ -56,6 +57,7 @@ def card_text(
         repo: `org/name` on the Hub, for the lines that load it.
         shown: What `show_samples` gave; None leaves picture and PSNR out.
         foreign: The config of an export for diffusers, if there is one beside.
+        training: Markdown about how it was trained, if that is known.
     """
     data = ModelCardData(
         library_name="vaezoo",
@@ -73,6 +75,7 @@ def card_text(
         _picture(shown),
         _facts(vae),
         _network(vae),
+        f"## Training\n\n{training}" if training else "",
     ]
     body = "\n\n".join(part for part in parts if part)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"

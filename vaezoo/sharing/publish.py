@@ -36,6 +36,7 @@ def push_to_hub(
     create_pr: bool = False,
     tag: str | None = None,
     with_diffusers: bool = False,
+    training: str | None = None,
     dry_run: bool = False,
     token: str | bool | None = None,
     endpoint: str | None = None,
@@ -56,6 +57,7 @@ def push_to_hub(
         tag: Tag to put on the commit; not together with `create_pr`.
         with_diffusers: Also send `vae/`, which `from_pretrained(repo, subfolder="vae")` of a class of diffusers loads.
             Without this one that is there is left alone, and grows old.
+        training: Markdown for the card: how it was trained.
         dry_run: Only list what would be sent; makes no request.
         token: Access token that may write; None is the one that `hf auth login` saved.
         endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
@@ -78,7 +80,7 @@ def push_to_hub(
     foreign = diffusers_config(vae) if with_diffusers else None
     with tempfile.TemporaryDirectory() as temporary:
         shown = show_samples(vae)
-        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, foreign), foreign)
+        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, foreign, training), foreign)
         if shown:
             save_picture(shown.picture, folder / PICTURE)
         files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}

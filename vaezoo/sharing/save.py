@@ -15,7 +15,14 @@ from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.folder import CARD, CONFIG, WEIGHTS, config_text
 
 
-def save(vae: VAE, folder: str | Path, *, license: str | None = None, with_diffusers: bool = False) -> Path:
+def save(
+    vae: VAE,
+    folder: str | Path,
+    *,
+    license: str | None = None,
+    with_diffusers: bool = False,
+    training: str | None = None,
+) -> Path:
     """Write `config.json`, `model.safetensors` and a `README.md` card; returns the folder.
 
     All files are written before the first takes its place, `config.json`, which holds the hash of the weights, last: a
@@ -27,6 +34,7 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None, with_diffu
         license: License id of the Hub for the card.
         with_diffusers: Also write `vae/`, which `from_pretrained(folder, subfolder="vae")` of a class of diffusers
             loads. One that was there is replaced; without this it is left alone, and grows old.
+        training: Markdown for the card: how it was trained.
 
     Raises:
         CheckpointError: If the weights hold NaN or infinity, or are on the meta device, or no class of diffusers can
@@ -36,7 +44,7 @@ def save(vae: VAE, folder: str | Path, *, license: str | None = None, with_diffu
     """
     check_savable(vae)
     foreign = diffusers_config(vae) if with_diffusers else None
-    return write_folder(vae, folder, card_text(vae, license, foreign=foreign), foreign)
+    return write_folder(vae, folder, card_text(vae, license, foreign=foreign, training=training), foreign)
 
 
 def write_folder(vae: VAE, folder: str | Path, card: str, foreign: dict[str, Any] | None = None) -> Path:

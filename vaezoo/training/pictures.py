@@ -59,18 +59,18 @@ class Pictures:
         return self.dataset.filename(index, absolute=True)
 
     def _decoded(self, index: int) -> np.ndarray:
-        if not isinstance(self.dataset, ImageDataset):
-            return to_array(self.dataset[index][0])
         name = self.name(index)
         try:
+            if not isinstance(self.dataset, ImageDataset):
+                return to_array(self.dataset[index][0])
             # past the data set's own __getitem__, which puts another photo in the place of a bad one
             file, *_ = self.dataset.reader[index]
             with file:
                 return to_array(decode_picture(file, name))
         except VaezooError:
             raise
-        except OSError as error:
-            raise FileError(f"{name}: cannot be read ({error.strerror or error})") from error
+        except (OSError, Image.DecompressionBombError) as error:
+            raise FileError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def open_dataset(data: Data, seed: int = 0) -> Any:

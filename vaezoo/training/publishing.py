@@ -1,35 +1,32 @@
-"""What a run shows of its model: the published folder with measured latent statistics, and pictures."""
+"""What a run measures and shows of its model: latent statistics, pictures, and how it was trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from vaezoo.evaluation.latents import ChannelStats
+from vaezoo.evaluation.metrics import psnr
 from vaezoo.evaluation.photos import Photo
+from vaezoo.evaluation.pictures import case_sheet
+from vaezoo.evaluation.tally import Case
 from vaezoo.files import make_folder
 from vaezoo.images import resize_and_crop, save_picture, to_tensor
 from vaezoo.nn.vae import VAE
-from vaezoo.sharing.save import save
-from vaezoo.sheets import difference, tile
 from vaezoo.specs.stats import LatentStats
+from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.data import Crop, Crops, Stream, to_images
+from vaezoo.training.log import read_log
 from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipes import read_recipe, recipe_text
+from vaezoo.version import __version__
 
+RECIPE = "recipe.yaml"
 GRIDS = "grids"
 GRID_PHOTOS = 4
 MEASURED = 64  # crops
-
-
-def publish(vae: VAE, recipe: Recipe, crops: Crops | Stream, run: Path) -> None:
-    """Write `config.json`, `model.safetensors` and `README.md` of a run, with latent statistics measured now.
-
-    Raises:
-        CheckpointError: If weights are not finite.
-        FileError: If the folder cannot be written.
-    """
-    vae.latent_stats = latent_statistics(vae, recipe, crops)
-    save(vae, run)
+PROTOCOL = "reconstruction-1"  # of validations
 
 
 def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> LatentStats:
@@ -46,13 +43,46 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: Crops | Stream) -> Latent
 
 
 def draw_grid(vae: VAE, recipe: Recipe, photos: Sequence[Photo], run: Path, step: int) -> Path:
-    """A picture of the first validation photos: input, reconstruction (posterior mode), difference x4."""
-    rows = []
-    for photo in photos[:GRID_PHOTOS]:
+    """A picture of the first validation photos, as `case_sheet` draws it, of the posterior's mode."""
+    cases = []
+    for index, photo in enumerate(photos[:GRID_PHOTOS]):
         images = to_tensor(resize_and_crop(photo.read(), recipe.validation.size))
         with torch.inference_mode():
-            reconstruction = vae(images.to(vae.device), sample=False).reconstruction.cpu()
-        rows.append([images, reconstruction, difference(images, reconstruction)])
+            out = vae(images.to(vae.device), sample=False)
+        reconstruction = out.reconstruction.cpu()
+        cases.append(Case(index, psnr(images, reconstruction).item(), images, reconstruction, out.latents.cpu()))
     path = make_folder(run / GRIDS) / f"step_{step:09d}.jpg"
-    save_picture(tile(rows), path)
+    save_picture(case_sheet(cases), path)
     return path
+
+
+def training_text(run: Path) -> str | None:
+    """For the model card: how far the run got whose weights are published, how good they are, and its recipe.
+
+    None where the folder holds no run. Folders of this machine are named without the way to them.
+    """
+    if not (run / RECIPE).is_file():
+        return None
+    recipe, kept = read_recipe(run / RECIPE), checkpoints(run)
+    step = step_of(kept[-1]) if kept else 0
+    said = [f"{step:,} of {recipe.steps:,} steps by this recipe of vaezoo {__version__}."]
+    if judged := [line for line in read_log(run) if "psnr" in line and line["step"] <= step]:
+        last, where = judged[-1], recipe.validation
+        photos = f"{Path(where.root).resolve().name if where.root else 'the sample photos'} at {where.size} pixels"
+        said.append(f"PSNR over {photos} after step {last['step']:,}: {last['psnr']:.2f} dB (protocol {PROTOCOL}).")
+    return f"{' '.join(said)}\n\n```yaml\n{recipe_text(_without_ways(recipe))}```"
+
+
+def _without_ways(recipe: Recipe) -> Recipe:
+    data, validation = (
+        replace(part, root=part.root and Path(part.root).resolve().name) for part in (recipe.data, recipe.validation)
+    )
+    network, pretrained = (_without_way(x) if isinstance(x, str) else x for x in (recipe.network, recipe.pretrained))
+    return replace(recipe, data=data, validation=validation, network=network, pretrained=pretrained)
+
+
+def _without_way(name: str) -> str:
+    if name.startswith("hf-hub:"):
+        return name
+    source, colon, path = name.rpartition(":")
+    return source + colon + ",".join(Path(part).name for part in path.split(","))

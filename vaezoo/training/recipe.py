@@ -139,8 +139,9 @@ class Recipe:
     Args:
         summary: One sentence for people.
         network: What `vaezoo.create` takes.
-        pretrained: Whether to start from the weights that `network` names.
-        start: What fresh weights are: `random`, or a `resampler` (`nn/start.py`), which halves what a short run needs.
+        pretrained: Whether to start from the weights that `network` names; or the weights file to start from.
+        start: What fresh weights are: `random`, or a `resampler` (`nn/start.py`), with which minutes are enough.
+        grow: A narrower network, as `network` names one, whose weights are grown into this one (`weights/grow.py`).
         overrides: Changes to the network.
         steps: Updates of the weights.
         seed: Of everything random.
@@ -159,8 +160,9 @@ class Recipe:
 
     summary: str = ""
     network: str
-    pretrained: bool = False
+    pretrained: bool | str = False
     start: Literal["random", "resampler"] = "random"
+    grow: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     steps: Annotated[int, Count]
     seed: Annotated[int, Between(0, 2**32)] = 0

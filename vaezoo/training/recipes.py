@@ -20,6 +20,7 @@ from vaezoo.training.regularizers import REGULARIZERS
 
 CHANGEABLE = ("steps", *BOOKKEEPING)  # when a run is resumed
 _WEIGHT = Annotated[float, Between(0.0, 1e9)]
+STARTS = {"pretrained": False, "start": "random", "grow": None}  # one of them at most is not this
 _LISTS: dict[str, Mapping[str, type[nn.Module]]] = {"losses": LOSSES, "regularizers": REGULARIZERS}
 
 
@@ -185,8 +186,13 @@ def _check_together(parts: Mapping[str, Node], arguments: Mapping[str, Any], fau
             faults.add(inside["sizes"].place, "data.sizes", "expected at least one size")
         if len(data.scale) != 2 or data.scale[0] > data.scale[1]:
             faults.add(inside["scale"].place, "data.scale", "expected two numbers, from and to, such as [1, 2]")
-    if arguments.get("start") == "resampler" and arguments.get("pretrained") is True:
-        faults.add(parts["start"].place, "start", "pretrained weights are a start of their own; leave one of them out")
+    pretrained = arguments.get("pretrained")
+    if isinstance(pretrained, str) and not pretrained.startswith("file:"):
+        text = "expected true, false, or a file as in file:weights.safetensors; network names all other weights"
+        faults.add(parts["pretrained"].place, "pretrained", text)
+    starts = [key for key, none in STARTS.items() if arguments.get(key, none) != none]
+    if len(starts) > 1:
+        faults.add(parts[starts[1]].place, starts[1], f"the recipe starts by {starts[0]}; leave one of them out")
     if arguments.get("losses") == ():
         faults.add(parts["losses"].place, "losses", "expected at least one loss")
 

@@ -15,18 +15,21 @@ from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.start import start_as_resampler
+from vaezoo.nn.vae import VAE
+from vaezoo.sharing.save import save
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from vaezoo.training.data import Plan, make_loader, size_of
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Meter, Stepper
-from vaezoo.training.publishing import draw_grid, publish
+from vaezoo.training.publishing import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
 from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
 from vaezoo.training.state import Progress, State, begin
+from vaezoo.weights.folder import CONFIG, read_network
+from vaezoo.weights.grow import grow
 
-RECIPE = "recipe.yaml"
 Say = Callable[[str], None]
 Show = Callable[[dict[str, Any]], None]
 
@@ -61,19 +64,27 @@ def train(
     """
     run = Path(folder)
     if ranks.first:
-        _prepare(run, recipe, resume)
+        _check_folder(run, recipe, resume)
     ranks.wait()
     found = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
-    vae = create(f"local-dir:{run}") if found else create(recipe.network, recipe.pretrained, overrides=recipe.overrides)
-    if recipe.start == "resampler" and not found:
-        start_as_resampler(vae)
-    state = begin(vae, recipe, ranks.device)
+    state = begin(_as_published(run) if found else first_network(recipe), recipe, ranks.device)
     if found:
         load_checkpoint(state, found[-1], ranks)
     if resume:
         say(f"{run}: resumed from step {state.progress.step}")
     return Run(recipe, run, state, ranks, say, show or _silent).go()
+
+
+def first_network(recipe: Recipe) -> VAE:
+    """The network that a recipe begins with, and the weights that it begins from; arguments and errors of `create`."""
+    name, pretrained, network = recipe.network, recipe.pretrained, None
+    if isinstance(pretrained, str):
+        name, pretrained, network = pretrained, True, recipe.network
+    vae = create(name, pretrained, overrides=recipe.overrides, network=network)
+    if recipe.start == "resampler":
+        start_as_resampler(vae)
+    return grow(create(recipe.grow, pretrained=True), vae.spec) if recipe.grow else vae
 
 
 class Run:
@@ -87,8 +98,14 @@ class Run:
         self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
         plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
         self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
+        for photo in self.photos if ranks.first else ():
+            photo.read()  # a bad one is told now and not at the first validation
+        if ranks.first:  # what failed before leaves no run behind
+            write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
         self.log = Log(folder, progress.step) if ranks.first else None
         self.psnr: float | None = None
+        encoder = state.task.vae.encoder.parameters()
+        self.same_latents = self.vae.latent_stats is not None and not any(p.requires_grad for p in encoder)
         if not checkpoints(folder):
             self.publish()
 
@@ -141,7 +158,7 @@ class Run:
         progress = self.state.progress
         psnr = 0.0
         if self.ranks.first:
-            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS["reconstruction-1"])
+            found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS[PROTOCOL])
             psnr, spread = found.mean_psnr, found.figures["latent_std"]
             stds = {"latent_std": sum(spread) / len(spread), "posterior_std": found.figures["posterior_std"]}
             self._log({"step": progress.step, "psnr": psnr, **stds})
@@ -154,7 +171,9 @@ class Run:
     def publish(self) -> None:
         """Bring the published folder up to date."""
         if self.ranks.first:
-            publish(self.vae, self.recipe, self.loader.dataset, self.folder)
+            if not self.same_latents:
+                self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.loader.dataset)
+            save(self.vae, self.folder, training=training_text(self.folder))
 
     def _log(self, line: dict[str, Any]) -> None:
         if self.log:
@@ -188,8 +207,8 @@ def stop_signals() -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder, or see that it is the one to resume."""
+def _check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
+    """See that the folder holds no run, or the one to resume."""
     path = run / RECIPE
     if resume:
         if not path.is_file():
@@ -197,7 +216,13 @@ def _prepare(run: Path, recipe: Recipe, resume: bool) -> None:
         check_resumable(read_recipe(path), recipe, str(run))
     elif path.exists():
         raise FileError(f"{run}: holds a run already; --resume goes on with it, another --out begins a new one")
-    write_text(make_folder(run) / RECIPE, recipe_text(recipe))
+
+
+def _as_published(run: Path) -> VAE:
+    """The network of a run, and the statistics of its latents; a checkpoint has the weights."""
+    vae = create(f"local-dir:{run}")
+    vae.latent_stats = read_network(run / CONFIG).config.latent_stats
+    return vae
 
 
 def _silent(said: Any) -> None:

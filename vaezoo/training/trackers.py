@@ -1,7 +1,9 @@
 """Where else the lines of a log may go: TensorBoard, wandb, trackio; each an extra, imported when it is asked for."""
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,34 +14,43 @@ from vaezoo.training.recipe import Recipe
 Track = Callable[[dict[str, Any]], None]
 
 
-def tensorboard(run: Path, recipe: Recipe) -> Track:
+@contextlib.contextmanager
+def tensorboard(run: Path, recipe: Recipe) -> Iterator[Track]:
     """Scalars under `RUN/tensorboard`."""
-    writer = _module("torch.utils.tensorboard", "tensorboard").SummaryWriter(run / "tensorboard")
+    with _module("torch.utils.tensorboard", "tensorboard").SummaryWriter(run / "tensorboard") as writer:
 
-    def track(line: dict[str, Any]) -> None:
-        for name, value in _scalars(line).items():
-            writer.add_scalar(name, value, line["step"])
-        writer.flush()
+        def track(line: dict[str, Any]) -> None:
+            for name, value in _scalars(line).items():
+                writer.add_scalar(name, value, line["step"])
+            writer.flush()
 
-    return track
+        yield track
 
 
-def wandb(run: Path, recipe: Recipe) -> Track:
+def wandb(run: Path, recipe: Recipe) -> AbstractContextManager[Track]:
     """A run of the project `vaezoo`, named after the run folder; the settings of wandb are its own."""
     return _like_wandb(_module("wandb", "wandb"), run, recipe)
 
 
-def trackio(run: Path, recipe: Recipe) -> Track:
+def trackio(run: Path, recipe: Recipe) -> AbstractContextManager[Track]:
     """The same with trackio, which has wandb's interface."""
     return _like_wandb(_module("trackio", "trackio"), run, recipe)
 
 
-TRACKERS: dict[str, Callable[[Path, Recipe], Track]] = {"tensorboard": tensorboard, "wandb": wandb, "trackio": trackio}
+TRACKERS: dict[str, Callable[[Path, Recipe], AbstractContextManager[Track]]] = {
+    "tensorboard": tensorboard,
+    "wandb": wandb,
+    "trackio": trackio,
+}
 
 
-def _like_wandb(module: ModuleType, run: Path, recipe: Recipe) -> Track:
+@contextlib.contextmanager
+def _like_wandb(module: ModuleType, run: Path, recipe: Recipe) -> Iterator[Track]:
     module.init(project="vaezoo", name=run.name, config=recipe.to_dict())
-    return lambda line: module.log(_scalars(line), step=line["step"])
+    try:
+        yield lambda line: module.log(_scalars(line), step=line["step"])
+    finally:
+        module.finish()  # both send from a thread of their own, and the last lines would be lost
 
 
 def _scalars(line: dict[str, Any]) -> dict[str, float]:

@@ -60,6 +60,8 @@ def _copied(tensor: Tensor, copies: int, dim: int, parts: int) -> Tensor:
 
 def _shared_out(weights: Tensor, copies: int, dim: int) -> Tensor:
     """The weights for each copy of what they read: shares that differ by as much as they are, and add up to them."""
+    if copies == 1:
+        return weights
     share = weights / copies
     noise = [torch.randn_like(share) * share.square().mean().sqrt() for _ in range(copies)]
     mean = sum(noise) / copies
