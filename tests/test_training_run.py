@@ -160,7 +160,7 @@ def test_a_published_run_comes_back_from_the_hub_with_its_card(tmp_path, hub, mo
     run = tmp_path / "run"
     quiet(tiny_recipe(tmp_path, "steps=2"), run)
     monkeypatch.setenv("HF_TOKEN", "hf_alice")
-    assert main(["publish", f"local-dir:{run}", "alice/vae", "--license", "mit"]) == 0
+    assert main(["publish", str(run), "alice/vae", "--license", "mit"]) == 0
     files = hub.repos["alice/vae"].at("main").files
     assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", "reconstruction.jpg"}
     assert "2 of 2 steps by this recipe" in files["README.md"].decode()

@@ -6,11 +6,12 @@ import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.specs.names import parse_name
 from vaezoo.training.publishing import training_text
+from vaezoo.weights.folder import CONFIG
 
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("publish", __doc__)
-    arguments_parser.add_argument("name", help="a model with weights: network.tag, local-dir:FOLDER, file:…")
+    arguments_parser.add_argument("name", help="a run or published folder, network.tag, file:…")
     arguments_parser.add_argument("repo", help="organisation/name")
     arguments_parser.add_argument("--license", required=True, help="license id of the Hub, such as mit")
     arguments_parser.add_argument("--message", help="commit message")
@@ -23,8 +24,10 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
-    vae = vaezoo.create(options.name, pretrained=True, dtype=None)
-    name = parse_name(options.name)
+    text = options.name
+    if Path(text, CONFIG).is_file() and not vaezoo.is_model(text):
+        text = f"local-dir:{text}"
+    vae, name = vaezoo.create(text, pretrained=True, dtype=None), parse_name(text)
     push = vaezoo.push_to_hub(
         vae,
         options.repo,

@@ -80,5 +80,5 @@ def closing_text(report: Report, recipe: Recipe, run: Path) -> str:
     if report.stopped:
         lines.append(f"stopped by {report.stopped}, and saved: go on with --resume")
     lines.append(f'load it: vaezoo.create("local-dir:{run}", pretrained=True)')
-    lines.append(f"share it: vaezoo publish local-dir:{run} org/name --license LICENSE")
+    lines.append(f"share it: vaezoo publish {run} org/name --license LICENSE")
     return "\n".join(lines)
