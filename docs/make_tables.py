@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from result_tables import benchmark, results, table_of, taesd
+from result_tables import benchmark, results, runs, table_of, taesd
 
 import vaezoo
 from vaezoo.nn.blocks import BLOCKS
@@ -26,7 +26,8 @@ from vaezoo.weights.record import Quoted
 from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/benchmark.md", "docs/configs.md", "docs/evaluation.md", "docs/hub.md", "docs/models.md")
+GENERATED = ("benchmark", "configs", "evaluation", "hub", "models", "training")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
 OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
 
@@ -175,6 +176,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "taesd": taesd,
     "results": results,
     "benchmark": benchmark,
+    "runs": runs,
     "blocks": blocks,
     "kinds": kinds,
     "layouts": layouts,

@@ -1,6 +1,7 @@
 """Tables of what was measured, from the CSV files of `docs/results`."""
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def benchmark() -> str:
         step = " | ".join(row[key] for key in ("what", "size", "batch", "dtype", "memory_format"))
         cpu, speed = (f"{float(row[key]):.3g}" for key in ("cpu_seconds", "images_per_second"))
         rows.append(f"{name} | {step} | {time} | {cpu} | {speed} | {memory:,.0f} | {ratios}")
+    return table_of(rows)
+
+
+def runs() -> str:
+    """One row a run whose log is kept: how far it went, how long it took, how good it became."""
+    rows = ["run | steps | hours | PSNR (dB) on photos/val at 256", "--- | --: | --: | ---"]
+    for path in sorted((RESULTS / "runs").glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        judged = [f"{line['psnr']:.2f} after {line['step']:,} steps" for line in lines if "psnr" in line]
+        hours = max(line.get("seconds", 0) for line in lines) / 3600
+        some = dict.fromkeys([*judged[:: max(1, len(judged) // 3)], judged[-1]])
+        rows.append(f"`{path.stem}` | {lines[-1]['step']:,} | {hours:.2f} | {', '.join(some)}")
     return table_of(rows)
 
 
