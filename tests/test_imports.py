@@ -23,10 +23,11 @@ ORDER = [
     "factory",
     "adapters",
     "describing",
+    "comparing",
     "evaluation",
     "sharing",
     "training",
-    "training",
+    "ablation",
     "console",
     "cli",
 ]
