@@ -1,0 +1,128 @@
+"""The networks of an ablation: named, built on the meta device, and refused all at once where one is impossible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from vaezoo.ablation.question import Ablation, Changes
+from vaezoo.errors import InputError, SpecError
+from vaezoo.factory import get_spec
+from vaezoo.nn.schema import change_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs.check import Faults
+from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.tree import Node, Place
+from vaezoo.training.recipe import Recipe
+from vaezoo.training.state import check_fits
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network of an ablation: its `name`, its `spec`, and the `overrides` that make it of the base."""
+
+    name: str
+    spec: ModelSpec
+    overrides: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others: the part of the name behind the base, or `base`."""
+        return self.name.partition("+")[2] or "base"
+
+
+def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Variant]:
+    """The base, then its variants, each network once, in the order of the file.
+
+    A variant that changes nothing is the base, and two that say the same network are the first of them.
+
+    Args:
+        ablation: What is asked.
+        recipe: What all of them must be able to train by, if anything.
+
+    Raises:
+        SpecError: With every variant that cannot be built, or takes no images of a size that is asked for.
+        UnknownNameError: If there is no such base.
+    """
+    spec = get_spec(ablation.base)
+    base = Variant(spec.label, spec, {})
+    faults, found = Faults(), {spec.hash: base}
+    _try(base, Place(ablation.base), ablation, recipe, faults)
+    axes = list(dict.fromkeys(axis for changes in ablation.variants for axis in changes))
+    for changes in ablation.variants:
+        name, nodes = variant_name(spec.label, changes, axes), _paths(changes)
+        try:
+            changed = change_spec(spec, nodes)
+        except SpecError as error:
+            _note(name, _place(changes), error, faults)
+            continue
+        variant = Variant(name, replace(changed, name=name), {path: node.plain() for path, node in nodes.items()})
+        if changed.hash not in found:
+            found[changed.hash] = variant
+            _try(variant, _place(changes), ablation, recipe, faults)
+    faults.check()
+    return list(found.values())
+
+
+def variant_name(base: str, changes: Changes, axes: Sequence[str]) -> str:
+    """`vae_f8_z4+heads1,channels8`: the base, and each change by the end of its path and its value.
+
+    Args:
+        base: Its name.
+        changes: Axis to value.
+        axes: All axes of the ablation: of a path, as many parts stand in the name as tell it from theirs.
+    """
+    return f"{base}+{','.join(_short_path(axis, axes) + _short_value(node) for axis, node in changes.items())}"
+
+
+def _short_path(axis: str, axes: Sequence[str]) -> str:
+    others = [path for other in axes if other != axis for path in other.split(",")]
+    paths = [path.strip() for path in axis.split(",")]
+    for count in (1, 2):
+        ends = {_end(path, count) for path in paths}
+        if len(ends) == 1 and not ends & {_end(path.strip(), count) for path in others}:
+            return ends.pop()
+    return "&".join(paths)
+
+
+def _end(path: str, count: int) -> str:
+    return ".".join(path.split(".")[-count:])
+
+
+def _short_value(node: Node) -> str:
+    """A number as it is, anything else behind a "="."""
+    value = node.plain()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    words = {None: "null", True: "true", False: "false"}
+    return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
+
+
+def _paths(changes: Changes) -> Changes:
+    """The changes with a path of its own for each that an axis names."""
+    return {path.strip(): node for axis, node in changes.items() for path in axis.split(",")}
+
+
+def _place(changes: Changes) -> Place:
+    return next(iter(changes.values())).place
+
+
+def _try(variant: Variant, place: Place, ablation: Ablation, recipe: Recipe | None, faults: Faults) -> None:
+    """Build a variant on the meta device, run it at each size, and hold the recipe against it."""
+    try:
+        vae = build(variant.spec, "meta").eval()
+        with torch.no_grad():
+            for size in ablation.sizes:
+                vae(torch.empty(1, vae.spec.image.channels, size, size, device="meta"), sample=False)
+        if recipe:
+            check_fits(vae, recipe)
+    except (SpecError, InputError) as error:
+        _note(variant.name, place, error, faults)
+
+
+def _note(variant: str, place: Place, error: Exception, faults: Faults) -> None:
+    """One line for each variant that is impossible: what is wrong first, and how much more there is."""
+    first, *more = str(error).splitlines()
+    rest = f" (and {len(more)} more of that kind)" if more else ""
+    faults.add(place, variant, first.removeprefix(f"{place}: ") + rest)
