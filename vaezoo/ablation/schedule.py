@@ -16,6 +16,7 @@ from vaezoo.files import make_folder, write_text
 from vaezoo.training.recipes import recipe_text
 from vaezoo.training.run import stop_signals
 
+WORKER = (sys.executable, "-m", "vaezoo.ablation.worker")
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -67,7 +68,7 @@ def _start(plan: Plan, run: Run, manner: Manner, say: Callable[[str], None]) -> 
         say(f"{_title(run)}: claimed by {other}; --release {other.host} if that process has ended")
         return None
     write_text(folder / RECIPE, recipe_text(run.recipe))
-    command = [sys.executable, "-m", "vaezoo.ablation.worker", str(folder)]
+    command = [*WORKER, str(folder)]
     command += ["--device", manner.device] if manner.device else []
     command += ["--nets", *manner.nets, "--release", *manner.released]
     # threads of several processes would wait for each other

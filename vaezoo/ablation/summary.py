@@ -76,7 +76,7 @@ def answer(plan: Plan, rows: Sequence[Row]) -> str:
     if trained:
         lines += _by_quality(found[0], trained, plan.ablation.sizes[0])
     if missing or failed:
-        lines.append(f"{missing} runs are missing and {failed} failed.")
+        lines.append(f"Of {len(plan.runs)} runs {missing} are missing and {failed} failed.")
     return " ".join(lines)
 
 
