@@ -33,7 +33,7 @@ def test_a_table_has_a_row_for_each_run_that_is_done(tmp_path):
     assert len({row["recipe_hash"] for row in rows}) == 1
     lines = [json.loads(line) for line in (plan.folder / "results.jsonl").read_text().splitlines()]
     assert [line["psnr"] for line in lines] == [20.0, 22.0, None, 21.0]
-    assert lines[0]["params"] == plan.costs[0]["params"]
+    assert lines[0]["params"] == plan.variants[0].costs["params"]
 
 
 def test_what_ends_while_a_table_is_written_is_in_it(tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 """Questions: what a file may say, how variants are named, and that impossible ones are all told at once."""
 
+from dataclasses import replace
+
 import pytest
-from conftest import ROOT
 from training import write_recipe
 
 from vaezoo.ablation.plan import make_plan
@@ -94,7 +95,7 @@ def test_impossible_variants_are_told_all_at_once_one_line_each():
 
 
 def test_sizes_and_crops_that_a_variant_does_not_take_are_faults(tmp_path):
-    assert "multiples of 8" in faults_of(FILE + "sizes: [100]")[0]
+    assert "100x100 is no positive multiple of 8" in faults_of(FILE + "sizes: [100]")[0]
     recipe = write_recipe(tmp_path)
     with pytest.raises(SpecError, match=r"data\.sizes 12: vae_f8_z4_micro takes multiples of 8"):
         make_plan(asked(f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [12]}}}}"), tmp_path)
@@ -134,8 +135,9 @@ def test_equal_flops_give_dearer_variants_fewer_steps(tmp_path):
 
 
 @pytest.mark.parametrize("name", files("ablations"))
-def test_every_ablation_of_the_package_can_be_planned(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    plan = make_plan(check_question(read_question(name)), tmp_path)
+def test_every_ablation_of_the_package_can_be_planned(name, tmp_path):
+    ablation = replace(check_question(read_question(name)), sizes=(64,))  # costs of larger ones take longer
+    plan = make_plan(ablation, tmp_path)
     assert len(plan.variants) > 1
-    assert plan.ablation.question.endswith("?")
+    assert len(plan.runs) == len(plan.variants) * (len(ablation.seeds) if ablation.recipe else 0)
+    assert ablation.question.endswith("?")

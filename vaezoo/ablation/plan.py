@@ -1,18 +1,14 @@
 """What an ablation comes to: its variants with their costs, and one run for each variant and seed."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from vaezoo.ablation.question import Ablation
 from vaezoo.ablation.variants import Variant, make_variants
 from vaezoo.evaluation.photos import photos
 from vaezoo.nn.costs import costs
-from vaezoo.nn.vae import build
-from vaezoo.specs.model import HALVES, ModelSpec
 from vaezoo.training.pictures import open_dataset
 from vaezoo.training.recipe import Recipe, Validation
 from vaezoo.training.recipes import read_recipe
@@ -46,13 +42,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """An ablation in its `folder`: `costs` are those of each variant, `runs` its trainings, none where there is no
-    recipe."""
+    """An ablation in its `folder`; `runs` are the trainings of its variants, none where there is no recipe."""
 
     ablation: Ablation
     folder: Path
     variants: tuple[Variant, ...]
-    costs: tuple[dict[str, Any], ...]
     runs: tuple[Run, ...]
 
     def folder_of(self, run: Run) -> Path:
@@ -70,8 +64,7 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
     """
     training, judging = ablation.recipe, ablation.evaluation
     if training is None:
-        variants = make_variants(ablation)
-        return Plan(ablation, folder, *_with_costs(variants, ablation.sizes), ())
+        return Plan(ablation, folder, tuple(make_variants(ablation)), ())
     recipe = read_recipe(training.name, training.settings)
     recipe = replace(
         recipe,
@@ -95,7 +88,7 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
         for seed in ablation.seeds
         for variant, share in zip(variants, shares, strict=True)
     ]
-    return Plan(ablation, folder, *_with_costs(variants, ablation.sizes), tuple(runs))
+    return Plan(ablation, folder, tuple(variants), tuple(runs))
 
 
 def _recipe(recipe: Recipe, variant: Variant, steps: int, seed: int) -> Recipe:
@@ -107,21 +100,3 @@ def _recipe(recipe: Recipe, variant: Variant, steps: int, seed: int) -> Recipe:
         validation=replace(recipe.validation, every=math.ceil(steps / POINTS)),
         log_every=math.ceil(steps / LINES),
     )
-
-
-def _with_costs(variants: Sequence[Variant], sizes: Sequence[int]) -> tuple[tuple, tuple]:
-    return tuple(variants), tuple(count_costs(variant.spec, sizes) for variant in variants)
-
-
-def count_costs(spec: ModelSpec, sizes: Sequence[int]) -> dict[str, Any]:
-    """What a network costs, by the names of the columns of results: `params_encoder`, `gmacs_256`, …"""
-    vae, found = build(spec, "meta"), {size: costs(spec, size) for size in sizes}
-    first = found[sizes[0]]
-    return {
-        "params": first.params(),
-        **{f"params_{half}": first.params(half) for half in HALVES},
-        "downscale": vae.downscale,
-        "latent_channels": spec.latent.channels,
-        **{f"gmacs_{size}": found[size].gmacs() for size in sizes},
-        **{f"gmacs_{half}_{size}": found[size].gmacs(half) for size in sizes for half in HALVES},
-    }

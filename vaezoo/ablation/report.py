@@ -114,7 +114,7 @@ def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
 
 def table(plan: Plan, found: Sequence[Summary]) -> dict[str, Any]:
     """`head`, the headings, and `rows` of cells: `text`, the number to `sort` by, and the `change` against the base."""
-    static = {column: _heading(column) for column in plan.costs[0] if _heading(column)}
+    static = {column: _heading(column) for column in found[0].costs if _heading(column)}
     trained = [column for column in FIGURES if any(each.values(column) for each in found)]
     head = ["variant", *(FIGURES[column][0] for column in trained), *(heading for heading, _, _ in static.values())]
     head += ["seeds"] if plan.runs else []

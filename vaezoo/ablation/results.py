@@ -43,7 +43,6 @@ def read_result(folder: Path) -> Row | None:
 
 def rows_of(plan: Plan) -> list[Row]:
     """A row for each run that is done, in the order of the plan; for each variant where nothing is trained."""
-    costs = {variant.spec.hash: found for variant, found in zip(plan.variants, plan.costs, strict=True)}
     trainings: list[tuple[Run | None, Any, Row]] = [(None, variant, {}) for variant in plan.variants]
     if plan.runs:
         results = [(run, run.variant, read_result(plan.folder_of(run))) for run in plan.runs]
@@ -59,7 +58,7 @@ def rows_of(plan: Plan) -> list[Row]:
             "error": result.get("error"),
         }
         trained = {column: result.get(column) for column in TRAINED} if run else {}
-        rows.append({**about, **costs[variant.spec.hash], **trained})
+        rows.append({**about, **variant.costs, **trained})
     return rows
 
 

@@ -12,12 +12,16 @@ from vaezoo.errors import InputError
 
 @dataclass(frozen=True)
 class Summary:
-    """A variant, what it costs, the rows of its trainings that ended well, and what went wrong with others."""
+    """A variant, the rows of its trainings that ended well, and what went wrong with others."""
 
     variant: Variant
-    costs: dict[str, Any]
     rows: tuple[Row, ...] = ()
     errors: tuple[str, ...] = field(default=())
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What the variant costs."""
+        return self.variant.costs
 
     def values(self, column: str) -> list[float]:
         """A column over the seeds, where it was measured."""
@@ -52,10 +56,10 @@ def mean(values: Sequence[float]) -> float | None:
 def summarize(plan: Plan, rows: Sequence[Row]) -> list[Summary]:
     """One summary a variant, the base first."""
     found = []
-    for variant, costs in zip(plan.variants, plan.costs, strict=True):
+    for variant in plan.variants:
         own = [row for row in rows if row["spec_hash"] == variant.spec.hash[:12]]
         done = tuple(row for row in own if row.get("psnr") is not None)
-        found.append(Summary(variant, costs, done, tuple(row["error"] for row in own if row["error"])))
+        found.append(Summary(variant, done, tuple(row["error"] for row in own if row["error"])))
     return found
 
 

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from vaezoo.ablation.question import Ablation, Changes
 from vaezoo.errors import InputError, SpecError
 from vaezoo.factory import get_spec
+from vaezoo.nn.costs import costs
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import Faults
-from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.model import HALVES, ModelSpec
 from vaezoo.specs.tree import Node, Place
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.state import check_fits
@@ -20,11 +19,12 @@ from vaezoo.training.state import check_fits
 
 @dataclass(frozen=True)
 class Variant:
-    """A network of an ablation: its `name`, its `spec`, and the `overrides` that make it of the base."""
+    """A network of an ablation: its `name`, its `spec`, the `overrides` that make it of the base, and what it costs."""
 
     name: str
     spec: ModelSpec
     overrides: dict[str, Any]
+    costs: dict[str, Any]
 
     @property
     def label(self) -> str:
@@ -45,24 +45,41 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
         SpecError: With every variant that cannot be built, or takes no images of a size that is asked for.
         UnknownNameError: If there is no such base.
     """
-    spec = get_spec(ablation.base)
-    base = Variant(spec.label, spec, {})
-    faults, found = Faults(), {spec.hash: base}
-    _try(base, Place(ablation.base), ablation, recipe, faults)
+    spec, faults = get_spec(ablation.base), Faults()
     axes = list(dict.fromkeys(axis for changes in ablation.variants for axis in changes))
-    for changes in ablation.variants:
-        name, nodes = variant_name(spec.label, changes, axes), _paths(changes)
+    found: dict[str, Variant] = {}
+    for changes in ({}, *ablation.variants):
+        name = variant_name(spec.label, changes, axes) if changes else spec.label
+        nodes = {path.strip(): node for axis, node in changes.items() for path in axis.split(",")}
         try:
-            changed = change_spec(spec, nodes)
-        except SpecError as error:
-            _note(name, _place(changes), error, faults)
-            continue
-        variant = Variant(name, replace(changed, name=name), {path: node.plain() for path, node in nodes.items()})
-        if changed.hash not in found:
-            found[changed.hash] = variant
-            _try(variant, _place(changes), ablation, recipe, faults)
+            changed = replace(change_spec(spec, nodes), name=name) if nodes else spec
+            if changed.hash in found:
+                continue
+            counted = count_costs(changed, ablation.sizes)
+            if recipe:
+                check_fits(build(changed, "meta"), recipe)
+        except (SpecError, InputError) as error:
+            place = next((node.place for node in changes.values()), Place(ablation.base))
+            _note(name, place, error, faults)
+        else:
+            overrides = {path: node.plain() for path, node in nodes.items()}
+            found[changed.hash] = Variant(name, changed, overrides, counted)
     faults.check()
     return list(found.values())
+
+
+def count_costs(spec: ModelSpec, sizes: Sequence[int]) -> dict[str, Any]:
+    """What a network costs, by the names of the columns of results: `params_encoder`, `gmacs_256`, …"""
+    vae, found = build(spec, "meta"), {size: costs(spec, size) for size in sizes}
+    first = found[sizes[0]]
+    return {
+        "params": first.params(),
+        **{f"params_{half}": first.params(half) for half in HALVES},
+        "downscale": vae.downscale,
+        "latent_channels": spec.latent.channels,
+        **{f"gmacs_{size}": found[size].gmacs() for size in sizes},
+        **{f"gmacs_{half}_{size}": found[size].gmacs(half) for size in sizes for half in HALVES},
+    }
 
 
 def variant_name(base: str, changes: Changes, axes: Sequence[str]) -> str:
@@ -97,28 +114,6 @@ def _short_value(node: Node) -> str:
         return f"{value:g}" if isinstance(value, float) else str(value)
     words = {None: "null", True: "true", False: "false"}
     return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
-
-
-def _paths(changes: Changes) -> Changes:
-    """The changes with a path of its own for each that an axis names."""
-    return {path.strip(): node for axis, node in changes.items() for path in axis.split(",")}
-
-
-def _place(changes: Changes) -> Place:
-    return next(iter(changes.values())).place
-
-
-def _try(variant: Variant, place: Place, ablation: Ablation, recipe: Recipe | None, faults: Faults) -> None:
-    """Build a variant on the meta device, run it at each size, and hold the recipe against it."""
-    try:
-        vae = build(variant.spec, "meta").eval()
-        with torch.no_grad():
-            for size in ablation.sizes:
-                vae(torch.empty(1, vae.spec.image.channels, size, size, device="meta"), sample=False)
-        if recipe:
-            check_fits(vae, recipe)
-    except (SpecError, InputError) as error:
-        _note(variant.name, place, error, faults)
 
 
 def _note(variant: str, place: Place, error: Exception, faults: Faults) -> None:
