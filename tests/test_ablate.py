@@ -153,6 +153,18 @@ def test_wrong_options_are_told(arguments, words, tmp_path, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_options_overrule_a_file(fake, tmp_path):
+    plan, question = fake(), str(write_question(tmp_path))
+    more = ["--steps", "7", "--seeds", "5", "--train-set", "optimizer.lr=0.5"]
+    assert main(["ablate", question, "--out", str(plan.folder), "--no-report", *more]) == 0
+    (recipe,) = {
+        path.read_text() for path in plan.folder.glob("runs/*/recipe.yaml") if "overrides" not in path.read_text()
+    }
+    assert "steps: 7\nseed: 5\n" in recipe
+    assert "lr: 0.5" in recipe
+    assert "discriminator: null" in recipe  # what the file sets stays
+
+
 def test_shards_share_the_runs_and_failed_ones_come_again_on_request(fake, tmp_path, monkeypatch):
     plan = fake("sys.exit('no')")
     question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]

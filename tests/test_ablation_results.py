@@ -111,7 +111,7 @@ def test_pick_is_the_best_within_the_budget(tmp_path, capsys):
     assert main(["pick", str(plan.folder), "--gmacs", str(middle)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("tiny+channels3: 20.40 dB (20.10 to 20.70)")
-    assert "within the spread over seeds: tiny\n" in said
+    assert "not told apart from it by these seeds: tiny\n" in said
     with pytest.raises(FileError, match="cannot be read"):
         read_table(tmp_path)
 

@@ -14,6 +14,7 @@ from vaezoo.ablation.results import write_result, write_tables
 from vaezoo.errors import FileError
 from vaezoo.files import make_folder
 
+COSTS = {"recipe": "", "steps": "", "seeds": ""}  # without trainings
 PSNR = {"base": [20.0, 20.2], "channels3": [9.5, 9.7]}
 
 
@@ -61,7 +62,7 @@ def show(browser, page, width):
 
 def column(browser, index):
     rows = "[...document.querySelectorAll('#variants tbody tr')]"
-    return browser.execute_script(f"return {rows}.map(row => row.cells[{index}].childNodes[0].textContent.trim())")
+    return browser.execute_script(f"return {rows}.map(row => row.cells[{index}].firstChild.textContent)")
 
 
 def test_the_page_says_all_and_needs_nothing_else(report):
@@ -90,11 +91,18 @@ def test_markdown_shows_the_plots_beside_it(report):
 
 
 def test_costs_alone_make_a_report(tmp_path):
-    folder = written(tmp_path, recipe="", steps="", seeds="")
+    folder = written(tmp_path, **COSTS)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Nothing was trained" in page
     assert "The same crops" not in page
     assert {path.name for path in (folder / "plots").iterdir()} == {"gmacs.svg", "params.svg"}
+
+
+def test_long_names_break_behind_a_comma(tmp_path):
+    page = (written(tmp_path, grid="{latent.channels: [3], encoder.0.out: [12]}", **COSTS) / "report.html").read_text(
+        "utf-8"
+    )
+    assert "<span>channels3,<wbr>out12</span>" in page
 
 
 def test_without_the_extra_it_is_named(monkeypatch):

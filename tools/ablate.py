@@ -27,6 +27,7 @@ from vaezoo.evaluation.nets import open_nets
 from vaezoo.files import make_folder
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Node, Place, from_plain
+from vaezoo.training.recipes import put
 
 
 def main(arguments: list[str]) -> None:
@@ -72,39 +73,32 @@ def _options(arguments: list[str]) -> Namespace:
 
 
 def _tree(options: Namespace) -> Node:
-    """The question as a file says it, with what the options say in its place."""
-    said = {}
+    """The question as a file or `--set` says it, with what other options say in its place."""
     if options.set:
         axes = parse_axes(options.set)
         question = f"What does it change to vary {' and '.join(axes.value)} in {options.question}?"
-        said = {"question": question, "base": options.question}
-        tree = from_plain(said, Place("vaezoo ablate"))
-        tree.value["grid"], tree.keys["grid"] = axes, axes.place
+        tree = from_plain({"question": question, "base": options.question}, Place("vaezoo ablate"))
+        put(tree, "grid", axes)
     else:
         tree = read_question(options.question)
-    given = {"steps": options.steps, "equal": options.equal, "seeds": options.seeds, "sizes": options.sizes}
-    for key, value in given.items():
+    given = {"recipe.name": options.train, "evaluation.root": options.data}
+    given |= {key: getattr(options, key) for key in ("steps", "equal", "seeds", "sizes")}
+    words = {"recipe.name": "--train", "evaluation.root": "--data"}
+    for path, value in given.items():
         if value is not None:
-            tree.value[key] = from_plain(value, Place(f"--{key}"))
-            tree.keys[key] = Place(f"--{key}")
-    if options.train:
-        tree.value["recipe"] = from_plain({"name": options.train}, Place("--train"))
-    if options.train_set:
-        _recipe(tree)["set"] = _merged(_recipe(tree).get("set"), parse_settings(options.train_set))
-    if options.data:
-        judging = tree.value.setdefault("evaluation", Node({}, Place("--data")))
-        judging.value["root"], judging.keys["root"] = Node(options.data, Place("--data")), Place("--data")
+            put(tree, path, from_plain(value, Place(words.get(path, f"--{path}"))))
+    for path, node in parse_settings(options.train_set).items():
+        put(tree, "recipe.set", Node({**_settings(tree), path: node}, node.place))
     return tree
 
 
-def _recipe(tree: Node) -> dict[str, Node]:
-    if "recipe" not in tree.value:
+def _settings(tree: Node) -> dict[str, Node]:
+    """The settings of the recipe that there are already."""
+    if not isinstance(tree.value, dict) or "recipe" not in tree.value:
         raise InputError("--train-set changes a recipe; name one with --train")
-    return tree.value["recipe"].value
-
-
-def _merged(node: Node | None, settings: dict[str, Node]) -> Node:
-    return Node({**(node.value if node else {}), **settings}, Place("--train-set"))
+    recipe = tree.value["recipe"].value
+    settings = recipe.get("set") if isinstance(recipe, dict) else None
+    return settings.value if settings and isinstance(settings.value, dict) else {}
 
 
 def _numbers(text: str) -> list[int]:

@@ -22,10 +22,10 @@ def main(arguments: list[str]) -> None:
     if options.json:
         print_json([asdict(each) for each in picks])
         return
-    tied = [each for each in others if each.high >= best.low]
+    tied = [each for each in others if not best.beats(each)]
     print(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
     if tied:
-        print(f"within the spread over seeds: {', '.join(each.name for each in tied)}")
+        print(f"not told apart from it by these seeds: {', '.join(each.name for each in tied)}")
     print()
     rows = [
         [each.name, f"{each.gmacs:.3f}", f"{each.mean:.2f}", f"{each.low:.2f}", f"{each.high:.2f}"] for each in picks

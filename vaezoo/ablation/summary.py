@@ -138,9 +138,14 @@ class Pick:
 
     name: str
     gmacs: float
+    seeds: int
     low: float
     mean: float
     high: float
+
+    def beats(self, other: "Pick") -> bool:
+        """Whether every seed is better than every one of the other; one seed alone tells nothing."""
+        return min(self.seeds, other.seeds) > 1 and self.low > other.high
 
 
 def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None) -> list[Pick]:
@@ -169,7 +174,7 @@ def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None)
     picks = []
     for name, rows in found.items():
         values = [float(row["psnr"]) for row in rows]
-        picks.append(Pick(name, float(rows[0][column]), min(values), mean(values), max(values)))
+        picks.append(Pick(name, float(rows[0][column]), len(values), min(values), mean(values), max(values)))
     fitting = [each for each in picks if each.gmacs <= gmacs]
     if not fitting:
         least = min(picks, key=lambda each: each.gmacs)
