@@ -23,6 +23,7 @@ ORDER = [
     "factory",
     "adapters",
     "describing",
+    "comparing",
     "evaluation",
     "sharing",
     "training",

@@ -1,1 +1,1 @@
-"""Questions about architectures: what variants of a network cost, on paper and measured."""
+"""Questions about networks: variants of one, what they cost, how well they learn, and a report."""

@@ -39,7 +39,7 @@ def read_recipe(name: str | Path, settings: Mapping[str, Node] | None = None) ->
     """
     tree = copy.deepcopy(read_tree(_file(str(name))))
     for path, node in (settings or {}).items():
-        _set(tree, path, node)
+        put(tree, path, node)
     return check_recipe(tree)
 
 
@@ -102,8 +102,12 @@ def _file(name: str) -> Path:
     return known[canonical(name)]
 
 
-def _set(tree: Node, path: str, node: Node) -> None:
-    """Put `node` where a setting's path leads; mappings that are not there, or null, are made."""
+def put(tree: Node, path: str, node: Node) -> None:
+    """Put `node` where a setting's path leads; mappings that are not there, or null, are made.
+
+    Raises:
+        SpecError: If it leads into a value that has no keys, or to an item that a list has not.
+    """
     head, *rest = ["overrides", path.removeprefix("overrides.")] if path.startswith("overrides.") else path.split(".")
     while rest:
         tree = _child(tree, head, node.place)

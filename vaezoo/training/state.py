@@ -64,7 +64,7 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
         SpecError: If recipe and network do not go together.
         InputError: If the network is not for RGB images, or crops do not fit it.
     """
-    _check(vae, recipe)
+    check_fits(vae, recipe)
     choose_trained(vae, recipe.train)
     vae.to(device, torch.float32, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
     task = Task(vae, recipe).to(device).train()
@@ -82,7 +82,8 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
     return State(task, average, updater, against, Progress())
 
 
-def _check(vae: VAE, recipe: Recipe) -> None:
+def check_fits(vae: VAE, recipe: Recipe) -> None:
+    """Raise `InputError` if a network cannot be trained by a recipe: no RGB, or a size that is no multiple."""
     if vae.spec.image.channels != 3:
         raise InputError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; photos have 3")
     for what, sizes in (("data.sizes", recipe.data.sizes), ("validation.size", (recipe.validation.size,))):

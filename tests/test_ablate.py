@@ -1,0 +1,238 @@
+"""Runs of an ablation: each a process, made once, and none that takes others with it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ablations import plan_of, write_question
+from training import environment
+
+from vaezoo.ablation import schedule, worker
+from vaezoo.ablation.claims import claim
+from vaezoo.ablation.results import RECIPE, RESULT, read_result, read_table, rows_of
+from vaezoo.ablation.schedule import Manner, run_all
+from vaezoo.cli import main
+from vaezoo.files import make_folder, write_text
+from vaezoo.training.log import read_log
+from vaezoo.training.recipes import recipe_text
+
+FAKE = """\
+import json, os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+(folder / "began").write_text(" ".join(sys.argv[2:]) + "|" + os.environ.get("RANK", "none"))
+time.sleep(0.3)
+ACTION
+(folder / "ended").touch()
+(folder / "result.json").write_text(json.dumps({"psnr": 20.0}))
+"""
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a script in the place of the worker; `action` is what it does where the run is of `channels3`."""
+
+    def put(action="pass"):
+        script = tmp_path / "worker.py"
+        where = "if 'channels: 3' in (folder / 'recipe.yaml').read_text():"
+        script.write_text(FAKE.replace("ACTION", f"{where} {action}"), encoding="utf-8")
+        monkeypatch.setattr(schedule, "WORKER", (sys.executable, str(script)))
+        return plan_of(tmp_path)
+
+    return put
+
+
+def began(plan):
+    return [run for run in plan.runs if (plan.folder_of(run) / "began").exists()]
+
+
+def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    plan, said = fake(), []
+    started = time.monotonic()
+    assert run_all(plan, plan.runs, Manner(jobs=6, nets=("a", "b"), released=("h",)), said.append) is None
+    assert time.monotonic() - started < 5 * 0.3 + 1
+    assert began(plan) == list(plan.runs)
+    assert (plan.folder_of(plan.runs[0]) / "began").read_text() == "--nets a b --release h|none"
+    assert len(read_table(plan.folder)) == 6
+    for run in plan.runs[:2]:
+        (plan.folder_of(run) / "began").unlink()
+    (plan.folder_of(plan.runs[1]) / RESULT).unlink()
+    run_all(plan, plan.runs, Manner(), said.append)
+    assert plan.runs[0] not in began(plan)
+    assert plan.runs[1] in began(plan)
+    assert "6 runs, 5 done before" in said
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ("raise RuntimeError('out of memory')", "RuntimeError: out of memory"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
+        ("sys.exit(3)", "exit status 3"),
+    ],
+)
+def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
+    plan, said = fake(action), []
+    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    rows = rows_of(plan)
+    assert {row["name"]: row["error"] for row in rows} == {
+        "tiny": None,
+        "tiny+channels3": error,
+        "tiny+channels4": None,
+    }
+    assert len(rows) == 6
+    assert sum(f"failed: {error}" in line for line in said) == 2
+
+
+def test_claimed_runs_are_left_to_who_claimed_them(fake, tmp_path):
+    plan, said = fake("sys.exit(75)"), []
+    claim(make_folder(plan.folder_of(plan.runs[0])))
+    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    assert plan.runs[0] not in began(plan)
+    assert any(f"claimed by process {os.getpid()} on" in line and "--release" in line for line in said)
+    assert len(rows_of(plan)) == 3  # nor is there a row for what somebody else was faster with
+    assert sum("claimed by somebody else" in line for line in said) == 2
+
+
+def test_a_signal_ends_the_runs_at_hand_and_begins_no_other(fake):
+    plan, said = fake("time.sleep(60)"), []
+
+    def say(text):
+        said.append(text)
+        if len(rows_of(plan)) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run_all(plan, plan.runs, Manner(jobs=2), say) == "SIGTERM"
+    assert len(rows_of(plan)) == 1
+    assert any("channels3, seed 0: stopped" in line for line in said)
+
+
+def test_a_worker_trains_judges_and_shows_and_does_nothing_twice(tmp_path):
+    plan = plan_of(tmp_path)
+    run, folder = plan.runs[1], make_folder(plan.folder_of(plan.runs[1]))
+    write_text(folder / RECIPE, recipe_text(run.recipe))
+    assert worker.main([str(folder), "--device", "cpu"]) == 0
+    result = read_result(folder)
+    assert result["steps"] == 2
+    assert len(result["latent_std"]) == 3
+    assert 3 < result["psnr"] < 30
+    assert result["images"] == 5
+    assert {path.name for path in folder.glob("*.png")} == {
+        f"{n}_{i}.png" for n in ("input", "output") for i in range(4)
+    }
+    assert [line["step"] for line in read_log(folder / "train") if "psnr" in line] == [1, 2]
+    assert worker.main([str(folder)]) == worker.TAKEN
+
+
+def test_costs_alone_are_one_command(tmp_path, capsys):
+    arguments = ["vae_f8_z4_micro", "--set", "latent.channels=4,8", "--set", "encoder.4.heads=0,1", "--sizes", "64"]
+    assert main(["ablate", *arguments, "--out", str(tmp_path), "--no-report"]) == 0
+    said = capsys.readouterr().out
+    assert "vae_f8_z4_micro+channels8,heads0" in said
+    assert "takes the fewest GMACs at 64x64" in said
+    assert [row["name"] for row in read_table(tmp_path)][:2] == ["vae_f8_z4_micro", "vae_f8_z4_micro+channels4,heads0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--shard", "3/2"], "--shard 3/2: expected I/N"),
+        (["--jobs", "0"], "--jobs 0: at least 1"),
+        (["--train-set", "steps=3"], "name one with --train"),
+        (["--steps", "3"], "--steps: steps: nothing is trained without a recipe"),
+        (["--set", "encoder.4.heads=5"], "heads 5 does not divide"),
+    ],
+)
+def test_wrong_options_are_told(arguments, words, tmp_path, capsys):
+    base = ["ablate", "vae_f8_z4_micro", "--set", "latent.channels=8", "--out", str(tmp_path)]
+    assert main([*base, *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_options_overrule_a_file(fake, tmp_path):
+    plan, question = fake(), str(write_question(tmp_path))
+    more = ["--steps", "7", "--seeds", "5", "--train-set", "optimizer.lr=0.5"]
+    assert main(["ablate", question, "--out", str(plan.folder), "--no-report", *more]) == 0
+    (recipe,) = {
+        path.read_text() for path in plan.folder.glob("runs/*/recipe.yaml") if "overrides" not in path.read_text()
+    }
+    assert "steps: 7\nseed: 5\n" in recipe
+    assert "lr: 0.5" in recipe
+    assert "discriminator: null" in recipe  # what the file sets stays
+
+
+def test_shards_share_the_runs_and_failed_ones_come_again_on_request(fake, tmp_path, monkeypatch):
+    plan = fake("sys.exit('no')")
+    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
+    assert main(["ablate", question, *out, "--shard", "2/4"]) == 0
+    assert began(plan) == [plan.runs[1], plan.runs[5]]
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["ablate", question, *out]) == 0
+    assert began(plan) == [plan.runs[i] for i in (0, 1, 2, 4, 5)]
+    monkeypatch.delenv("RANK")
+    (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert main(["ablate", question, *out]) == 0
+    assert [bool(row["error"]) for row in rows_of(plan)] == [False, True, False, False, True, False]
+    assert main(["ablate", question, *out, "--retry"]) == 0
+    assert not any(row["error"] for row in rows_of(plan))
+
+
+def ablate(question, out, *more):
+    command = [sys.executable, "-m", "vaezoo.cli", "ablate", str(question), "--out", str(out), *more]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_ablation_that_is_killed_goes_on_and_ends_in_a_report(tmp_path):
+    """Two processes on one folder; the first is killed with its worker, the second takes all over."""
+    smaller = {"steps": "12", "grid": "{latent.channels: [2, 3]}"}
+    plan, question = plan_of(tmp_path, **smaller), write_question(tmp_path, **smaller)
+    first = ablate(question, plan.folder)
+    claimed = plan.folder_of(plan.runs[0]) / "claim_0001.json"
+    while not (plan.folder_of(plan.runs[0]) / "train" / "checkpoints").is_dir():
+        assert first.poll() is None, first.stdout.read()
+        time.sleep(0.1)
+    first.kill()
+    os.kill(json.loads(claimed.read_text())["pid"], signal.SIGKILL)
+    first.communicate()
+    second, third = ablate(question, plan.folder), ablate(question, plan.folder)
+    for process in (second, third):
+        said = process.communicate(timeout=600)[0]
+        assert process.returncode == 0, said
+    rows = read_table(plan.folder)
+    assert len(rows) == 4
+    assert not any(row["error"] for row in rows)
+    assert all(float(row["psnr"]) > 3 for row in rows)
+    assert (plan.folder_of(plan.runs[0]) / "claim_0002.json").exists()
+    assert "resumed from step" in (plan.folder_of(plan.runs[0]) / "output.txt").read_text()
+    page = (plan.folder / "report.html").read_text(encoding="utf-8")
+    assert "has the highest PSNR" in page
+    assert page.count("data:image/png") == 4 * 3
+    last = ablate(question, plan.folder)
+    assert "4 runs, 4 done before" in last.communicate(timeout=100)[0]
+
+
+@pytest.mark.slow
+def test_variants_that_share_a_seed_see_the_same_crops_and_a_run_is_what_train_makes(tmp_path):
+    from safetensors.torch import load_file
+    from training import assert_same
+
+    from vaezoo.training.data import Plan, make_loader
+
+    plan = plan_of(tmp_path)
+    runs = [run for run in plan.runs if run.seed == 1]
+    batches = [[batch.pixels for batch in make_loader(run.recipe, Plan(run.recipe))] for run in runs]
+    for other in batches[1:]:
+        assert all((a == b).all() for a, b in zip(batches[0], other, strict=True))
+    folder = make_folder(plan.folder_of(runs[1]))
+    write_text(folder / RECIPE, recipe_text(runs[1].recipe))
+    assert worker.main([str(folder), "--device", "cpu"]) == 0
+    assert main(["train", str(folder / RECIPE), "--out", str(tmp_path / "again"), "--device", "cpu"]) == 0
+    assert_same(*(load_file(path / "model.safetensors") for path in (folder / "train", tmp_path / "again")))

@@ -1,0 +1,146 @@
+"""Ask a question about a network: variants of it, what they cost, how well they learn, and a report.
+
+The question is a file (configs/ablations), or a network and what to change in it:
+
+  vaezoo ablate quickstart --out answer
+  vaezoo ablate vae_f8_z4 --set "latent.channels=4,8,16" --set "encoder.4.heads,decoder.2.heads=0,1,4" --out costs
+
+A second call goes on with what is missing; several machines may share a folder.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from vaezoo.ablation.plan import Plan, Run, make_plan
+from vaezoo.ablation.question import check_question, parse_axes, read_question
+from vaezoo.ablation.report import check_extra, write_report
+from vaezoo.ablation.results import RESULT, read_result, write_tables
+from vaezoo.ablation.schedule import Manner, run_all
+from vaezoo.ablation.summary import answer, summarize
+from vaezoo.console import parser, print_columns
+from vaezoo.errors import InputError
+from vaezoo.evaluation.nets import open_nets
+from vaezoo.files import make_folder
+from vaezoo.specs.overrides import parse_settings
+from vaezoo.specs.tree import Node, Place, from_plain
+from vaezoo.training.recipes import put
+
+
+def main(arguments: list[str]) -> None:
+    options = _options(arguments)
+    if options.report:
+        check_extra()
+    plan = make_plan(check_question(_tree(options)), make_folder(options.out))
+    runs = _shard(plan, options)
+    stopped = run_all(plan, runs, _manner(plan, runs, options)) if runs else None
+    rows, command = write_tables(plan), shlex.join(["vaezoo", "ablate", *arguments])
+    if stopped:
+        print(f"stopped by {stopped}; the same command goes on")
+        sys.exit(128 + signal.Signals[stopped])
+    _print(plan, rows)
+    if options.report:
+        write_report(plan, rows, command)
+        print(f"written: {options.out / 'report.html'}, report.md, results.csv, results.jsonl")
+
+
+def _options(arguments: list[str]) -> Namespace:
+    arguments_parser = parser("ablate", __doc__)
+    add = arguments_parser.add_argument
+    add("question", help="a name of configs/ablations, a YAML file, or with --set a network")
+    add("--out", type=Path, required=True, help="the folder of runs, results and report")
+    add("--set", action="append", default=[], metavar="PATH=V,V,…", help="vary this; several times: all combinations")
+    add("--train", metavar="RECIPE", help="train each variant by this recipe")
+    add("--train-set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    add("--steps", type=int, help="steps of each training")
+    add("--equal", choices=("steps", "flops"), help="what all variants get as much of")
+    add("--seeds", type=_numbers, help="such as 0,1: one training each")
+    add("--data", help="photos to judge by (default: the samples of the package)")
+    add("--sizes", type=_numbers, help="pixels at which costs are counted, such as 256,512")
+    add("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    add("--shard", metavar="I/N", help="of N parts of the runs make only number I, from 1 (torchrun: one each)")
+    add("--device", help="cpu, cuda, … (default: a GPU, if there is one)")
+    add("--release", action="append", default=[], metavar="HOST", help="take over runs that this host has claimed")
+    add("--retry", action="store_true", help="make runs that failed again")
+    add("--no-report", dest="report", action="store_false", help="write the tables only")
+    options = arguments_parser.parse_args(arguments)
+    if options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: at least 1")
+    return options
+
+
+def _tree(options: Namespace) -> Node:
+    """The question as a file or `--set` says it, with what other options say in its place."""
+    if options.set:
+        axes = parse_axes(options.set)
+        question = f"What does it change to vary {' and '.join(axes.value)} in {options.question}?"
+        tree = from_plain({"question": question, "base": options.question}, Place("vaezoo ablate"))
+        put(tree, "grid", axes)
+    else:
+        tree = read_question(options.question)
+    given = {"recipe.name": options.train, "evaluation.root": options.data}
+    given |= {key: getattr(options, key) for key in ("steps", "equal", "seeds", "sizes")}
+    words = {"recipe.name": "--train", "evaluation.root": "--data"}
+    for path, value in given.items():
+        if value is not None:
+            put(tree, path, from_plain(value, Place(words.get(path, f"--{path}"))))
+    for path, node in parse_settings(options.train_set).items():
+        put(tree, "recipe.set", Node({**_settings(tree), path: node}, node.place))
+    return tree
+
+
+def _settings(tree: Node) -> dict[str, Node]:
+    """The settings of the recipe that there are already."""
+    if not isinstance(tree.value, dict) or "recipe" not in tree.value:
+        raise InputError("--train-set changes a recipe; name one with --train")
+    recipe = tree.value["recipe"].value
+    settings = recipe.get("set") if isinstance(recipe, dict) else None
+    return settings.value if settings and isinstance(settings.value, dict) else {}
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _shard(plan: Plan, options: Namespace) -> tuple[Run, ...]:
+    """The runs that are ours; failed ones are forgotten if they are to be made again."""
+    text = options.shard or f"{int(os.environ.get('RANK', 0)) + 1}/{os.environ.get('WORLD_SIZE', 1)}"
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise InputError(f"--shard {text}: expected I/N, such as 2/8, with I from 1 to N")
+    runs = plan.runs[int(first) - 1 :: int(count)]
+    for run in runs if options.retry else ():
+        if (read_result(plan.folder_of(run)) or {}).get("error"):
+            (plan.folder_of(run) / RESULT).unlink()
+    return runs
+
+
+def _manner(plan: Plan, runs: tuple[Run, ...], options: Namespace) -> Manner:
+    """How to run; says which of the nets that were asked for are not to be had."""
+    nets = plan.ablation.evaluation.nets
+    if nets and any(read_result(plan.folder_of(run)) is None for run in runs):
+        _, missing = open_nets(nets, "cpu")
+        for name, why in missing.items():
+            print(f"vaezoo ablate: without {name}: {why}", file=sys.stderr)
+        nets = tuple(name for name in nets if name not in missing)
+    device = options.device or (f"cuda:{os.environ['LOCAL_RANK']}" if _has_gpu() else None)
+    return Manner(options.jobs, device, nets, tuple(options.release))
+
+
+def _has_gpu() -> bool:
+    """Whether this is one process of torchrun's, with a GPU of its own."""
+    import torch
+
+    return "LOCAL_RANK" in os.environ and torch.cuda.is_available()
+
+
+def _print(plan: Plan, rows: list[dict]) -> None:
+    size, cells = plan.ablation.sizes[0], [["variant", "parameters", f"GMACs at {plan.ablation.sizes[0]}", "PSNR"]]
+    for each in summarize(plan, rows):
+        psnr = "" if each.mean is None else f"{each.mean:.2f} ({each.low:.2f} to {each.high:.2f})"
+        cells.append([each.variant.name, f"{each.costs['params']:,}", f"{each.costs[f'gmacs_{size}']:.3f}", psnr])
+    print_columns(cells, right=(1, 2))
+    print(f"\n{plan.ablation.question}\n{answer(plan, rows)}")

@@ -1,0 +1,33 @@
+"""Say which variant of an ablation to pick under a budget: the highest PSNR within so many GMACs."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from vaezoo.ablation.results import read_table
+from vaezoo.ablation.summary import pick
+from vaezoo.console import add_json, parser, print_columns, print_json
+
+
+def main(arguments: list[str]) -> None:
+    arguments_parser = parser("pick", __doc__)
+    arguments_parser.add_argument("folder", type=Path, help="where `vaezoo ablate --out` put its results")
+    arguments_parser.add_argument(
+        "--gmacs", type=float, required=True, help="for one image, encoder and decoder together"
+    )
+    arguments_parser.add_argument("--size", type=int, help="pixels per side of it (default: the first of the ablation)")
+    add_json(arguments_parser)
+    options = arguments_parser.parse_args(arguments)
+
+    best, *others = picks = pick(read_table(options.folder), options.gmacs, options.size)
+    if options.json:
+        print_json([asdict(each) for each in picks])
+        return
+    tied = [each for each in others if not best.beats(each)]
+    print(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
+    if tied:
+        print(f"not told apart from it by these seeds: {', '.join(each.name for each in tied)}")
+    print()
+    rows = [
+        [each.name, f"{each.gmacs:.3f}", f"{each.mean:.2f}", f"{each.low:.2f}", f"{each.high:.2f}"] for each in picks
+    ]
+    print_columns([["within the budget", "GMACs", "PSNR", "worst seed", "best"], *rows], right=(1, 2, 3, 4))

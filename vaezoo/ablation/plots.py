@@ -1,0 +1,134 @@
+"""The plots of a report, each as the text of an SVG file."""
+
+import io
+from collections.abc import Callable, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vaezoo.ablation.plan import Plan
+from vaezoo.ablation.results import TRAIN
+from vaezoo.ablation.summary import Summary
+from vaezoo.training.log import read_log
+
+STYLE = {
+    "svg.hashsalt": "vaezoo",  # equal plots are equal files
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+WIDTH, HEIGHT = 5.0, 3.6  # inches: small, so that text stays readable on a phone
+SPEED = "decode_images_per_second"
+
+
+def draw_all(plan: Plan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
+    """Name of each plot -> its title and SVG; only those that there are values for."""
+    size, trained = plan.ablation.sizes[0], [each for each in found if each.rows]
+    plots: dict[str, tuple[str, Callable[[Axes], None]]] = {}
+    if trained:
+        plots["psnr"] = ("PSNR of each seed, and their mean", lambda axes: _dots(axes, trained))
+        gmacs = _points(trained, lambda each: each.costs[f"gmacs_{size}"])
+        plots["quality_gmacs"] = (
+            "Quality against compute",
+            lambda axes: _pareto(axes, trained, gmacs, f"GMACs at {size}x{size}", least=True),
+        )
+        latent = _points(trained, lambda each: latent_values(each, size))
+        plots["quality_latent"] = (
+            "Quality against latent size",
+            lambda axes: _pareto(axes, trained, latent, f"numbers in the latent of {size}x{size}", least=True),
+        )
+        if speed := _points(trained, lambda each: each.costs.get(SPEED)):
+            plots["quality_speed"] = (
+                "Quality against speed",
+                lambda axes: _pareto(axes, trained, speed, "images decoded a second", least=False),
+            )
+        plots["curves_psnr"] = ("PSNR over the steps", lambda axes: _curves(axes, plan, trained, "psnr", "PSNR (dB)"))
+        plots["curves_loss"] = (
+            "Training loss over the steps",
+            lambda axes: _curves(axes, plan, trained, "loss", "loss"),
+        )
+    else:
+        plots["gmacs"] = (f"GMACs at {size}x{size}", lambda axes: _bars(axes, found, f"gmacs_{size}"))
+        plots["params"] = ("Parameters", lambda axes: _bars(axes, found, "params"))
+    return {name: (title, _svg(draw, title)) for name, (title, draw) in plots.items()}
+
+
+def latent_values(summary: Summary, size: int) -> int:
+    """How many numbers the latent of an image has."""
+    return summary.costs["latent_channels"] * (size // summary.costs["downscale"]) ** 2
+
+
+def _svg(draw: Callable[[Axes], None], title: str) -> str:
+    text = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        figure.savefig(text, format="svg", metadata={"Date": None, "Title": title})
+    return text.getvalue()
+
+
+def _points(trained: Sequence[Summary], value: Callable[[Summary], float | None]) -> list[float]:
+    """The value of each, or nothing where it is not known of all."""
+    values = [value(each) for each in trained]
+    return [] if None in values else values
+
+
+def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
+    places = range(len(trained))
+    for place, each in zip(places, trained, strict=True):
+        axes.plot(each.psnr, [place] * len(each.psnr), "o", color=f"C{place % 10}", alpha=0.5)
+        axes.plot([each.low, each.high], [place] * 2, "-", color=f"C{place % 10}")
+        axes.plot(each.mean, place, "|", color="black", markersize=14)
+    axes.set_yticks(places, [each.variant.label for each in trained])
+    axes.invert_yaxis()
+    axes.margins(y=0.1)
+    axes.set_xlabel("PSNR (dB)")
+
+
+def _bars(axes: Axes, found: Sequence[Summary], column: str) -> None:
+    labels = [each.variant.label for each in found]
+    axes.barh(labels, [each.costs[column] for each in found], color=[f"C{i % 10}" for i in range(len(found))])
+    axes.invert_yaxis()
+    axes.set_xlabel(column.replace("_", " at ").replace("gmacs", "GMACs").replace("params", "parameters"))
+
+
+def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float], label: str, least: bool) -> None:
+    """PSNR over the seeds against `x`, with a line through those that none beats in both."""
+    for place, (each, value) in enumerate(zip(trained, x, strict=True)):
+        spread = [[each.mean - each.low], [each.high - each.mean]]
+        axes.errorbar(value, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{place % 10}")
+        axes.annotate(each.variant.label, (value, each.mean), xytext=(6, 5), textcoords="offset points", fontsize=9)
+    front = pareto([(value if least else -value, each.mean) for each, value in zip(trained, x, strict=True)])
+    axes.plot([abs(value) for value, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
+    axes.margins(x=0.2, y=0.15)
+    axes.set_xlabel(label)
+    axes.set_ylabel("PSNR (dB)")
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (cost, quality) those that no other beats in one without being worse in the other, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((cost, quality))
+    return front
+
+
+def _curves(axes: Axes, plan: Plan, trained: Sequence[Summary], column: str, label: str) -> None:
+    """One line a run; those of a variant have one colour."""
+    for place, each in enumerate(trained):
+        runs = [run for run in plan.runs if run.variant is each.variant]
+        for index, run in enumerate(runs):
+            lines = [line for line in read_log(plan.folder_of(run) / TRAIN) if line.get(column) is not None]
+            name = each.variant.label if index == 0 else None
+            steps = [line["step"] for line in lines]
+            axes.plot(steps, [line[column] for line in lines], color=f"C{place % 10}", alpha=0.8, label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel(label)
+    axes.legend(fontsize=9, frameon=False)

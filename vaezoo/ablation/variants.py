@@ -1,0 +1,123 @@
+"""The networks of an ablation: named, built on the meta device, and refused all at once where one is impossible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaezoo.ablation.question import Ablation, Changes
+from vaezoo.errors import InputError, SpecError
+from vaezoo.factory import get_spec
+from vaezoo.nn.costs import costs
+from vaezoo.nn.schema import change_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs.check import Faults
+from vaezoo.specs.model import HALVES, ModelSpec
+from vaezoo.specs.tree import Node, Place
+from vaezoo.training.recipe import Recipe
+from vaezoo.training.state import check_fits
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network of an ablation: its `name`, its `spec`, the `overrides` that make it of the base, and what it costs."""
+
+    name: str
+    spec: ModelSpec
+    overrides: dict[str, Any]
+    costs: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others: the part of the name behind the base, or `base`."""
+        return self.name.partition("+")[2] or "base"
+
+
+def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Variant]:
+    """The base, then its variants, each network once, in the order of the file.
+
+    A variant that changes nothing is the base, and two that say the same network are the first of them.
+
+    Args:
+        ablation: What is asked.
+        recipe: What all of them must be able to train by, if anything.
+
+    Raises:
+        SpecError: With every variant that cannot be built, or takes no images of a size that is asked for.
+        UnknownNameError: If there is no such base.
+    """
+    spec, faults = get_spec(ablation.base), Faults()
+    axes = list(dict.fromkeys(axis for changes in ablation.variants for axis in changes))
+    found: dict[str, Variant] = {}
+    for changes in ({}, *ablation.variants):
+        name = variant_name(spec.label, changes, axes) if changes else spec.label
+        nodes = {path.strip(): node for axis, node in changes.items() for path in axis.split(",")}
+        try:
+            changed = replace(change_spec(spec, nodes), name=name) if nodes else spec
+            if changed.hash in found:
+                continue
+            counted = count_costs(changed, ablation.sizes)
+            if recipe:
+                check_fits(build(changed, "meta"), recipe)
+        except (SpecError, InputError) as error:
+            place = next((node.place for node in changes.values()), Place(ablation.base))
+            _note(name, place, error, faults)
+        else:
+            overrides = {path: node.plain() for path, node in nodes.items()}
+            found[changed.hash] = Variant(name, changed, overrides, counted)
+    faults.check()
+    return list(found.values())
+
+
+def count_costs(spec: ModelSpec, sizes: Sequence[int]) -> dict[str, Any]:
+    """What a network costs, by the names of the columns of results: `params_encoder`, `gmacs_256`, …"""
+    vae, found = build(spec, "meta"), {size: costs(spec, size) for size in sizes}
+    first = found[sizes[0]]
+    return {
+        "params": first.params(),
+        **{f"params_{half}": first.params(half) for half in HALVES},
+        "downscale": vae.downscale,
+        "latent_channels": spec.latent.channels,
+        **{f"gmacs_{size}": found[size].gmacs() for size in sizes},
+        **{f"gmacs_{half}_{size}": found[size].gmacs(half) for size in sizes for half in HALVES},
+    }
+
+
+def variant_name(base: str, changes: Changes, axes: Sequence[str]) -> str:
+    """`vae_f8_z4+heads1,channels8`: the base, and each change by the end of its path and its value.
+
+    Args:
+        base: Its name.
+        changes: Axis to value.
+        axes: All axes of the ablation: of a path, as many parts stand in the name as tell it from theirs.
+    """
+    return f"{base}+{','.join(_short_path(axis, axes) + _short_value(node) for axis, node in changes.items())}"
+
+
+def _short_path(axis: str, axes: Sequence[str]) -> str:
+    others = [path for other in axes if other != axis for path in other.split(",")]
+    paths = [path.strip() for path in axis.split(",")]
+    for count in (1, 2):
+        ends = {_end(path, count) for path in paths}
+        if len(ends) == 1 and not ends & {_end(path.strip(), count) for path in others}:
+            return ends.pop()
+    return "&".join(paths)
+
+
+def _end(path: str, count: int) -> str:
+    return ".".join(path.split(".")[-count:])
+
+
+def _short_value(node: Node) -> str:
+    """A number as it is, anything else behind a "="."""
+    value = node.plain()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    words = {None: "null", True: "true", False: "false"}
+    return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
+
+
+def _note(variant: str, place: Place, error: Exception, faults: Faults) -> None:
+    """One line for each variant that is impossible: what is wrong first, and how much more there is."""
+    first, *more = str(error).splitlines()
+    rest = f" (and {len(more)} more of that kind)" if more else ""
+    faults.add(place, variant, first.removeprefix(f"{place}: ") + rest)
