@@ -101,7 +101,7 @@ def test_facts_are_read_from_the_file_as_they_stand_there(folder):
     [
         ("vae_f8_z4", Name("zoo", "vae_f8_z4")),
         ("vae-f8-z4", Name("zoo", "vae_f8_z4")),
-        ("vae_f8_z4.photos-v0", Name("zoo", "vae_f8_z4", "photos_v0")),
+        ("vae_f8_z4.photos-v0", Name("zoo", "vae_f8_z4", "photos_v1")),
         ("hf-hub:org/my-vae", Name("hf-hub", "org/my-vae")),
         ("hf_hub:org/name@v1.0", Name("hf-hub", "org/name", revision="v1.0")),
         ("HF-Hub:org/name", Name("hf-hub", "org/name")),
@@ -210,13 +210,13 @@ def test_a_folder_that_is_none_or_has_odd_names_is_refused(folder, tmp_path):
 def test_a_renamed_network_tag_or_alias_works_with_a_warning(monkeypatch):
     monkeypatch.setattr(names, "DEPRECATED", {
         "old_net": ("vae_f8_z4", "0.3.0"),
-        "vae_f8_z4.old_tag": ("vae_f8_z4.photos_v0", "0.4.0"),
+        "vae_f8_z4.old_tag": ("vae_f8_z4.photos_v1", "0.4.0"),
     })  # fmt: skip
     for text, new, told in [
         ("old-net", "vae_f8_z4", "old_net is now called vae_f8_z4; the old name goes in vaezoo 0.3.0"),
-        ("old_net.photos_v0", "vae_f8_z4.photos_v0", "old_net is now called vae_f8_z4; "
+        ("old_net.photos_v1", "vae_f8_z4.photos_v1", "old_net is now called vae_f8_z4; "
          "the old name goes in vaezoo 0.3.0"),
-        ("vae_f8_z4.old-tag", "vae_f8_z4.photos_v0", "vae_f8_z4.old_tag is now called vae_f8_z4.photos_v0; "
+        ("vae_f8_z4.old-tag", "vae_f8_z4.photos_v1", "vae_f8_z4.old_tag is now called vae_f8_z4.photos_v1; "
          "the old name goes in vaezoo 0.4.0"),
     ]:  # fmt: skip
         with pytest.warns(FutureWarning) as caught:

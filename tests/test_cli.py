@@ -59,7 +59,7 @@ def test_every_tool_has_help(name, capsys):
 def test_list_shows_networks_and_tags(capsys):
     lines = run(capsys, "list", "vae-f8-z4*").splitlines()
     assert lines[0].split() == ["network", "f", "z", "params", "weights"]
-    assert lines[1].split() == ["vae_f8_z4", "8", "4", "21.97", "M", "photos_v0"]
+    assert lines[1].split() == ["vae_f8_z4", "8", "4", "21.97", "M", "photos_v1"]
     assert [r["name"] for r in json.loads(run(capsys, "list", "vae_*", "--pretrained", "--json"))] == ["vae_f8_z4"]
 
 
@@ -68,7 +68,7 @@ def test_describe_prints_rows_totals_and_weights(capsys):
     assert "encoder.4" in text
     assert "21,970,983" in text
     assert "147.49" in text  # GMACs: half of 295.0 GFLOP
-    assert "vae_f8_z4.photos_v0" in text
+    assert "vae_f8_z4.photos_v1" in text
 
 
 def test_describe_takes_changes_and_sizes_and_speaks_json(capsys):

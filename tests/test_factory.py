@@ -21,7 +21,7 @@ def test_a_revision_is_for_the_hub_alone(file):
 
 def test_network_tag_and_layout_are_for_files_alone():
     with pytest.raises(InputError, match="network=, tag=, layout= is for file: names"):
-        vaezoo.create("vae_f8_z4", network="vae_f8_z4", tag="photos_v0", layout="native")
+        vaezoo.create("vae_f8_z4", network="vae_f8_z4", tag="photos_v1", layout="native")
 
 
 def test_switches_that_exclude_each_other_are_refused_for_every_name(file):
@@ -39,13 +39,13 @@ def test_a_file_may_be_named_by_its_weights_on_record(tmp_path):
     vaezoo.export_checkpoint(vaezoo.create("vae_f8_z4", pretrained=True), tmp_path / "a.safetensors")
     name = f"file:{tmp_path / 'a.safetensors'}"
     assert vaezoo.create(name).latent_stats is None
-    assert vaezoo.create(name, tag="vae_f8_z4.photos_v0").latent_stats is not None
-    assert vaezoo.create(name, network="vae_f8_z4", tag="photos_v0").latent_stats is not None
-    assert vaezoo.create(name, network="vae_f8_z4.photos_v0").latent_stats is not None
+    assert vaezoo.create(name, tag="vae_f8_z4.photos_v1").latent_stats is not None
+    assert vaezoo.create(name, network="vae_f8_z4", tag="photos_v1").latent_stats is not None
+    assert vaezoo.create(name, network="vae_f8_z4.photos_v1").latent_stats is not None
     with pytest.raises(FileError, match="a folder; write local-dir:"):
         vaezoo.create(f"file:{tmp_path}")
-    with pytest.raises(UnknownNameError, match="photos_v0"):
-        vaezoo.create(name, tag="photos_v0")
+    with pytest.raises(UnknownNameError, match="photos_v1"):
+        vaezoo.create(name, tag="photos_v1")
 
 
 def test_a_network_and_a_tag_that_name_different_weights_are_refused(file):
@@ -87,7 +87,7 @@ def test_describe_gives_a_network_of_another_kind_no_weights_of_its_namesake(tmp
     file = tmp_path / "vae_f8_z4.yaml"
     file.write_text(vaezoo.specs.catalog.model_file("vae_f8_z4_micro").read_text(encoding="utf-8"), encoding="utf-8")
     assert vaezoo.describe(str(file)).weights == ()
-    assert [tagged.tag for tagged in vaezoo.describe("vae_f8_z4").weights] == ["photos_v0"]
+    assert [tagged.tag for tagged in vaezoo.describe("vae_f8_z4").weights] == ["photos_v1"]
 
 
 def test_a_path_with_a_nul_is_our_error():
