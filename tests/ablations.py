@@ -3,14 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from training import write_recipe
 
+from vaezoo.ablation import measurements
+from vaezoo.ablation.measured import COLUMNS
 from vaezoo.ablation.plan import Plan, make_plan
 from vaezoo.ablation.question import check_question
 from vaezoo.ablation.results import write_result
+from vaezoo.evaluation.results import hardware
 from vaezoo.files import make_folder
 from vaezoo.images import save_picture
 from vaezoo.sheets import tile
+from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import parse_yaml
 from vaezoo.training.log import Log
 
@@ -44,10 +50,25 @@ def plan_of(folder: Path, **changes: str) -> Plan:
     return make_plan(check_question(tree), make_folder(folder / "out"))
 
 
+def pretend_measuring(plan: Plan, seconds: dict[str, float]) -> None:
+    """Measure what is missing as if steps took so long: label of a variant -> seconds; others fail."""
+    labels = {variant.name: variant.label for variant in plan.variants}
+
+    def measured(spec: ModelSpec, what: str, size: int, **_: Any) -> dict[str, Any]:
+        took = seconds.get(labels[spec.label])
+        row = dict.fromkeys(COLUMNS) | {"what": what, "size": size, "hardware": hardware(torch.device("cpu"))}
+        if took is None:
+            return row | {"error": "killed by SIGKILL"}
+        times = {"seconds": took, "seconds_q1": took / 2, "seconds_q3": took * 2, "images_per_second": 1 / took}
+        return row | times | {"peak_rss_growth_mib": 7.0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurements, "measure", measured)
+        measurements.measure_all(plan, measurements.unmeasured(plan), lambda text: None)
+
+
 def pretend(plan: Plan, psnr: dict[str, list[float]], **more: Any) -> None:
     """Write results as if runs had ended so: label of a variant -> PSNR of each seed."""
-    import torch
-
     for run in plan.runs:
         values = psnr.get(run.variant.label, [])
         index = plan.ablation.seeds.index(run.seed)

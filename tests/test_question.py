@@ -101,6 +101,23 @@ def test_sizes_and_crops_that_a_variant_does_not_take_are_faults(tmp_path):
         make_plan(asked(f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [12]}}}}"), tmp_path)
 
 
+def test_variants_that_cannot_start_as_the_recipe_says_are_all_told(tmp_path):
+    text = """\
+question: q
+base: vae_f8_z4_micro
+grid: {"decoder.5.resample": [conv_transpose_4x4, nearest_conv_3x3], decoder.6.groups: [4, 8, 16]}
+recipe: {name: quickstart, set: {start: START}}
+evaluation: {nets: []}
+"""
+    assert len(make_plan(asked(text.replace("START", "random")), tmp_path).variants) == 6
+    with pytest.raises(SpecError) as caught:
+        make_plan(asked(text.replace("START", "resampler")), tmp_path)
+    first, *others = str(caught.value).splitlines()
+    assert "resample=conv_transpose_4x4,groups16: " in first
+    assert "groups of 1 channels; start: resampler needs 4" in first
+    assert [line.partition("resample=")[2].partition(":")[0] for line in others] == ["nearest_conv_3x3,groups16"]
+
+
 def test_faults_of_a_file_come_together_with_their_places():
     text = "question: 3\nbase: x\ngrid: {a: 1}\nsteps: 3\nseeds: [1, 1]\nrecipe: hello\nsize: 2\n"
     with pytest.raises(SpecError) as caught:

@@ -7,7 +7,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from ablations import plan_of, pretend
+from ablations import plan_of, pretend, pretend_measuring
 
 from vaezoo.ablation.report import check_extra, write_report
 from vaezoo.ablation.results import write_result, write_tables
@@ -25,13 +25,15 @@ def written(folder, **changes):
         pretend(plan, PSNR)
         failed = next(run for run in plan.runs if run.variant.label == "channels4")
         write_result(make_folder(plan.folder_of(failed)), {"error": "RuntimeError: <out> of memory"})
+    if plan.ablation.measure:
+        pretend_measuring(plan, {"base": 0.1, "channels3": 0.05})
     write_report(plan, write_tables(plan), "vaezoo ablate question.yaml --out 'my answer'")
     return plan.folder
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("report"))
+    return written(tmp_path_factory.mktemp("report"), measure="{what: [decode], sizes: [32]}")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_the_page_says_all_and_needs_nothing_else(report):
     assert "RuntimeError: &lt;out&gt; of memory" in page
     for words in ("tiny has the highest PSNR, 20.10 dB", "-10.50", "20.00 to 20.20", "my answer", "channels 2 → 3"):
         assert words in page
-    assert page.count("data:image/svg+xml;base64,") == 5
+    assert page.count("data:image/svg+xml;base64,") == 6
     assert page.count("data:image/png;base64,") == 3  # a photo, by base and channels3
     outside = re.findall(r"""(?:src|href|action)\s*=\s*["']?(?!data:)[^"'>]+|url\(|@import|https?://""", page)
     assert outside == []
@@ -80,7 +82,7 @@ def test_the_page_says_all_and_needs_nothing_else(report):
 def test_markdown_shows_the_plots_beside_it(report):
     text = (report / "report.md").read_text(encoding="utf-8")
     plots = re.findall(r"\]\((plots/\w+\.svg)\)", text)
-    assert len(plots) == 5
+    assert len(plots) == 6
     for plot in plots:
         root = ElementTree.parse(report / plot).getroot()
         assert root.tag.endswith("svg")
@@ -96,6 +98,33 @@ def test_costs_alone_make_a_report(tmp_path):
     assert "Nothing was trained" in page
     assert "The same crops" not in page
     assert {path.name for path in (folder / "plots").iterdir()} == {"gmacs.svg", "params.svg"}
+
+
+def test_what_was_measured_is_shown_and_what_failed_says_so(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "Speeds are those of one image at a time in fp32, channels_last, on" in page
+    head, _, *rows = [line for line in (report / "report.md").read_text("utf-8").splitlines() if line[:2] == "| "][:5]
+    at = head.split(" | ").index("decode at 32 (images/s)")
+    assert [row.split(" | ")[at] for row in rows] == [
+        "10.00 [5.00 to 20.00]",
+        "20.00 (+100.0 %) [10.00 to 40.00]",
+        "failed",
+    ]
+    assert "`tiny+channels4`: decode at 32x32: killed by SIGKILL" in (report / "report.md").read_text("utf-8")
+    assert (report / "plots" / "quality_speed.svg").exists()
+
+
+def test_the_table_shows_a_choice_of_costs(report):
+    (head,) = [line for line in (report / "report.md").read_text("utf-8").splitlines() if line.startswith("| variant")]
+    assert head.strip("| ").split(" | ")[3:-2] == [
+        "parameters (M)",
+        "GMACs at 32",
+        "share of attention",
+        "activation peak (MiB)",
+        "output sees (px)",
+        "compression",
+        "latent of 32",
+    ]
 
 
 def test_long_names_break_behind_a_comma(tmp_path):

@@ -13,7 +13,8 @@ from vaezoo.images import read_picture, resize_and_crop, to_tensor
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.layers import ResidualLayer
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.start import start_as_resampler
+from vaezoo.nn.start import check_start, start_as_resampler
+from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Place, from_plain
@@ -107,6 +108,8 @@ def test_a_row_that_cannot_lead_pairs_is_refused(name, changes, message):
     with pytest.raises(SpecError, match=message):
         start_as_resampler(vae)
     assert all(torch.equal(tensor, before[key]) for key, tensor in vae.state_dict().items())
+    with pytest.raises(SpecError, match=message):
+        check_start(build(vae.spec, "meta"))
 
 
 def test_a_recipe_begins_with_it(tmp_path):

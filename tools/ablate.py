@@ -15,6 +15,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from vaezoo.ablation.measurements import measure_all, unmeasured
 from vaezoo.ablation.plan import Plan, Run, make_plan
 from vaezoo.ablation.question import check_question, parse_axes, read_question
 from vaezoo.ablation.report import check_extra, write_report
@@ -35,7 +36,10 @@ def main(arguments: list[str]) -> None:
     if options.report:
         check_extra()
     plan = make_plan(check_question(_tree(options)), make_folder(options.out))
-    runs = _shard(plan, options)
+    part, parts = _part(options)
+    runs = plan.runs[part - 1 :: parts]
+    _measure(plan, parts, options)
+    _forget_failed(plan, runs, options)
     stopped = run_all(plan, runs, _manner(plan, runs, options)) if runs else None
     rows, command = write_tables(plan), shlex.join(["vaezoo", "ablate", *arguments])
     if stopped:
@@ -60,11 +64,12 @@ def _options(arguments: list[str]) -> Namespace:
     add("--seeds", type=_numbers, help="such as 0,1: one training each")
     add("--data", help="photos to judge by (default: the samples of the package)")
     add("--sizes", type=_numbers, help="pixels at which costs are counted, such as 256,512")
+    add("--measure", metavar="STEP,…", help="of encode, decode, train: measure time and memory of every variant")
     add("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     add("--shard", metavar="I/N", help="of N parts of the runs make only number I, from 1 (torchrun: one each)")
     add("--device", help="cpu, cuda, … (default: a GPU, if there is one)")
     add("--release", action="append", default=[], metavar="HOST", help="take over runs that this host has claimed")
-    add("--retry", action="store_true", help="make runs that failed again")
+    add("--retry", action="store_true", help="make runs and measurements that failed again")
     add("--no-report", dest="report", action="store_false", help="write the tables only")
     options = arguments_parser.parse_args(arguments)
     if options.jobs < 1:
@@ -83,7 +88,8 @@ def _tree(options: Namespace) -> Node:
         tree = read_question(options.question)
     given = {"recipe.name": options.train, "evaluation.root": options.data}
     given |= {key: getattr(options, key) for key in ("steps", "equal", "seeds", "sizes")}
-    words = {"recipe.name": "--train", "evaluation.root": "--data"}
+    given["measure.what"] = options.measure.split(",") if options.measure else None
+    words = {"recipe.name": "--train", "evaluation.root": "--data", "measure.what": "--measure"}
     for path, value in given.items():
         if value is not None:
             put(tree, path, from_plain(value, Place(words.get(path, f"--{path}"))))
@@ -105,17 +111,33 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _shard(plan: Plan, options: Namespace) -> tuple[Run, ...]:
-    """The runs that are ours; failed ones are forgotten if they are to be made again."""
+def _part(options: Namespace) -> tuple[int, int]:
+    """Which part of the runs is ours, from 1, and of how many."""
     text = options.shard or f"{int(os.environ.get('RANK', 0)) + 1}/{os.environ.get('WORLD_SIZE', 1)}"
     first, _, count = text.partition("/")
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
         raise InputError(f"--shard {text}: expected I/N, such as 2/8, with I from 1 to N")
-    runs = plan.runs[int(first) - 1 :: int(count)]
+    return int(first), int(count)
+
+
+def _measure(plan: Plan, parts: int, options: Namespace) -> None:
+    """Measure what is missing before anything is trained, unless others may train beside it."""
+    missing = unmeasured(plan, options.retry) if plan.ablation.measure else []
+    if parts == 1:
+        measure_all(plan, missing)
+    elif missing:
+        print(
+            f"vaezoo ablate: {len(missing)} measurements left out, because other shards may train beside them; the same"
+            " command without --shard or torchrun makes them",
+            file=sys.stderr,
+        )
+
+
+def _forget_failed(plan: Plan, runs: tuple[Run, ...], options: Namespace) -> None:
+    """Let failed runs be made again, if that is asked for."""
     for run in runs if options.retry else ():
         if (read_result(plan.folder_of(run)) or {}).get("error"):
             (plan.folder_of(run) / RESULT).unlink()
-    return runs
 
 
 def _manner(plan: Plan, runs: tuple[Run, ...], options: Namespace) -> Manner:

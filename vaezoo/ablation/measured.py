@@ -128,7 +128,7 @@ def largest_batch(
         row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, repeats=2, warmup=0)
         if row["error"] and not MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
-        if row["error"] or _memory(row) > budget_mib:
+        if row["error"] or memory_of(row) > budget_mib:
             too_many = batch
         else:
             fitting = batch
@@ -167,7 +167,7 @@ def _run(jobs: Sequence[Job], repeats: int, warmup: int) -> list[Row]:
         turns = list(zip(*(each[1 + warmup :] for each in facts), strict=True))
         for ratio, key in (("time_ratio", "seconds"), ("cpu_ratio", "cpu_seconds")):
             rows[0][ratio] = statistics.median(ours[key] / theirs[key] for ours, theirs in turns)
-        rows[0]["memory_ratio"] = _memory(rows[0]) / _memory(rows[1])
+        rows[0]["memory_ratio"] = memory_of(rows[0]) / memory_of(rows[1])
     return rows
 
 
@@ -207,5 +207,6 @@ def _figures(row: Row, facts: list[dict[str, Any]], warmup: int) -> Row:
     }
 
 
-def _memory(row: Row) -> float:
+def memory_of(row: Row) -> float | None:
+    """MiB that the steps of a row took at most: a GPU's allocator, or by how much the process grew."""
     return row["peak_rss_growth_mib"] if row["peak_allocated_mib"] is None else row["peak_allocated_mib"]

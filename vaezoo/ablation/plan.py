@@ -8,6 +8,7 @@ from pathlib import Path
 from vaezoo.ablation.question import Ablation
 from vaezoo.ablation.variants import Variant, make_variants
 from vaezoo.evaluation.photos import photos
+from vaezoo.factory import usable_device
 from vaezoo.nn.costs import costs
 from vaezoo.training.pictures import open_dataset
 from vaezoo.training.recipe import Recipe, Validation
@@ -61,8 +62,11 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
         SpecError: If variants are impossible, all of them in one text, or the recipe has faults.
         UnknownNameError: If there is no such base or recipe.
         FileError: If there are no photos to train or judge by.
+        InputError: If there is no such device to measure with.
     """
     training, judging = ablation.recipe, ablation.evaluation
+    if ablation.measure:
+        usable_device(ablation.measure.device)
     if training is None:
         return Plan(ablation, folder, tuple(make_variants(ablation)), ())
     recipe = read_recipe(training.name, training.settings)

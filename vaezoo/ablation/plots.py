@@ -23,29 +23,29 @@ STYLE = {
     "grid.alpha": 0.3,
 }
 WIDTH, HEIGHT = 5.0, 3.6  # inches: small, so that text stays readable on a phone
-SPEED = "decode_images_per_second"
 
 
 def draw_all(plan: Plan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
     """Name of each plot -> its title and SVG; only those that there are values for."""
     size, trained = plan.ablation.sizes[0], [each for each in found if each.rows]
+    column, label = _speed(plan)
     plots: dict[str, tuple[str, Callable[[Axes], None]]] = {}
     if trained:
         plots["psnr"] = ("PSNR of each seed, and their mean", lambda axes: _dots(axes, trained))
-        gmacs = _points(trained, lambda each: each.costs[f"gmacs_{size}"])
+        gmacs = [each.costs[f"gmacs_{size}"] for each in trained]
         plots["quality_gmacs"] = (
             "Quality against compute",
             lambda axes: _pareto(axes, trained, gmacs, f"GMACs at {size}x{size}", least=True),
         )
-        latent = _points(trained, lambda each: latent_values(each, size))
+        latent = [latent_values(each, size) for each in trained]
         plots["quality_latent"] = (
             "Quality against latent size",
             lambda axes: _pareto(axes, trained, latent, f"numbers in the latent of {size}x{size}", least=True),
         )
-        if speed := _points(trained, lambda each: each.costs.get(SPEED)):
+        if any(speed := [each.costs[column] for each in trained] if column else []):
             plots["quality_speed"] = (
-                "Quality against speed",
-                lambda axes: _pareto(axes, trained, speed, "images decoded a second", least=False),
+                "Quality against measured speed",
+                lambda axes: _pareto(axes, trained, speed, label, least=False),
             )
         plots["curves_psnr"] = ("PSNR over the steps", lambda axes: _curves(axes, plan, trained, "psnr", "PSNR (dB)"))
         plots["curves_loss"] = (
@@ -53,8 +53,10 @@ def draw_all(plan: Plan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]
             lambda axes: _curves(axes, plan, trained, "loss", "loss"),
         )
     else:
-        plots["gmacs"] = (f"GMACs at {size}x{size}", lambda axes: _bars(axes, found, f"gmacs_{size}"))
-        plots["params"] = ("Parameters", lambda axes: _bars(axes, found, "params"))
+        plots["gmacs"] = (f"GMACs at {size}x{size}", lambda axes: _bars(axes, found, f"gmacs_{size}", "GMACs"))
+        plots["params"] = ("Parameters", lambda axes: _bars(axes, found, "params", "parameters"))
+        if column and any(each.costs[column] for each in found):
+            plots["speed"] = ("Measured speed", lambda axes: _bars(axes, found, column, label))
     return {name: (title, _svg(draw, title)) for name, (title, draw) in plots.items()}
 
 
@@ -73,10 +75,12 @@ def _svg(draw: Callable[[Axes], None], title: str) -> str:
     return text.getvalue()
 
 
-def _points(trained: Sequence[Summary], value: Callable[[Summary], float | None]) -> list[float]:
-    """The value of each, or nothing where it is not known of all."""
-    values = [value(each) for each in trained]
-    return [] if None in values else values
+def _speed(plan: Plan) -> tuple[str, str]:
+    """The column of speeds that is plotted and its label, of decoding if that was measured; empty where nothing was."""
+    steps = sorted(plan.ablation.measured, key=lambda step: step[0] != "decode")
+    for what, size in steps:
+        return f"{what}_images_per_second_{size}", f"{what} at {size}x{size}, images/s"
+    return "", ""
 
 
 def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
@@ -91,22 +95,24 @@ def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
     axes.set_xlabel("PSNR (dB)")
 
 
-def _bars(axes: Axes, found: Sequence[Summary], column: str) -> None:
+def _bars(axes: Axes, found: Sequence[Summary], column: str, label: str) -> None:
     labels = [each.variant.label for each in found]
-    axes.barh(labels, [each.costs[column] for each in found], color=[f"C{i % 10}" for i in range(len(found))])
+    axes.barh(labels, [each.costs[column] or 0 for each in found], color=[f"C{i % 10}" for i in range(len(found))])
     axes.invert_yaxis()
-    axes.set_xlabel(column.replace("_", " at ").replace("gmacs", "GMACs").replace("params", "parameters"))
+    axes.set_xlabel(label)
 
 
-def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float], label: str, least: bool) -> None:
-    """PSNR over the seeds against `x`, with a line through those that none beats in both."""
-    for place, (each, value) in enumerate(zip(trained, x, strict=True)):
+def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float | None], label: str, least: bool) -> None:
+    """PSNR over the seeds against `x` where it is known, with a line through those that none beats in both."""
+    known = [(place, each, x[place]) for place, each in enumerate(trained) if x[place] is not None]
+    for place, each, value in known:
         spread = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar(value, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{place % 10}")
         axes.annotate(each.variant.label, (value, each.mean), xytext=(6, 5), textcoords="offset points", fontsize=9)
-    front = pareto([(value if least else -value, each.mean) for each, value in zip(trained, x, strict=True)])
+    front = pareto([(value if least else -value, each.mean) for _, each, value in known])
     axes.plot([abs(value) for value, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
     axes.margins(x=0.2, y=0.15)
+    axes.locator_params(axis="x", nbins=4)  # numbers of many digits have room
     axes.set_xlabel(label)
     axes.set_ylabel("PSNR (dB)")
 

@@ -42,6 +42,29 @@ class Judging:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How time and memory of every variant are measured, with one image at a time.
+
+    Args:
+        what: Steps: encode, decode, train.
+        sizes: Pixels per side; null is the first of the ablation.
+        dtype: Of the weights; a training step keeps float32 weights.
+        channels_last: Memory format.
+        device: Where.
+        repeats: Steps that are timed.
+        budget: MiB within which the largest batch is looked for; null looks for none.
+    """
+
+    what: tuple[Literal["encode", "decode", "train"], ...] = ("encode", "decode", "train")
+    sizes: tuple[_SIZE, ...] | None = None
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = True
+    device: str = "cpu"
+    repeats: Annotated[int, Between(1, 1000)] = 5
+    budget: Annotated[float, Between(1.0, 1e9)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablation:
     """One question about a network; docs/ablation.md explains each key.
 
@@ -55,6 +78,7 @@ class Ablation:
         seeds: One training each.
         evaluation: How they are judged.
         sizes: Pixels per side at which costs are counted; the first is that of budgets and plots.
+        measure: What is measured of each variant; null is nothing.
     """
 
     question: str
@@ -66,6 +90,13 @@ class Ablation:
     seeds: tuple[Annotated[int, Between(0, 2**32)], ...] = (0, 1)
     evaluation: Judging = Judging()
     sizes: tuple[_SIZE, ...] = (256,)
+    measure: Measuring | None = None
+
+    @property
+    def measured(self) -> list[tuple[str, int]]:
+        """What is measured of each variant: steps and pixels per side."""
+        how = self.measure
+        return list(itertools.product(how.what, how.sizes or self.sizes[:1])) if how else []
 
 
 def read_question(name: str | Path) -> Node:
@@ -127,6 +158,11 @@ def check_question(tree: Node) -> Ablation:
     for key in ("seeds", "sizes"):
         if arguments.get(key) == () or len(set(arguments.get(key) or ())) < len(arguments.get(key) or ()):
             faults.add(parts[key].place, key, "expected one value at least, none of them twice")
+    if isinstance(how := arguments.get("measure"), Measuring):
+        if not how.what or how.sizes == () or len(set(how.what)) < len(how.what):
+            faults.add(parts["measure"].place, "measure", "expected one of what and sizes at least, none of them twice")
+        if how.dtype == "fp16" and "train" in how.what:
+            faults.add(parts["measure"].place, "measure", "a training step in fp16 would need its losses scaled")
     faults.check()
     return Ablation(**arguments)
 

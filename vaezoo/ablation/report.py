@@ -2,38 +2,22 @@
 
 import base64
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vaezoo.ablation.measurements import read_measured
 from vaezoo.ablation.plan import Plan
 from vaezoo.ablation.results import OUTPUT, Row
-from vaezoo.ablation.summary import Summary, answer, mean, summarize
+from vaezoo.ablation.summary import Summary, answer, summarize
+from vaezoo.ablation.table import table
 from vaezoo.comparing import compare_specs
 from vaezoo.errors import FileError
 from vaezoo.files import make_folder, write_text
 from vaezoo.version import __version__
 
 PLOTS = "plots"
-FIGURES = {  # column -> heading, digits, whether more is better
-    "psnr": ("PSNR (dB)", 2, True),
-    "ssim": ("SSIM", 3, True),
-    "lpips_vgg": ("LPIPS", 3, False),
-    "spectrum_slope": ("spectrum slope", 2, None),
-    "active_units": ("active units", 1, None),
-    "posterior_std": ("posterior std", 4, None),
-    "scale_error": ("scale error", 3, None),
-}
-STATIC = {  # prefix of a column -> heading, divisor, digits; those that a panel has are shown
-    "params": ("parameters (M)", 1e6, 3),
-    "gmacs_": ("GMACs at ", 1, 3),
-    "activation_peak_mib_": ("activations (MiB) ", 1, 1),
-    "receptive_field_latent": ("latent sees (px)", 1, 0),
-    "receptive_field_output": ("output sees (latents)", 1, 0),
-    "attention_share_": ("attention share at ", 1, 3),
-    "compression_ratio": ("compression", 1, 1),
-}
 
 
 def check_extra() -> None:
@@ -78,7 +62,8 @@ def write_report(plan: Plan, rows: Sequence[Row], command: str) -> None:
         ],
         "pictures": pictures(plan, found),
         "differences": differences(plan, found),
-        "errors": [(each.variant.name, error) for each in found for error in each.errors],
+        "errors": [(each.variant.name, error) for each in found for error in (*each.errors, *_unmeasured(plan, each))],
+        "measured": plan.ablation.measured,
         "output": OUTPUT,
         "command": command,
         "version": __version__,
@@ -93,8 +78,12 @@ def write_report(plan: Plan, rows: Sequence[Row], command: str) -> None:
 
 def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
     """What the figures were measured under, in sentences."""
+    measured = _measuring(plan)
     if not plan.runs:
-        return ["Nothing was trained; costs are counted, not measured."]
+        return [
+            f"Nothing was trained; costs are counted{', speeds measured' if measured else ', not measured'}.",
+            *measured,
+        ]
     recipe, judging, seeds = plan.runs[0].recipe, plan.ablation.evaluation, ", ".join(map(str, plan.ablation.seeds))
     same = "steps" if plan.ablation.equal == "steps" else "multiply-accumulates, so dearer variants get fewer steps"
     data = Path(judging.root).name if judging.root else "the sample photos of vaezoo"
@@ -108,58 +97,27 @@ def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
     if recipe.data.root == judging.root:
         said.append("The photos that judge are those that were trained on: this tells how fast a variant learns them.")
     if machines := sorted({row["hardware"] for row in rows if row.get("hardware")}):
-        said.append(f"On {', '.join(machines)}.")
-    return said
+        said.append(f"Trained on {', '.join(machines)}.")
+    return said + measured
 
 
-def table(plan: Plan, found: Sequence[Summary]) -> dict[str, Any]:
-    """`head`, the headings, and `rows` of cells: `text`, the number to `sort` by, and the `change` against the base."""
-    static = {column: _heading(column) for column in found[0].costs if _heading(column)}
-    trained = [column for column in FIGURES if any(each.values(column) for each in found)]
-    head = ["variant", *(FIGURES[column][0] for column in trained), *(heading for heading, _, _ in static.values())]
-    head += ["seeds"] if plan.runs else []
-    rows = []
-    for each in found:
-        cells = [{"text": each.variant.label, "sort": None, "change": "", "spread": "", "better": None}]
-        for column in trained:
-            _, digits, more = FIGURES[column]
-            cells.append(_cell(each.values(column), found[0].values(column), digits, more))
-        for column, (_, divisor, digits) in static.items():
-            cells.append(
-                _cell([each.costs[column] / divisor], [found[0].costs[column] / divisor], digits, None, relative=True)
-            )
-        if plan.runs:
-            count = len(each.rows)
-            cells.append({"text": str(count), "sort": count, "change": "", "spread": "", "better": None})
-        rows.append(cells)
-    return {"head": head, "rows": rows}
+def _measuring(plan: Plan) -> list[str]:
+    """What speeds were measured under; nothing where none are."""
+    how, rows = plan.ablation.measure, [row for each in plan.variants for row in read_measured(plan, each).values()]
+    if not rows:
+        return []
+    machine = f"{rows[0]['hardware']} ({how.device})"
+    layout = ", channels_last" if how.channels_last else ""
+    return [
+        f"Speeds are those of one image at a time in {how.dtype}{layout} on {machine}: medians of {how.repeats} steps,"
+        " and their quartiles."
+    ]
 
 
-def _heading(column: str) -> tuple[str, float, int] | None:
-    """How a column of costs is shown, or None where it is not: the halves stand in `results.csv`."""
-    if column in STATIC:
-        return STATIC[column]
-    prefix = next((prefix for prefix in STATIC if prefix.endswith("_") and column.startswith(prefix)), None)
-    rest = column.removeprefix(prefix or "")
-    if prefix is None or not rest.rpartition("_")[2].isdecimal() or (prefix == "gmacs_" and not rest.isdecimal()):
-        return None
-    heading, divisor, digits = STATIC[prefix]
-    return heading + rest.replace("_", " "), divisor, digits
-
-
-def _cell(
-    values: Sequence[float], base: Sequence[float], digits: int, more: bool | None, relative: bool = False
-) -> dict:
-    """A figure over the seeds beside that of the base; `better` is None where neither more nor less is better."""
-    if not values:
-        return {"text": "", "sort": None, "change": "", "spread": "", "better": None}
-    value, before = mean(values), mean(base)
-    spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
-    change, better = "", None
-    if before is not None and value != before:
-        change = f"{100 * (value - before) / before:+.1f} %" if relative and before else f"{value - before:+.{digits}f}"
-        better = None if more is None else (value > before) == more
-    return {"text": f"{value:.{digits}f}", "sort": value, "change": change, "spread": spread, "better": better}
+def _unmeasured(plan: Plan, summary: Summary) -> Iterator[str]:
+    for what, size in plan.ablation.measured:
+        if error := summary.costs[f"{what}_error_{size}"]:
+            yield f"{what} at {size}x{size}: {error}"
 
 
 def pictures(plan: Plan, found: Sequence[Summary]) -> list[dict[str, Any]]:

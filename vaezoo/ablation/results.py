@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from vaezoo.ablation.measurements import measured_columns
 from vaezoo.ablation.plan import Plan, Run
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS
@@ -58,7 +59,7 @@ def rows_of(plan: Plan) -> list[Row]:
             "error": result.get("error"),
         }
         trained = {column: result.get(column) for column in TRAINED} if run else {}
-        rows.append({**about, **variant.costs, **trained})
+        rows.append({**about, **variant.costs, **measured_columns(plan, variant), **trained})
     return rows
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vaezoo.ablation.measurements import measured_columns
 from vaezoo.ablation.plan import Plan
 from vaezoo.ablation.results import Row
 from vaezoo.ablation.variants import Variant
@@ -12,16 +13,12 @@ from vaezoo.errors import InputError
 
 @dataclass(frozen=True)
 class Summary:
-    """A variant, the rows of its trainings that ended well, and what went wrong with others."""
+    """A variant, what it costs, the rows of its trainings that ended well, and what went wrong with others."""
 
     variant: Variant
+    costs: dict[str, Any]
     rows: tuple[Row, ...] = ()
     errors: tuple[str, ...] = field(default=())
-
-    @property
-    def costs(self) -> dict[str, Any]:
-        """What the variant costs."""
-        return self.variant.costs
 
     def values(self, column: str) -> list[float]:
         """A column over the seeds, where it was measured."""
@@ -59,7 +56,8 @@ def summarize(plan: Plan, rows: Sequence[Row]) -> list[Summary]:
     for variant in plan.variants:
         own = [row for row in rows if row["spec_hash"] == variant.spec.hash[:12]]
         done = tuple(row for row in own if row.get("psnr") is not None)
-        found.append(Summary(variant, done, tuple(row["error"] for row in own if row["error"])))
+        costs = {**variant.costs, **measured_columns(plan, variant)}
+        found.append(Summary(variant, costs, done, tuple(row["error"] for row in own if row["error"])))
     return found
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vaezoo.ablation.question import Ablation, Changes
+from vaezoo.ablation.static import static_panel
 from vaezoo.errors import InputError, SpecError
 from vaezoo.factory import get_spec
-from vaezoo.nn.costs import costs
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import Faults
-from vaezoo.specs.model import HALVES, ModelSpec
+from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Node, Place
 from vaezoo.training.recipe import Recipe
 from vaezoo.training.state import check_fits
@@ -19,7 +19,7 @@ from vaezoo.training.state import check_fits
 
 @dataclass(frozen=True)
 class Variant:
-    """A network of an ablation: its `name`, its `spec`, the `overrides` that make it of the base, and what it costs."""
+    """A network of an ablation: its `name`, its `spec`, the `overrides` that make it of the base, its static panel."""
 
     name: str
     spec: ModelSpec
@@ -55,9 +55,11 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
             changed = replace(change_spec(spec, nodes), name=name) if nodes else spec
             if changed.hash in found:
                 continue
-            counted = count_costs(changed, ablation.sizes)
+            counted, vae = static_panel(changed, ablation.sizes), build(changed, "meta")
             if recipe:
-                check_fits(build(changed, "meta"), recipe)
+                check_fits(vae, recipe)
+            for _, size in ablation.measured:
+                vae.diffusion_shape(size, size)
         except (SpecError, InputError) as error:
             place = next((node.place for node in changes.values()), Place(ablation.base))
             _note(name, place, error, faults)
@@ -66,20 +68,6 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
             found[changed.hash] = Variant(name, changed, overrides, counted)
     faults.check()
     return list(found.values())
-
-
-def count_costs(spec: ModelSpec, sizes: Sequence[int]) -> dict[str, Any]:
-    """What a network costs, by the names of the columns of results: `params_encoder`, `gmacs_256`, …"""
-    vae, found = build(spec, "meta"), {size: costs(spec, size) for size in sizes}
-    first = found[sizes[0]]
-    return {
-        "params": first.params(),
-        **{f"params_{half}": first.params(half) for half in HALVES},
-        "downscale": vae.downscale,
-        "latent_channels": spec.latent.channels,
-        **{f"gmacs_{size}": found[size].gmacs() for size in sizes},
-        **{f"gmacs_{half}_{size}": found[size].gmacs(half) for size in sizes for half in HALVES},
-    }
 
 
 def variant_name(base: str, changes: Changes, axes: Sequence[str]) -> str:

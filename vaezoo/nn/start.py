@@ -84,14 +84,24 @@ def start_as_resampler(vae: VAE) -> None:
     Raises:
         SpecError: If there is a row through which pairs cannot be led.
     """
-    if vae.spec.image.channels != 3:
-        raise SpecError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; start: resampler needs 3")
-    kinds = min(len(COLORS), vae.latent_channels)
-    colors, gains = torch.tensor(COLORS), torch.tensor(GAINS)
-    encoder, decoder = _way(vae, "encoder", kinds), _way(vae, "decoder", kinds)  # all errors before the first change
+    encoder, decoder = _ways(vae)  # all errors before the first change
+    kinds, colors, gains = len(encoder.lanes.pairs), torch.tensor(COLORS), torch.tensor(GAINS)
     with torch.no_grad():
         _start_encoder(encoder, colors[:kinds], gains[:kinds], vae.latent_channels)
         _start_decoder(decoder, torch.linalg.inv(colors * gains[:, None])[:, :kinds])
+
+
+def check_start(vae: VAE) -> None:
+    """Raise what `start_as_resampler` would raise, and change nothing; the network may be on the meta device."""
+    _ways(vae)
+
+
+def _ways(vae: VAE) -> tuple[Way, Way]:
+    """Those of encoder and decoder, of as many pairs as there are colours and latents for them."""
+    if vae.spec.image.channels != 3:
+        raise SpecError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; start: resampler needs 3")
+    kinds = min(len(COLORS), vae.latent_channels)
+    return _way(vae, "encoder", kinds), _way(vae, "decoder", kinds)
 
 
 def _start_encoder(way: Way, colors: Tensor, gains: Tensor, latent_channels: int) -> None:

@@ -7,6 +7,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from vaezoo.errors import InputError
+from vaezoo.nn.start import check_start
 from vaezoo.nn.vae import VAE
 from vaezoo.training.optim import Updater
 from vaezoo.training.recipe import Recipe
@@ -83,9 +84,16 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
 
 
 def check_fits(vae: VAE, recipe: Recipe) -> None:
-    """Raise `InputError` if a network cannot be trained by a recipe: no RGB, or a size that is no multiple."""
+    """Raise unless a network, which may be on the meta device, can be trained by a recipe.
+
+    Raises:
+        InputError: If it is not for RGB images, or a size is no multiple of what it takes.
+        SpecError: If it cannot start as the recipe says.
+    """
     if vae.spec.image.channels != 3:
         raise InputError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; photos have 3")
     for what, sizes in (("data.sizes", recipe.data.sizes), ("validation.size", (recipe.validation.size,))):
         if odd := [size for size in sizes if size % vae.size_multiple]:
             raise InputError(f"{what} {odd[0]}: {vae.spec.label} takes multiples of {vae.size_multiple} pixels")
+    if recipe.start == "resampler":
+        check_start(vae)
