@@ -5,6 +5,9 @@ import torch
 
 import vaezoo
 from vaezoo.errors import SpecError
+from vaezoo.nn.schema import check_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs.tree import parse_yaml
 from vaezoo.weights.grow import grow
 
 SLIM = {"*.*.groups": 2, "encoder.0.out": 4, "encoder.1.out": 6, "encoder.2.out": 8, "encoder.3.out": 12}
@@ -61,3 +64,26 @@ def test_copies_are_trained_apart():
 def test_another_network_is_refused(changes, message):
     with pytest.raises(SpecError, match=message):
         grow(narrow(), wide_spec(changes))
+
+
+AVERAGING = """
+image: {{channels: 3}}
+latent: {{kind: gaussian, channels: 2}}
+shared: {{norm: group, groups: {groups}, eps: 1.0e-5, act: silu}}
+encoder:
+  - {{block: conv, out: {out}, kernel: 3}}
+  - {{block: head, out: moments, kernel: 3, shortcut: average}}
+decoder:
+  - {{block: conv, out: {out}, kernel: 3}}
+  - {{block: head, out: image, kernel: 3}}
+"""
+
+
+def test_a_network_whose_function_does_not_grow_is_refused():
+    narrow, wide = (
+        check_spec(parse_yaml(AVERAGING.format(groups=groups, out=out), "averaging.yaml"), "averaging")
+        for groups, out in ((2, 8), (4, 16))
+    )
+    torch.manual_seed(0)
+    with pytest.raises(SpecError, match=r"latents are not those of averaging.*leave grow out"):
+        grow(build(narrow), wide)

@@ -1,7 +1,9 @@
 """Nets by name, and rows of results in files."""
 
 import csv
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -150,3 +152,27 @@ def test_columns_are_unique_and_the_published_results_have_them():
     assert len(set(COLUMNS)) == len(COLUMNS)
     with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
         assert tuple(next(csv.reader(file))) == COLUMNS
+
+
+def test_rows_of_several_processes_are_all_there(row, tmp_path):
+    path = tmp_path / "results.csv"
+    code = (
+        "import sys, pathlib; from vaezoo.evaluation.results import COLUMNS, add_row\n"
+        "for i in range(20): add_row(pathlib.Path(sys.argv[1]), dict.fromkeys(COLUMNS, f'{sys.argv[2]} {i}'))"
+    )
+    many = [subprocess.Popen([sys.executable, "-c", code, path, name], cwd=ROOT) for name in "abc"]
+    assert [each.wait() for each in many] == [0, 0, 0]
+    assert len({found["model"] for found in check_results(path)}) == 60
+
+
+@pytest.mark.parametrize("name", ["a\x0bb", "a\u2028b", 'a,"b"\nc'])
+def test_a_name_with_odd_characters_is_read_back(row, tmp_path, name):
+    path = tmp_path / "results.csv"
+    for _ in range(2):
+        add_row(path, {**row, "model": name})
+    assert [found["model"] for found in check_results(path)] == [name, name]
+
+
+def test_what_is_no_file_is_not_read():
+    with pytest.raises(FileError, match="/dev/zero: cannot be read"):
+        check_results(Path("/dev/zero"))

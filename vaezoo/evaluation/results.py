@@ -1,6 +1,7 @@
 """Results as rows of a CSV file, each with all that it takes to compare it with another."""
 
 import csv
+import io
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from vaezoo.errors import FileError
 from vaezoo.evaluation.nets import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation, Figure
-from vaezoo.files import opened, replacing
+from vaezoo.files import alone, opened, replacing
 
 COLUMNS = (
     *("model", "sha256", "spec_hash", "protocol", "crop", "latents", "clamp", "rounding", "nets", "dtype"),
@@ -71,9 +72,11 @@ def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str =
         raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
     if not path.exists():
         return []
+    if not path.is_file():
+        raise FileError(f"{path}: cannot be read (no ordinary file); name another file")
     with opened(path) as file:
         try:
-            reader = csv.DictReader(file.read().decode("utf-8").splitlines(keepends=True))
+            reader = csv.DictReader(io.StringIO(file.read().decode("utf-8"), newline=""))
             rows = list(reader)
         except (UnicodeDecodeError, csv.Error) as error:
             raise FileError(f"{path}: no CSV file in UTF-8 ({error}); name another file") from error
@@ -83,7 +86,7 @@ def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str =
 
 
 def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> None:
-    """Add a row to a results file, which is read anew, so that others may have added theirs meanwhile.
+    """Add a row to a results file, which is read anew: others may have added theirs, and wait while this one is added.
 
     Args:
         path: The file.
@@ -95,11 +98,12 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
         FileError: As `check_results`, or if it cannot be written; what was there before is kept.
     """
     new = {column: _cell(row[column], DIGITS.get(column, 4)) for column in columns}
-    rows = [*check_results(path, columns, command), new]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with alone(path.parent):
+        rows = [*check_results(path, columns, command), new]
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def hardware(device: torch.device) -> str:

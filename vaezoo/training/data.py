@@ -4,6 +4,7 @@ Crops are numbered over the whole run and all ranks. A crop's photo, place and f
 that is resumed, or has other ranks, goes on with exactly the crops that come next, and no process keeps a state.
 """
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -178,6 +179,12 @@ def to_images(pixels: Tensor, device: torch.device, channels_last: bool) -> Tens
     return images.to(memory_format=torch.channels_last) if channels_last else images
 
 
+def leave_signals_alone(worker: int) -> None:
+    """SIGTERM and Ctrl-C are for the process that trains; workers, who get them too, read on until it ends them."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def make_loader(recipe: Recipe, plan: Plan, pin_memory: bool = False) -> DataLoader:
     """The batches of a plan.
 
@@ -189,6 +196,7 @@ def make_loader(recipe: Recipe, plan: Plan, pin_memory: bool = False) -> DataLoa
     common = {
         "num_workers": recipe.data.workers,
         "pin_memory": pin_memory,
+        "worker_init_fn": leave_signals_alone,
         "generator": torch.Generator(),  # else the loader would draw from the one that resuming restores
     }
     if isinstance(dataset, IterableDataset):

@@ -38,7 +38,11 @@ class Log:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; what follows one that was cut off is left out."""
+    """The lines of a run's log; what follows one that was cut off is left out.
+
+    Raises:
+        FileError: If a line is something else than an object with a `step`.
+    """
     path, lines = run / NAME, []
     if not path.is_file():
         return lines
@@ -47,6 +51,8 @@ def read_log(run: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
         except json.JSONDecodeError:  # a process was killed while it wrote this
             break
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            raise FileError(f"{path}: {text[:40]!r} is no object with a step; remove this line")
         lines.append(line)
     return lines
 

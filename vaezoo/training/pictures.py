@@ -63,6 +63,8 @@ class Pictures:
         try:
             if not isinstance(self.dataset, ImageDataset):
                 return to_array(self.dataset[index][0])
+            if Path(name).is_fifo():  # opening it would wait for ever
+                raise FileError(f"{name}: a pipe and no photo; remove it")
             # past the data set's own __getitem__, which puts another photo in the place of a bad one
             file, *_ = self.dataset.reader[index]
             with file:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vaezoo.errors import FileError
+from vaezoo.errors import CheckpointError, FileError, TrainingError
 from vaezoo.evaluation.photos import photo_files, photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
 from vaezoo.nn.start import start_as_resampler
 from vaezoo.nn.vae import VAE
-from vaezoo.sharing.save import save
+from vaezoo.sharing.save import check_savable, save
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from vaezoo.training.data import Plan, make_loader, size_of
@@ -132,6 +132,7 @@ class Run:
             self.write(meter)
         best = (due(step, recipe.validation.every) or end) and self.validate()
         if due(step, recipe.checkpoint_every) or end or stopped or best:
+            self.check()
             self.state.progress.bad = sorted(set().union(*self.ranks.gather(self.state.progress.bad)))
             save_checkpoint(self.state, self.folder, recipe.keep, self.ranks)
             self.publish()
@@ -167,6 +168,19 @@ class Run:
         if better:
             progress.best, progress.best_step = psnr, progress.step
         return better
+
+    def check(self) -> None:
+        """Raise `TrainingError` if the weights are of no use: then the checkpoints before them stay."""
+        if not self.ranks.first:
+            return
+        try:
+            check_savable(self.vae)
+            check_savable(self.state.task.vae)
+        except CheckpointError as error:
+            raise TrainingError(
+                f"step {self.state.progress.step}: {error}. Begin another run with a lower optimizer.lr, "
+                "from these weights by network: local-dir:RUN and pretrained: true if they were good before"
+            ) from error
 
     def publish(self) -> None:
         """Bring the published folder up to date."""

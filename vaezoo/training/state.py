@@ -11,7 +11,7 @@ from vaezoo.nn.start import check_start
 from vaezoo.nn.vae import VAE
 from vaezoo.training.optim import Updater
 from vaezoo.training.recipe import Recipe
-from vaezoo.training.task import Task, choose_trained
+from vaezoo.training.task import Task, check_game, choose_trained
 
 
 @dataclass
@@ -69,6 +69,7 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
     choose_trained(vae, recipe.train)
     vae.to(device, torch.float32, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
     task = Task(vae, recipe).to(device).train()
+    check_game(task, recipe)
     average = ModelEmaV3(
         vae,
         decay=recipe.ema.decay,

@@ -118,6 +118,21 @@ class Task(nn.Module):
         return Output(reconstruction, posterior, latents)
 
 
+def check_game(task: Task, recipe: Recipe) -> None:
+    """Raise `SpecError` for what the discriminator would stumble over at its first step, which may be hours away."""
+    adversary = task.adversary
+    if adversary is None:
+        return
+    if adversary.adaptive and not last_weight(task.vae.decoder).requires_grad:
+        raise SpecError("discriminator.adaptive: compares gradients at the decoder's last layer, which is not trained")
+    size = min(recipe.data.sizes)
+    try:
+        with torch.no_grad():
+            adversary.discriminator(torch.zeros(1, 3, size, size, device=task.vae.device))
+    except RuntimeError as error:
+        raise SpecError(f"discriminator {recipe.discriminator.kind}: takes no crops of {size} ({error})") from error
+
+
 def choose_trained(vae: VAE, train: str | tuple[str, ...]) -> int:
     """Freeze all that is not trained; returns the number of parameters that are.
 

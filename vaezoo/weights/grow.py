@@ -17,6 +17,7 @@ from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.model import HALVES, ModelSpec, Row
 
 WIDTHS = ("out", "resample_out", "groups", "heads")  # what grows
+ROUNDING = 1e-2  # of the largest value
 
 
 def grow(vae: VAE, spec: ModelSpec) -> VAE:
@@ -27,15 +28,33 @@ def grow(vae: VAE, spec: ModelSpec) -> VAE:
         spec: The same rows, but with `out`, `resample_out`, `groups` and `heads` all larger by one whole factor.
 
     Raises:
-        SpecError: If `spec` is another network than that.
+        SpecError: If `spec` is another network than that, or has rows whose function does not grow.
     """
     _check_factor(vae.spec, spec)
     wide = build(spec, vae.device).to(vae.dtype)
     with torch.no_grad():
         for (name, small), large in zip(vae.named_modules(), wide.modules(), strict=True):
             _grow_module(name, small, large)
+        _check_same(vae, wide)
     wide.latent_stats = vae.latent_stats
     return wide.train(vae.training)
+
+
+def _check_same(vae: VAE, wide: VAE) -> None:
+    """Raise `SpecError` if the two compute different functions: there are rows that mix channels by their place."""
+    side = 2 * vae.size_multiple
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(1, vae.spec.image.channels, side, side, generator=generator).to(vae.device, vae.dtype) * 2 - 1
+    was = vae.training
+    before, after = vae.eval()(images, sample=False), wide.eval()(images, sample=False)
+    vae.train(was)
+    for what in ("latents", "reconstruction"):
+        old, new = getattr(before, what), getattr(after, what)
+        if (new - old).abs().max() > ROUNDING * old.abs().max():
+            raise SpecError(
+                f"{wide.spec.label}: its {what} are not those of {vae.spec.label}, because a row mixes channels by "
+                "their place, as shortcuts do that average neighbours; leave grow out"
+            )
 
 
 def _grow_module(name: str, small: nn.Module, large: nn.Module) -> None:
