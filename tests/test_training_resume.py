@@ -25,7 +25,7 @@ from training import (
 )
 
 import vaezoo
-from vaezoo.errors import CheckpointError
+from vaezoo.errors import CheckpointError, FileError
 from vaezoo.nn.vae import build
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
@@ -179,6 +179,17 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_serves(tmp_path):
     last.unlink()
     quiet(recipe, run, resume=True)
     assert steps_of(run) == [2, 4, 6]
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(tmp_path):
+    recipe, run = tiny_recipe(tmp_path), tmp_path / "run"
+    quiet(recipe, run)
+    weights = (run / "model.safetensors").read_bytes()
+    for path in checkpoints(run):
+        path.unlink()
+    with pytest.raises(FileError, match="its log goes to step 6, but its checkpoints are gone"):
+        quiet(recipe, run, resume=True)
+    assert (run / "model.safetensors").read_bytes() == weights
 
 
 def test_any_nested_data_comes_back_from_a_checkpoint(tmp_path):

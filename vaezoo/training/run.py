@@ -20,7 +20,7 @@ from vaezoo.sharing.save import check_savable, save
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from vaezoo.training.data import Plan, make_loader, size_of
-from vaezoo.training.log import Log
+from vaezoo.training.log import Log, read_log
 from vaezoo.training.loop import Meter, Stepper
 from vaezoo.training.publishing import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
 from vaezoo.training.ranks import Ranks
@@ -227,7 +227,13 @@ def _check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
     if resume:
         if not path.is_file():
             raise FileError(f"{run}: no run to resume, there is no {RECIPE} in it; leave --resume out to begin one")
-        check_resumable(read_recipe(path), recipe, str(run))
+        before = read_recipe(path)
+        check_resumable(before, recipe, str(run))
+        last = max((line["step"] for line in read_log(run)), default=0)
+        if last > before.checkpoint_every and not checkpoints(run):
+            raise FileError(
+                f"{run}: its log goes to step {last}, but its checkpoints are gone; begin anew with another --out"
+            )
     elif path.exists():
         raise FileError(f"{run}: holds a run already; --resume goes on with it, another --out begins a new one")
 
