@@ -30,8 +30,10 @@ def test_list_filters_by_facts_of_networks_and_of_weights(capsys, folder):
     assert listed("--license", "mit") == {"mine_f8_z4": ([], ["v1"])}
     assert listed("--layout", "documented") == {"mine_f8_z4": (["v2"], ["v1"])}
     assert listed("--license", "mit", "--pretrained") == {}
-    assert listed("--license", "Apache-2.0", "--max-params", "21.98M") == {"vae_f8_z4": (["photos_v0"], [])}
-    assert listed("--license", "Apache-2.0", "--max-params", "21.97M") == {}
+    assert listed("--license", "Apache-2.0", "--min-params", "2M", "--max-params", "21.98M") == {
+        "vae_f8_z4": (["photos_v1"], [])
+    }
+    assert listed("--license", "Apache-2.0", "--min-params", "2M", "--max-params", "21.97M") == {}
     assert set(listed("--latent-channels", "4", "--downscale", "8", "--max-params", "500k")) == {
         "vae_f8_z4_micro",
         "mine_f8_z4",
