@@ -151,7 +151,10 @@ def test_equal_flops_give_dearer_variants_fewer_steps(tmp_path):
     assert len({run.key for run in plan.runs}) == len(plan.runs) == 4
 
 
-@pytest.mark.parametrize("name", files("ablations"))
+PACKAGED = [pytest.param(name, marks=pytest.mark.slow) if name == "full_costs" else name for name in files("ablations")]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
 def test_every_ablation_of_the_package_can_be_planned(name, tmp_path):
     ablation = replace(check_question(read_question(name)), sizes=(64,))  # costs of larger ones take longer
     plan = make_plan(ablation, tmp_path)

@@ -102,7 +102,7 @@ def test_costs_alone_make_a_report(tmp_path):
 
 def test_what_was_measured_is_shown_and_what_failed_says_so(report):
     page = (report / "report.html").read_text(encoding="utf-8")
-    assert "Speeds are those of one image at a time in fp32, channels_last, on" in page
+    assert "Speeds are those of one image at a time in fp32, channels_last on" in page
     head, _, *rows = [line for line in (report / "report.md").read_text("utf-8").splitlines() if line[:2] == "| "][:5]
     at = head.split(" | ").index("decode at 32 (images/s)")
     assert [row.split(" | ")[at] for row in rows] == [
