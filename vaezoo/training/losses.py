@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vaezoo.errors import InputError
 from vaezoo.evaluation.lpips import LPIPS
 from vaezoo.evaluation.metrics import WINDOW, similarity
+from vaezoo.nn.start import COLORS
 from vaezoo.nn.vae import Output
 from vaezoo.specs.check import Between
 
@@ -48,8 +49,7 @@ class Chroma(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("weights", torch.tensor(COLORS[1:]), persistent=False)
 
     def forward(self, out: Output, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
