@@ -49,16 +49,19 @@ def run_all(plan: Plan, runs: Sequence[Run], manner: Manner, say: Callable[[str]
     say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before")
     working: list[_Job] = []
     with stop_signals() as signals:
-        while working or (waiting and not signals):
-            while waiting and len(working) < manner.jobs and not signals:
-                if job := _start(plan, waiting.pop(0), manner, say):
-                    working.append(job)
-            if signals:
-                _stop(working)
-            for job in [job for job in working if job.process.poll() is not None]:
-                working.remove(job)
-                _finish(plan, job, say)
-            time.sleep(0.1)
+        try:
+            while working or (waiting and not signals):
+                while waiting and len(working) < manner.jobs and not signals:
+                    if job := _start(plan, waiting.pop(0), manner, say):
+                        working.append(job)
+                if signals:
+                    _stop(working)
+                for job in [job for job in working if job.process.poll() is not None]:
+                    working.remove(job)
+                    _finish(plan, job, say)
+                time.sleep(0.1)
+        finally:
+            _stop(working)  # after a fault of ours no run goes on without its scheduler
     return signals[0] if signals else None
 
 
