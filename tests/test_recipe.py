@@ -16,6 +16,11 @@ FAULTS = [
     ("batch_size: 2", "batch_size: two", "recipe.yaml:3:13: batch_size: expected an integer, got 'two'"),
     ("sizes: [8, 16]", "sizes: []", "recipe.yaml:4:29: data.sizes: expected at least one size"),
     ("scale: [1, 2]", "scale: [2, 1]", "recipe.yaml:4:45: data.scale: expected two numbers, from and to"),
+    (
+        "scale: [1, 2]",
+        "dataset: foo",
+        "recipe.yaml:4:47: data.dataset: expected hfds/, torch/, hfids/, tfds/, wds/",
+    ),
     ("scale: [1, 2]", "bad: keep", "recipe.yaml:4:43: data.bad: expected 'skip' or 'refuse', got 'keep'"),
     ("kind: l1", "kind: l3", "recipe.yaml:6:12: losses[0].kind: unknown kind 'l3'; known: l1, mse"),
     ("kind: l1, weight: 1", "kind: l1", "recipe.yaml:6:5: losses[0]: expected a kind and a weight"),

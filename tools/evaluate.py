@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> None:
         results = []
         for name in options.names:
             vae = pretrained(name, options)
+            about = _about(name, vae, nets, options) if team.rank == 0 else {}  # of the files that were just read
             result = evaluate(
                 vae,
                 found,
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> None:
                 track=(lambda items, name=name: progress(items, name)) if team.rank == 0 else iter,
             )
             if team.rank == 0:
-                row = row_of(result, _about(name, vae, nets, options))
+                row = row_of(result, about)
                 results.append({**row, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
                 _hand_out(name, result, row, options)
     if options.json and team.rank == 0:

@@ -110,7 +110,7 @@ def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """`unknown key 'layer' for DownBlock; did you mean 'layers'?`, or all that is known where nothing is near.
+    """`unknown key 'layer' for DownBlock; did you mean 'layers'?`, or what is known (40 of it) where nothing is near.
 
     Args:
         name: What was written.
@@ -119,9 +119,13 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    remedy = f"did you mean {_listing([repr(n) for n in near], 'or')}?" if near else f"known: {_listing(known)}"
+    remedy = f"did you mean {_listing([repr(n) for n in near], 'or')}?" if near else f"known: {_listing(_first(known))}"
     head, _, tail = what.partition(" ")
     return f"unknown {head} {short(name)}{' ' + tail if tail else ''}; {remedy}"
+
+
+def _first(names: list[str], most: int = 40) -> list[str]:
+    return names if len(names) <= most else [*names[:most], f"{len(names) - most:,} more"]
 
 
 def _scalar(value: Any, hint: Any) -> Any:

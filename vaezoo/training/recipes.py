@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 
 from vaezoo.errors import SpecError, UnknownNameError
+from vaezoo.evaluation.photos import INDEXED, STREAMED
 from vaezoo.specs.catalog import canonical, files
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, unknown
 from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
@@ -18,7 +19,8 @@ from vaezoo.training.losses import LOSSES
 from vaezoo.training.recipe import BOOKKEEPING, Discriminator, Optimizer, Part, Recipe
 from vaezoo.training.regularizers import REGULARIZERS
 
-CHANGEABLE = ("steps", *BOOKKEEPING)  # when a run is resumed
+CHANGEABLE = ("steps", "data.workers", "data.cache", *BOOKKEEPING)  # when a run is resumed
+DATASETS = (*INDEXED, *STREAMED)
 _WEIGHT = Annotated[float, Between(0.0, 1e9)]
 STARTS = {"pretrained": False, "start": "random", "grow": None}  # one of them at most is not this
 _LISTS: dict[str, Mapping[str, type[nn.Module]]] = {"losses": LOSSES, "regularizers": REGULARIZERS}
@@ -188,6 +190,9 @@ def _check_together(parts: Mapping[str, Node], arguments: Mapping[str, Any], fau
         inside = parts["data"].value
         if not data.sizes:
             faults.add(inside["sizes"].place, "data.sizes", "expected at least one size")
+        if data.dataset and not data.dataset.startswith(DATASETS):
+            text = f"expected {', '.join(DATASETS)} and a name; a folder or a .tar is data.root"
+            faults.add(inside["dataset"].place, "data.dataset", text)
         if len(data.scale) != 2 or data.scale[0] > data.scale[1]:
             faults.add(inside["scale"].place, "data.scale", "expected two numbers, from and to, such as [1, 2]")
     pretrained = arguments.get("pretrained")

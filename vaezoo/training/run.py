@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vaezoo.errors import CheckpointError, FileError, TrainingError
+from vaezoo.errors import CheckpointError, FileError, SpecError, TrainingError
 from vaezoo.evaluation.photos import photo_files, photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.factory import create
@@ -71,6 +71,8 @@ def train(
     state = begin(_as_published(run) if found else first_network(recipe), recipe, ranks.device)
     if found:
         load_checkpoint(state, found[-1], ranks)
+    if state.progress.step > recipe.steps:
+        raise SpecError(f"{run}: is at step {state.progress.step} already, past the recipe's steps: {recipe.steps}")
     if resume:
         say(f"{run}: resumed from step {state.progress.step}")
     return Run(recipe, run, state, ranks, say, show or _silent).go()
@@ -170,17 +172,19 @@ class Run:
         return better
 
     def check(self) -> None:
-        """Raise `TrainingError` if the weights are of no use: then the checkpoints before them stay."""
-        if not self.ranks.first:
-            return
-        try:
-            check_savable(self.vae)
-            check_savable(self.state.task.vae)
-        except CheckpointError as error:
+        """Raise `TrainingError` in all processes where the weights are of no use, so that earlier checkpoints stay."""
+        fault = ""
+        if self.ranks.first:
+            try:
+                check_savable(self.vae)
+                check_savable(self.state.task.vae)
+            except CheckpointError as error:
+                fault = str(error)
+        if fault := self.ranks.gather(fault)[0]:
             raise TrainingError(
-                f"step {self.state.progress.step}: {error}. Begin another run with a lower optimizer.lr, "
+                f"step {self.state.progress.step}: {fault}. Begin another run with a lower optimizer.lr, "
                 "from these weights by network: local-dir:RUN and pretrained: true if they were good before"
-            ) from error
+            )
 
     def publish(self) -> None:
         """Bring the published folder up to date."""
