@@ -63,6 +63,7 @@ def write_report(plan: Plan, rows: Sequence[Row], command: str) -> None:
         "pictures": pictures(plan, found),
         "differences": differences(plan, found),
         "errors": [(each.variant.name, error) for each in found for error in (*each.errors, *_unmeasured(plan, each))],
+        "trained": bool(plan.runs),
         "measured": plan.ablation.measured,
         "output": OUTPUT,
         "command": command,

@@ -77,13 +77,19 @@ def _text(text: str, sort: float | str | None) -> Cell:
 def _cell(
     values: Sequence[float], base: Sequence[float], digits: int, more: bool | None, relative: bool = False
 ) -> Cell:
-    """A figure over the seeds beside that of the base; `better` is None where neither more nor less is better."""
+    """A figure over the seeds beside that of the base, where it differs as far as digits are shown.
+
+    `better` is None where it does not, and where neither more nor less is better.
+    """
     if not values:
         return _text("", None)
     value, before = mean(values), mean(base)
     spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
     change, better = "", None
-    if before is not None and value != before:
-        change = f"{100 * (value - before) / before:+.1f} %" if relative and before else f"{value - before:+.{digits}f}"
-        better = None if more is None else (value > before) == more
+    if before is not None:
+        share = relative and before
+        difference = round(100 * (value - before) / before, 1) if share else round(value - before, digits)
+        if difference:
+            change = f"{difference:+.1f} %" if share else f"{difference:+.{digits}f}"
+            better = None if more is None else (difference > 0) == more
     return {"text": f"{value:.{digits}f}", "sort": value, "change": change, "spread": spread, "better": better}
