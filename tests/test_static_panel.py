@@ -1,6 +1,5 @@
 """The static panel against closed forms written out here, PyTorch's counter and memory really taken."""
 
-import time
 
 import pytest
 import torch
@@ -115,11 +114,10 @@ def test_the_scores_of_attention_are_not_memory():
     assert peaks["activation_peak_mib_encoder_1024"] == pytest.approx(4 * small["activation_peak_mib_encoder_512"])
 
 
-def test_panels_take_seconds_also_of_large_networks_and_images():
-    start = time.perf_counter()
-    panel = static_panel(vaezoo.get_spec("flux2_f8_z32"), (4096,))
-    assert time.perf_counter() - start < 20
-    assert panel["gmacs_4096"] > 100_000
+def test_panels_are_also_of_networks_and_images_that_no_machine_here_could_hold():
+    panel = static_panel(vaezoo.get_spec("flux2_f8_z32"), (65_536,))
+    assert panel["activation_peak_mib_decoder_65536"] > 2**20  # a TiB
+    assert panel["gmacs_65536"] > 100_000
 
 
 @pytest.mark.parametrize("sizes", [(), (60,), (64, 0)])
