@@ -59,6 +59,13 @@ def test_evaluate_speaks_json_and_does_not_touch_a_file_of_other_columns(capsys,
     assert Path("other.csv").read_text() == "a,b\n1,2\n"
 
 
+def test_evaluate_says_how_many_photos_it_enlarged(capsys, micro, photos):
+    assert main(["evaluate", micro, "--data", ".", "--size", "32", "--nets"]) == 0
+    assert "1 of 3 photos are smaller than 32 pixels and were enlarged" in capsys.readouterr().err
+    assert main(["evaluate", micro, *EVALUATE]) == 0
+    assert "enlarged" not in capsys.readouterr().err
+
+
 def test_evaluate_draws_the_worst_cases_and_names_them(capsys, micro, photos):
     text = run(capsys, "evaluate", micro, *EVALUATE, "--sheet", "worst.png", "--count", 2)
     sheet = Path("worst.png").rename("../worst.png")

@@ -125,6 +125,9 @@ def _sha256(name: str) -> str:
 
 def _hand_out(name: str, result: Evaluation, row: dict, options) -> None:
     """The row to its file, the sheet to its picture, a line to the terminal."""
+    if small := result.enlarged:
+        said = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
+        print(f"vaezoo evaluate: {said}", file=sys.stderr)
     if options.out:
         add_row(options.out, row)
     if options.sheet:

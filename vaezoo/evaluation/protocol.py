@@ -52,6 +52,7 @@ class Evaluation:
     `images` holds one value an image under each name, in the order of `names`; `figures` what is of all of them
     together; `frechet` and `knn` the Fréchet distance and the consistency of neighbours by the net that gave the
     features. `docs/evaluation.md` says what the names mean, and in which units. A figure that does not apply is None.
+    `enlarged` counts photos smaller than `size`.
     """
 
     protocol: Protocol
@@ -63,6 +64,7 @@ class Evaluation:
     frechet: dict[str, float | None] = field(default_factory=dict)
     knn: dict[str, float | None] = field(default_factory=dict)
     worst: list[Case] = field(default_factory=list)
+    enlarged: int = 0
 
     @property
     def psnr(self) -> tuple[float, ...]:
@@ -122,7 +124,9 @@ def evaluate(
     tally = Tally(nets.features, keep)
     with torch.inference_mode():
         for index, photo in track(processes.share(photos)):
-            images = _rounded(to_tensor(resize_and_crop(photo.read(), size)), protocol)
+            picture = photo.read()
+            tally.enlarged += min(picture.size) < size
+            images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
             posterior = vae.encode(images.to(vae.device, vae.dtype))
             z = _drawn(posterior, index) if sample else posterior.mode()
             reconstruction = _rounded(vae.decode(z).to("cpu", torch.float32).clamp(-1, 1), protocol)
@@ -144,6 +148,7 @@ def evaluate(
         frechet={name: _distance(first, name) for name in nets.features if protocol.measures_all},
         knn={name: _consistency(first, name) for name in nets.features if protocol.measures_all},
         worst=first.worst,
+        enlarged=first.enlarged,
     )
 
 

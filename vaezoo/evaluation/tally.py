@@ -58,7 +58,7 @@ class Tally:
     """
 
     def __init__(self, features: Iterable[str] = (), keep: int = 0) -> None:
-        self.keep = keep
+        self.keep, self.enlarged = keep, 0
         self.figures: dict[int, dict[str, float]] = {}
         self.channels, self.posterior, self.spectrum = ChannelStats(), PosteriorStats(), Spectrum()
         self.of_images = {name: Moments() for name in features}
@@ -96,6 +96,7 @@ class Tally:
     def merge(self, other: "Tally") -> None:
         """Take in another share; no image may be in both."""
         self.figures.update(other.figures)
+        self.enlarged += other.enlarged
         for ours, theirs in zip(self._streams(), other._streams(), strict=True):
             ours.merge(theirs)
         for name, rows in self.embeddings.items():
