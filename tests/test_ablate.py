@@ -8,16 +8,20 @@ import sys
 import time
 
 import pytest
-from ablations import plan_of, write_question
-from training import environment
+from ablations import plan_of, pretend, write_question
+from test_losses import Colours
+from training import environment, tiny_spec, write_photos
 
 from vaezoo.ablation import schedule, worker
 from vaezoo.ablation.claims import claim
 from vaezoo.ablation.results import RECIPE, RESULT, read_result, read_table, rows_of
 from vaezoo.ablation.schedule import Manner, run_all
 from vaezoo.cli import main
+from vaezoo.evaluation import lpips
+from vaezoo.factory import create
 from vaezoo.files import make_folder, write_text
 from vaezoo.training.log import read_log
+from vaezoo.training.recipe import Validation
 from vaezoo.training.recipes import recipe_text
 
 FAKE = """\
@@ -109,6 +113,36 @@ def test_a_signal_ends_the_runs_at_hand_and_begins_no_other(fake):
     assert any("channels3, seed 0: stopped" in line for line in said)
 
 
+def test_ctrl_c_that_reaches_a_worker_too_early_is_no_failure(fake):
+    plan, said = fake("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"), []
+    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    assert not any(row["error"] for row in rows_of(plan))
+    assert sum(line.endswith("channels3, seed 0: stopped") for line in said) == 1
+
+
+def test_who_is_slower_leaves_what_the_run_has_said(fake):
+    plan = fake("print('more', flush=True)", "if True:")
+    folder = make_folder(plan.folder_of(plan.runs[0]))
+    write_text(folder / "output.txt", "said before\n")
+    run_all(plan, plan.runs[:1], Manner(), lambda text: None)
+    assert (folder / "output.txt").read_text() == "said before\nmore\n"
+
+
+def test_a_run_without_a_finite_psnr_stops_nobody(fake):
+    plan, said = fake("(folder / 'result.json').write_text('{\"psnr\": null}'); sys.exit(0)"), []
+    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    assert sum("no finite PSNR" in line for line in said) == 2
+    assert len(rows_of(plan)) == 6
+
+
+def test_a_variant_is_judged_by_lpips_where_its_net_is_to_be_had(tmp_path, monkeypatch):
+    monkeypatch.setitem(lpips.BACKBONES, "alex", Colours)
+    how = Validation(root=str(write_photos(tmp_path / "photos")), size=32)
+    row = worker.judge(create(tiny_spec()), how, ["lpips_alex"])
+    assert row["lpips_alex"] > 0
+    assert row["nets"] == "lpips_alex"
+
+
 def test_a_worker_trains_judges_and_shows_and_does_nothing_twice(tmp_path):
     plan = plan_of(tmp_path)
     run, folder = plan.runs[1], make_folder(plan.folder_of(plan.runs[1]))
@@ -142,6 +176,7 @@ def test_costs_alone_are_one_command(tmp_path, capsys):
         (["--jobs", "0"], "--jobs 0: at least 1"),
         (["--train-set", "steps=3"], "name one with --train"),
         (["--steps", "3"], "--steps: steps: nothing is trained without a recipe"),
+        (["--train", "quickstart", "--device", "cuda:99"], "device cuda:99: PyTorch cannot use it here"),
         (["--set", "encoder.4.heads=5"], "heads 5 does not divide"),
     ],
 )
@@ -179,6 +214,29 @@ def test_shards_share_the_runs_and_failed_ones_come_again_on_request(fake, tmp_p
     assert [bool(row["error"]) for row in rows_of(plan)] == [False, True, False, False, True, False]
     assert main(["ablate", question, *out, "--retry"]) == 0
     assert not any(row["error"] for row in rows_of(plan))
+
+
+def test_a_run_that_ends_while_the_report_is_written_is_in_it(tmp_path, monkeypatch):
+    plan, question, pages = plan_of(tmp_path), str(write_question(tmp_path)), []
+    pretend(plan, {"base": [20.0, 20.2], "channels3": [20.1, 20.7], "channels4": [25, 26]})
+    late = plan.folder_of(plan.runs[0]) / RESULT
+    result = late.read_text()
+    late.write_text('{"error": "not yet"}')
+
+    def report(plan, rows, command):
+        pages.append([row["error"] for row in rows if row["error"]])
+        late.write_text(result)
+
+    monkeypatch.setattr("vaezoo.ablation.report.write_report", report)
+    assert main(["ablate", question, "--out", str(plan.folder)]) == 0
+    assert pages == [["not yet"], []]
+
+
+def test_nets_are_checked_before_anything_is_measured(tmp_path, monkeypatch, capsys):
+    question = str(write_question(tmp_path, evaluation="{root: PHOTOS, size: 32, nets: [nope]}", measure="{}"))
+    monkeypatch.setattr("vaezoo.ablation.measurements.measure_all", lambda *_: pytest.fail("measured"))
+    assert main(["ablate", question, "--out", str(tmp_path / "out")]) == 2
+    assert "nope" in capsys.readouterr().err
 
 
 def ablate(question, out, *more):

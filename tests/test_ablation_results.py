@@ -55,9 +55,10 @@ def test_infinite_figures_are_null_in_json_and_damaged_results_are_an_error(tmp_
     pretend(plan, {"base": [20.0]}, kl=(float("inf"), 1.0))
     assert write_tables(plan)[0]["kl"] == [None, 1.0]
     path = plan.folder_of(plan.runs[0]) / "result.json"
-    path.write_text("{", encoding="utf-8")
-    with pytest.raises(FileError, match=r"damaged .* remove it"):
-        rows_of(plan)
+    for text in ("{", "[]", "null", "{}"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(FileError, match=r"damaged .* remove it"):
+            rows_of(plan)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,21 @@ def test_pick_is_the_best_within_the_budget(tmp_path, capsys):
     assert "not told apart from it by these seeds: tiny\n" in said
     with pytest.raises(FileError, match="cannot be read"):
         read_table(tmp_path)
+
+
+def test_a_table_that_was_damaged_is_an_error(tmp_path):
+    plan = plan_of(tmp_path)
+    pretend(plan, {"base": [20.0, 20.2]})
+    write_tables(plan)
+    table = read_table(plan.folder)
+    for column in ("psnr", "gmacs_32"):
+        with pytest.raises(InputError, match=f"{column} of tiny is '2O'; the command"):
+            pick([{**table[0], column: "2O"}], 1)
+    with pytest.raises(InputError, match="known at no size"):
+        pick([{"name": "tiny", "psnr": "20"}], 1)
+    (plan.folder / "results.csv").write_text("x" * 200_000, encoding="utf-8")
+    with pytest.raises(FileError, match="damaged"):
+        read_table(plan.folder)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):

@@ -82,3 +82,17 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(FileError):
         claim(tmp_path / "file")
+
+
+def test_what_lives_on_this_machine_is_never_released(tmp_path):
+    assert claim(tmp_path) is None
+    assert claim(tmp_path, [claims.socket.gethostname()]).pid == os.getpid()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_a_full_disk_is_an_error_that_names_the_claim(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims.os, "open", lambda *_: os.dup(full))
+    with open("/dev/full", "w") as file:
+        full = file.fileno()
+        with pytest.raises(FileError, match=r"claim_0001.json: cannot be written \(No space"):
+            claim(tmp_path)

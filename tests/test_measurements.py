@@ -52,11 +52,12 @@ def test_figures_of_two_machines_are_never_mixed(tmp_path, monkeypatch):
         unmeasured(plan, retry=True)
 
 
-def test_a_damaged_file_is_an_error(tmp_path):
+@pytest.mark.parametrize("text", ["{", "[]", '{"decode_32": 3}', '{"decode_32": {}}'])
+def test_a_damaged_file_is_an_error(text, tmp_path):
     plan = plan_of(tmp_path, measure=HOW, **COSTS)
     pretend_measuring(plan, {})
     for path in (plan.folder / "measured").iterdir():
-        path.write_text("{", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(FileError, match=r"damaged .* remove it to measure it again"):
         read_measured(plan, plan.variants[0])
 

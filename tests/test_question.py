@@ -11,6 +11,7 @@ from vaezoo.ablation.variants import make_variants, variant_name
 from vaezoo.errors import SpecError, UnknownNameError
 from vaezoo.specs.catalog import files
 from vaezoo.specs.tree import parse_yaml
+from vaezoo.training.recipes import put
 
 FILE = """\
 question: What do heads and channels do?
@@ -69,7 +70,15 @@ def test_a_name_says_as_much_of_a_path_as_tells_it_from_the_others(axis, others,
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [("auto", "=auto"), ("null", "=null"), ("true", "=true"), ("1e-5", "1e-05"), ("[1, 2]", "=[1,2]")],
+    [
+        ("auto", "=auto"),
+        ("null", "=null"),
+        ("true", "=true"),
+        ("1e-5", "1e-05"),
+        ("2.0", "2"),
+        ("1.0000001", "1.0000001"),
+        ("[1, 2]", "=[1,2]"),
+    ],
 )
 def test_only_numbers_follow_their_key_directly(value, name):
     node = parse_axes([f"a.b.c={value}"]).value["a.b.c"].value[0]
@@ -133,6 +142,39 @@ def test_faults_of_a_file_come_together_with_their_places():
         asked("question: q\nbase: b\ngrid: {a: [" + "1," * 999 + "1]}")
 
 
+TRAINED = FILE + "recipe: {name: quickstart}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TRAINED + "seeds: 3", "5:8: seeds: expected a list"),
+        (TRAINED + "seeds: [-1, 0]", r"seeds\[0\]: expected 0 to"),
+        (FILE + "sizes: null", "4:8: sizes: expected a list"),
+        (FILE + "measure: {sizes: [32, 32]}", "none of them twice"),
+        ("question: q\nbase: b\nvariants: []", "3:11: variants: expected a list such as"),
+        ("question: q\nbase: b\nset: {a.b: 1, ' a.b,c.d': 2}", "3:15: set: a.b is set by two keys"),
+        ("question: q\nbase: b\ngrid: {a.b: [1], 'c.d, a.b': [2]}", "3:18: grid: a.b is set by two keys"),
+        (TRAINED.replace("quickstart", "quickstart, set: {seed: 3}"), "recipe.set.seed: an ablation sets seed itself"),
+        (TRAINED.replace("quickstart", "quickstart, set: {overrides.latent.channels: 3}"), "sets overrides itself"),
+    ],
+)
+def test_what_would_be_ignored_or_is_no_list_is_a_fault(text, words):
+    with pytest.raises(SpecError, match=words):
+        asked(text)
+
+
+def test_the_limit_is_that_of_all_variants_together():
+    many = "[" + "1, " * 299 + "1]"
+    with pytest.raises(SpecError, match="600 variants; the limit is 500"):
+        asked(f"question: q\nbase: b\ngrid: {{a: {many}}}\nvariants: {many.replace('1', '{a: 1}')}")
+
+
+def test_options_that_are_put_into_a_question_do_not_stay_there():
+    put(read_question("quickstart"), "steps", parse_yaml("7", "--steps"))
+    assert check_question(read_question("quickstart")).steps != 7
+
+
 def test_an_unknown_name_tells_the_near_ones():
     with pytest.raises(UnknownNameError, match="did you mean 'quickstart'"):
         read_question("quickstrat")
@@ -140,9 +182,7 @@ def test_an_unknown_name_tells_the_near_ones():
 
 def test_equal_flops_give_dearer_variants_fewer_steps(tmp_path):
     recipe = write_recipe(tmp_path)
-    text = (
-        f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [16], validation.size: 32}}}}\nsteps: 1000\nseeds: [3]\n"
-    )
+    text = f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [16]}}}}\nsteps: 1000\nseeds: [3]\n"
     text = text.replace("latent.channels: [4, 8]", "'*.*.layers': [1, 2]")
     plan = make_plan(asked(text + "equal: flops\nevaluation: {size: 32, nets: []}"), tmp_path)
     steps = {run.variant.label: run.recipe.steps for run in plan.runs}

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from ablations import plan_of, pretend, pretend_measuring
 
-from vaezoo.ablation.report import check_extra, write_report
+from vaezoo.ablation.report import check_extra, conditions, write_report
 from vaezoo.ablation.results import write_result, write_tables
 from vaezoo.errors import FileError
 from vaezoo.files import make_folder
@@ -90,6 +90,34 @@ def test_markdown_shows_the_plots_beside_it(report):
     assert head.startswith("| variant | PSNR (dB) |")
     assert [row.split(" | ")[0] for row in rows] == ["| `base`", "| `channels3`", "| `channels4`"]
     assert {row.count("|") for row in rows} == {head.count("|")}
+
+
+def test_pictures_are_those_of_runs_that_are_done(tmp_path):
+    plan = plan_of(tmp_path)
+    pretend(plan, {"base": [20.0]})
+    base, begun = (plan.folder_of(run) for run in plan.runs[:2])
+    for name in ("input", "output"):
+        shutil.copy(base / f"{name}_0.png", base / f"{name}_1.png")
+    shutil.copy(base / "output_0.png", make_folder(begun) / "output_0.png")  # by somebody who is about to write more
+    write_report(plan, write_tables(plan), "my answer")
+    assert (plan.folder / "report.html").read_text(encoding="utf-8").count("data:image/png") == 4
+
+
+def test_of_many_points_the_front_and_the_base_are_named(tmp_path):
+    plan = plan_of(tmp_path, grid="{latent.channels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}")
+    psnr = {variant.label: [20.0 + (variant.label == "channels7")] * 2 for variant in plan.variants}
+    pretend(plan, psnr)
+    write_report(plan, write_tables(plan), "my answer")
+    names = re.findall(r">(base|channels\d+)</text>", (plan.folder / "plots/quality_gmacs.svg").read_text())
+    assert sorted(names) == ["base", "channels1", "channels7"]
+    curves = (plan.folder / "plots/curves_psnr.svg").read_text()
+    assert len(re.findall(r">(base|channels\d+)</text>", curves)) == 12
+    assert "stroke-dasharray: 5.55,2.4" in curves  # the eleventh has the colour of the first
+
+
+def test_two_spellings_of_a_folder_are_one(tmp_path):
+    plan = plan_of(tmp_path, evaluation="{root: PHOTOS/../photos, size: 32, nets: []}")
+    assert any("are those that were trained on" in text for text in conditions(plan, []))
 
 
 def test_costs_alone_make_a_report(tmp_path):

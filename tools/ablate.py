@@ -25,6 +25,7 @@ from vaezoo.ablation.summary import answer, summarize
 from vaezoo.console import parser, print_columns
 from vaezoo.errors import InputError
 from vaezoo.evaluation.nets import open_nets
+from vaezoo.factory import usable_device
 from vaezoo.files import make_folder
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Node, Place, from_plain
@@ -38,16 +39,17 @@ def main(arguments: list[str]) -> None:
     plan = make_plan(check_question(_tree(options)), make_folder(options.out))
     part, parts = _part(options)
     runs = plan.runs[part - 1 :: parts]
-    _measure(plan, parts, options)
     _forget_failed(plan, runs, options)
-    stopped = run_all(plan, runs, _manner(plan, runs, options)) if runs else None
-    rows, command = write_tables(plan), shlex.join(["vaezoo", "ablate", *arguments])
+    manner = _manner(plan, runs, options)
+    _measure(plan, parts, options)
+    stopped = run_all(plan, runs, manner) if runs else None
+    rows = write_tables(plan)
     if stopped:
         print(f"stopped by {stopped}; the same command goes on")
         sys.exit(128 + signal.Signals[stopped])
     _print(plan, rows)
     if options.report:
-        write_report(plan, rows, command)
+        _report(plan, rows, shlex.join(["vaezoo", "ablate", *arguments]))
         print(f"written: {options.out / 'report.html'}, report.md, results.csv, results.jsonl")
 
 
@@ -137,11 +139,13 @@ def _forget_failed(plan: Plan, runs: tuple[Run, ...], options: Namespace) -> Non
     """Let failed runs be made again, if that is asked for."""
     for run in runs if options.retry else ():
         if (read_result(plan.folder_of(run)) or {}).get("error"):
-            (plan.folder_of(run) / RESULT).unlink()
+            (plan.folder_of(run) / RESULT).unlink(missing_ok=True)  # somebody else may be faster
 
 
 def _manner(plan: Plan, runs: tuple[Run, ...], options: Namespace) -> Manner:
     """How to run; says which of the nets that were asked for are not to be had."""
+    if options.device:
+        usable_device(options.device)
     nets = plan.ablation.evaluation.nets
     if nets and any(read_result(plan.folder_of(run)) is None for run in runs):
         _, missing = open_nets(nets, "cpu")
@@ -157,6 +161,14 @@ def _has_gpu() -> bool:
     import torch
 
     return "LOCAL_RANK" in os.environ and torch.cuda.is_available()
+
+
+def _report(plan: Plan, rows: list[dict], command: str) -> None:
+    """Write the report, and again where a run of somebody else has ended meanwhile: who writes last has all."""
+    written: list[dict] | None = None
+    while rows != written:
+        write_report(plan, rows, command)
+        written, rows = rows, write_tables(plan)
 
 
 def _print(plan: Plan, rows: list[dict]) -> None:

@@ -36,10 +36,11 @@ def holder(folder: Path, released: Collection[str] = ()) -> Claim | None:
 
     Args:
         folder: Of the run.
-        released: Hosts whose claims are void, because their processes are known to have ended.
+        released: Hosts whose claims are void, because their processes are known to have ended; of this one it is known
+            without being told.
     """
-    last = _last(folder)
-    return last if last and last.alive() and last.host not in released else None
+    last, others = _last(folder), set(released) - {socket.gethostname()}
+    return last if last and last.alive() and last.host not in others else None
 
 
 def claim(folder: Path, released: Collection[str] = ()) -> Claim | None:
@@ -57,13 +58,12 @@ def claim(folder: Path, released: Collection[str] = ()) -> Claim | None:
     path, pid = folder / f"claim_{number + 1:04d}.json", os.getpid()
     text = json.dumps(Claim(socket.gethostname(), pid, time.time(), _started(pid))._asdict())
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w", encoding="utf-8") as file:
+            file.write(text)
     except FileExistsError:
         return _last(folder)
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
     return None
 
 

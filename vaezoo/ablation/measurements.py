@@ -88,9 +88,13 @@ def read_measured(plan: Plan, variant: Variant) -> dict[str, Row]:
         return {}
     with opened(_path(plan, variant)) as file:
         try:
-            return json.loads(file.read())
+            rows = json.loads(file.read())
         except ValueError as error:
             raise FileError(f"{_path(plan, variant)}: damaged ({error}); remove it to measure it again") from error
+    found = list(rows.values()) if isinstance(rows, dict) else [None]
+    if not all(isinstance(row, dict) and {"hardware", "error"} <= row.keys() for row in found):
+        raise FileError(f"{_path(plan, variant)}: damaged (no rows of measurements); remove it to measure it again")
+    return rows
 
 
 def measured_columns(plan: Plan, variant: Variant) -> dict[str, Any]:

@@ -23,6 +23,9 @@ STYLE = {
     "grid.alpha": 0.3,
 }
 WIDTH, HEIGHT = 5.0, 3.6  # inches: small, so that text stays readable on a phone
+LINE = 0.19  # inches of a line of text
+NAMED = 6  # points of a plot that all have their names beside them
+DASHES = ("-", "--", ":", "-.")  # after ten variants colours come again
 
 
 def draw_all(plan: Plan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
@@ -89,27 +92,49 @@ def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
         axes.plot(each.psnr, [place] * len(each.psnr), "o", color=f"C{place % 10}", alpha=0.5)
         axes.plot([each.low, each.high], [place] * 2, "-", color=f"C{place % 10}")
         axes.plot(each.mean, place, "|", color="black", markersize=14)
-    axes.set_yticks(places, [each.variant.label for each in trained])
-    axes.invert_yaxis()
+    _name_rows(axes, trained)
     axes.margins(y=0.1)
     axes.set_xlabel("PSNR (dB)")
 
 
 def _bars(axes: Axes, found: Sequence[Summary], column: str, label: str) -> None:
-    labels = [each.variant.label for each in found]
-    axes.barh(labels, [each.costs[column] or 0 for each in found], color=[f"C{i % 10}" for i in range(len(found))])
-    axes.invert_yaxis()
+    values, colours = [each.costs[column] or 0 for each in found], [f"C{i % 10}" for i in range(len(found))]
+    axes.barh(range(len(found)), values, color=colours)
+    _name_rows(axes, found)
     axes.set_xlabel(label)
 
 
+def _name_rows(axes: Axes, found: Sequence[Summary]) -> None:
+    """The variants from top to bottom, in a figure that is high enough for their names."""
+    names = [_broken(each) for each in found]
+    axes.set_yticks(range(len(found)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.figure.set_figheight(max(HEIGHT, 1 + LINE * sum(name.count("\n") + 1.5 for name in names)))
+
+
+def _broken(summary: Summary) -> str:
+    """The label in lines that leave room for the plot."""
+    return summary.variant.label.replace(",", ",\n")
+
+
 def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float | None], label: str, least: bool) -> None:
-    """PSNR over the seeds against `x` where it is known, with a line through those that none beats in both."""
+    """PSNR over the seeds against `x` where it is known, with a line through those that none beats in both.
+
+    Of many variants only these and the base have their names beside them.
+    """
     known = [(place, each, x[place]) for place, each in enumerate(trained) if x[place] is not None]
-    for place, each, value in known:
+    front = pareto([(value if least else -value, each.mean) for _, each, value in known])
+    middle = (min(value for *_, value in known) + max(value for *_, value in known)) / 2
+    named = 0
+    for place, each, value in sorted(known, key=lambda point: point[2]):
         spread = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar(value, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{place % 10}")
-        axes.annotate(each.variant.label, (value, each.mean), xytext=(6, 5), textcoords="offset points", fontsize=9)
-    front = pareto([(value if least else -value, each.mean) for _, each, value in known])
+        if len(known) <= NAMED or each.variant.label == "base" or (value if least else -value, each.mean) in front:
+            named += 1  # names of neighbours stand above and below in turn
+            x_offset, side = (-6, "right") if value > middle else (6, "left")
+            y_offset, end = (5, "bottom") if named % 2 else (-5, "top")
+            place_of = {"xytext": (x_offset, y_offset), "ha": side, "va": end, "textcoords": "offset points"}
+            axes.annotate(_broken(each), (value, each.mean), **place_of, fontsize=9, in_layout=False)
     axes.plot([abs(value) for value, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
     axes.margins(x=0.2, y=0.15)
     axes.locator_params(axis="x", nbins=4)  # numbers of many digits have room
@@ -127,14 +152,15 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _curves(axes: Axes, plan: Plan, trained: Sequence[Summary], column: str, label: str) -> None:
-    """One line a run; those of a variant have one colour."""
+    """One line a run; those of a variant look alike."""
     for place, each in enumerate(trained):
+        look = {"color": f"C{place % 10}", "linestyle": DASHES[place // 10 % len(DASHES)], "alpha": 0.8}
         runs = [run for run in plan.runs if run.variant is each.variant]
         for index, run in enumerate(runs):
             lines = [line for line in read_log(plan.folder_of(run) / TRAIN) if line.get(column) is not None]
             name = each.variant.label if index == 0 else None
-            steps = [line["step"] for line in lines]
-            axes.plot(steps, [line[column] for line in lines], color=f"C{place % 10}", alpha=0.8, label=name)
+            axes.plot([line["step"] for line in lines], [line[column] for line in lines], **look, label=name)
     axes.set_xlabel("step")
     axes.set_ylabel(label)
-    axes.legend(fontsize=9, frameon=False)
+    axes.figure.set_figheight(HEIGHT + LINE * len(trained))
+    axes.figure.legend(loc="outside lower center", fontsize=9, frameon=False)

@@ -1,5 +1,6 @@
 """An ablation as its YAML file says it: a question, a base, changes, and how the variants are trained and judged."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
 from vaezoo.training.recipe import Count
 
 MAX_VARIANTS = 500
+OURS = ("network", "overrides", "pretrained", "seed", "validation", "keep", "log_every", "grid_every")  # of a recipe
 Changes = dict[str, Node]  # axis to value: an axis is one path of an override, or several with commas between
 _SIZE = Annotated[int, Between(8, 16_384)]
 
@@ -108,13 +110,13 @@ def read_question(name: str | Path) -> Node:
         SpecError: If it is no YAML.
     """
     if str(name).endswith((".yaml", ".yml")):
-        return read_tree(name)
+        return copy.deepcopy(read_tree(name))  # options are put into it
     known = files("ablations")
     if canonical(str(name)) not in known:
         raise UnknownNameError(
             f"{unknown(str(name), known, 'ablation')} A file of your own ends in .yaml; a network takes --set as well."
         )
-    return read_tree(known[canonical(str(name))])
+    return copy.deepcopy(read_tree(known[canonical(str(name))]))
 
 
 def parse_axes(settings: list[str]) -> Node:
@@ -148,6 +150,8 @@ def check_question(tree: Node) -> Ablation:
     arguments["variants"] = tuple(_variants(parts, faults))
     if "recipe" in parts and parts["recipe"].value is not None:
         arguments["recipe"] = _training(parts["recipe"], faults)
+    if (count := len(arguments["variants"])) > MAX_VARIANTS:
+        faults.add(tree.place, "", f"{count:,} variants; the limit is {MAX_VARIANTS}")
     if absent := missing(arguments, Ablation):
         faults.add(tree.place, "", f"missing {', '.join(absent)}")
     if not any(key in parts for key in by_hand[:3]):
@@ -156,10 +160,10 @@ def check_question(tree: Node) -> Ablation:
         if key in parts and "recipe" not in arguments:
             faults.add(tree.keys[key], key, "nothing is trained without a recipe; give one, or remove this key")
     for key in ("seeds", "sizes"):
-        if arguments.get(key) == () or len(set(arguments.get(key) or ())) < len(arguments.get(key) or ()):
+        if isinstance(values := arguments.get(key), tuple) and not _distinct(values):
             faults.add(parts[key].place, key, "expected one value at least, none of them twice")
     if isinstance(how := arguments.get("measure"), Measuring):
-        if not how.what or how.sizes == () or len(set(how.what)) < len(how.what):
+        if not _distinct(how.what) or (how.sizes is not None and not _distinct(how.sizes)):
             faults.add(parts["measure"].place, "measure", "expected one of what and sizes at least, none of them twice")
         if how.dtype == "fp16" and "train" in how.what:
             faults.add(parts["measure"].place, "measure", "a training step in fp16 would need its losses scaled")
@@ -167,18 +171,24 @@ def check_question(tree: Node) -> Ablation:
     return Ablation(**arguments)
 
 
+def _distinct(values: tuple[Any, ...]) -> bool:
+    return 0 < len(set(values)) == len(values)
+
+
 def _variants(parts: Mapping[str, Node], faults: Faults) -> Iterator[Changes]:
     """The changes of each variant: of `set`, then of `grid`, then of `variants`."""
-    if "set" in parts and (changes := _mapping(parts["set"], "set", faults)):
+    if "set" in parts and (changes := _changes(parts["set"], "set", faults)):
         yield changes
     if "grid" in parts:
-        yield from _grid(_mapping(parts["grid"], "grid", faults), parts["grid"], faults)
-    listed = parts.get("variants", Node([], Place("")))
-    if not isinstance(listed.value, list):
+        yield from _grid(_changes(parts["grid"], "grid", faults), parts["grid"], faults)
+    if "variants" not in parts:
+        return
+    listed = parts["variants"]
+    if not isinstance(listed.value, list) or not listed.value:
         faults.add(listed.place, "variants", "expected a list such as [{latent.channels: 8}, {latent.channels: 16}]")
         return
     for index, child in enumerate(listed.value):
-        if changes := _mapping(child, f"variants[{index}]", faults):
+        if changes := _changes(child, f"variants[{index}]", faults):
             yield changes
 
 
@@ -196,10 +206,21 @@ def _grid(axes: Changes, node: Node, faults: Faults) -> Iterator[Changes]:
 
 
 def _mapping(node: Node, path: str, faults: Faults) -> Changes:
-    if isinstance(node.value, dict) and node.value:
-        return node.value
-    faults.add(node.place, path, "expected a mapping of paths, such as {latent.channels: 16}")
-    return {}
+    if not isinstance(node.value, dict) or not node.value:
+        faults.add(node.place, path, "expected a mapping of paths, such as {latent.channels: 16}")
+        return {}
+    return node.value
+
+
+def _changes(node: Node, path: str, faults: Faults) -> Changes:
+    """A mapping of axes, no two of which set one path: the later value would silently win."""
+    axes, seen = _mapping(node, path, faults), set()
+    for axis in axes:
+        paths = {part.strip() for part in axis.split(",")}
+        if twice := sorted(paths & seen):
+            faults.add(node.keys[axis], path, f"{twice[0]} is set by two keys")
+        seen |= paths
+    return axes
 
 
 def _training(node: Node, faults: Faults) -> Any:
@@ -212,4 +233,8 @@ def _training(node: Node, faults: Faults) -> Any:
             faults.add(place, f"recipe.{key}", unknown(key, ("name", "set"), "key for a recipe of an ablation"))
     name = convert(node.value["name"], str, "recipe.name", faults)
     settings = _mapping(node.value["set"], "recipe.set", faults) if "set" in node.value else {}
+    for key, child in settings.items():
+        if (head := key.partition(".")[0]) in OURS:
+            text = f"an ablation sets {head} itself, by base, variants, seeds and evaluation; leave it out"
+            faults.add(child.place, f"recipe.set.{key}", text)
     return FAILED if name is FAILED else Training(name, settings)

@@ -87,7 +87,7 @@ def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
         ]
     recipe, judging, seeds = plan.runs[0].recipe, plan.ablation.evaluation, ", ".join(map(str, plan.ablation.seeds))
     same = "steps" if plan.ablation.equal == "steps" else "multiply-accumulates, so dearer variants get fewer steps"
-    data = Path(judging.root).name if judging.root else "the sample photos of vaezoo"
+    data = Path(judging.root).resolve().name if judging.root else "the sample photos of vaezoo"
     judged = next((row for row in rows if row.get("images")), None)
     said = [
         f"Trained for {recipe.steps:,} steps by the recipe {plan.ablation.recipe.name}, with seeds {seeds}: "
@@ -95,11 +95,16 @@ def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
         f"Judged on {data} at {judging.size}x{judging.size}"
         + (f", {judged['images']} photos, by the protocol {judged['protocol']}." if judged else "."),
     ]
-    if recipe.data.root == judging.root:
+    if _same(recipe.data.root, judging.root):
         said.append("The photos that judge are those that were trained on: this tells how fast a variant learns them.")
     if machines := sorted({row["hardware"] for row in rows if row.get("hardware")}):
         said.append(f"Trained on {', '.join(machines)}.")
     return said + measured
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    """Whether two folders are one, however they are written."""
+    return a == b or (None not in (a, b) and Path(a).resolve() == Path(b).resolve())
 
 
 def _measuring(plan: Plan) -> list[str]:
@@ -125,11 +130,12 @@ def pictures(plan: Plan, found: Sequence[Summary]) -> list[dict[str, Any]]:
     """For each photo its `input` and the `outputs` of the first seed of every variant, as data URIs with names."""
     folders = {}
     for each in found:
+        seeds = {row["seed"] for row in each.rows}  # done: others may be about to write theirs
         run = next(
             (
                 run
                 for run in plan.runs
-                if run.variant is each.variant and (plan.folder_of(run) / "output_0.png").exists()
+                if run.variant is each.variant and run.seed in seeds and (plan.folder_of(run) / "output_0.png").exists()
             ),
             None,
         )

@@ -37,9 +37,12 @@ def read_result(folder: Path) -> Row | None:
         return None
     with opened(path) as file:
         try:
-            return json.loads(file.read())
+            result = json.loads(file.read())
         except ValueError as error:
             raise FileError(f"{path}: damaged ({error}); remove it, and its run is made again") from error
+    if not isinstance(result, dict) or not {"psnr", "error"} & result.keys():
+        raise FileError(f"{path}: damaged (neither psnr nor error in it); remove it, and its run is made again")
+    return result
 
 
 def rows_of(plan: Plan) -> list[Row]:
@@ -88,7 +91,10 @@ def read_table(folder: Path) -> list[dict[str, str]]:
     """
     path = folder / TABLE
     with opened(path) as file:
-        rows = list(csv.DictReader(io.StringIO(file.read().decode("utf-8", errors="replace"))))
+        try:
+            rows = list(csv.DictReader(io.StringIO(file.read().decode("utf-8", errors="replace"))))
+        except csv.Error as error:
+            raise FileError(f"{path}: damaged ({error}); the command of the ablation writes it anew") from error
     if not rows or any(key not in rows[0] for key in KEYS):
         raise FileError(f"{path}: no results of `vaezoo ablate` in it")
     return rows

@@ -77,7 +77,7 @@ def _start(plan: Plan, run: Run, manner: Manner, say: Callable[[str], None]) -> 
     # threads of several processes would wait for each other
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // manner.jobs)), **os.environ}
     environment = {name: value for name, value in threads.items() if name not in _TORCHRUN}
-    with (folder / OUTPUT).open("w", encoding="utf-8") as output:
+    with (folder / OUTPUT).open("a", encoding="utf-8") as output:  # somebody else may write to it, who is faster
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     return _Job(run, process, time.monotonic())
 
@@ -93,15 +93,16 @@ def _finish(plan: Plan, job: _Job, say: Callable[[str], None]) -> None:
     """Tell how a run ended; one that failed becomes a row that says why."""
     folder, status = plan.folder_of(job.run), job.process.returncode
     took = f"{time.monotonic() - job.begun:.0f} s"
-    if status in (TAKEN, STOPPED, -signal.SIGTERM):
+    if status in (TAKEN, STOPPED, -signal.SIGTERM, -signal.SIGINT):  # Ctrl-C reaches a worker that only begins, too
         say(f"{_title(job.run)}: {'stopped' if status != TAKEN else 'claimed by somebody else'}")
         return
     if status != 0 and not (folder / RESULT).exists():
         write_result(
             folder, {"error": _reason(status, (folder / OUTPUT).read_text(encoding="utf-8", errors="replace"))}
         )
-    result = read_result(folder) or {}
-    said = f"failed: {result['error']} ({folder / OUTPUT})" if result.get("error") else f"PSNR {result['psnr']:.2f} dB"
+    result = read_result(folder)
+    psnr = "no finite PSNR" if result.get("psnr") is None else f"PSNR {result['psnr']:.2f} dB"
+    said = f"failed: {result['error']} ({folder / OUTPUT})" if result.get("error") else psnr
     say(f"{_title(job.run)}: {said}, {took}")
     write_tables(plan)
 

@@ -155,11 +155,12 @@ def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None)
         size: Pixels per side of it; None is the first size of the table.
 
     Raises:
-        InputError: If the table has no such size or no trainings, or no variant is within the budget.
+        InputError: If the table has no such size or no trainings, a cell that is no number, or no variant within the
+            budget.
     """
     sizes = [column.removeprefix("gmacs_") for column in table[0] if column.removeprefix("gmacs_").isdecimal()]
-    if size is not None and str(size) not in sizes:
-        raise InputError(f"--size {size}: costs are known at {', '.join(sizes)}")
+    if not sizes or (size is not None and str(size) not in sizes):
+        raise InputError(f"--size {size}: costs are known at {', '.join(sizes) or 'no size'}")
     column = f"gmacs_{size or sizes[0]}"
     found: dict[str, list[dict[str, str]]] = {}
     for row in table:
@@ -171,10 +172,18 @@ def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None)
         )
     picks = []
     for name, rows in found.items():
-        values = [float(row["psnr"]) for row in rows]
-        picks.append(Pick(name, float(rows[0][column]), len(values), min(values), mean(values), max(values)))
+        values = [_number(row, "psnr") for row in rows]
+        picks.append(Pick(name, _number(rows[0], column), len(values), min(values), mean(values), max(values)))
     fitting = [each for each in picks if each.gmacs <= gmacs]
     if not fitting:
         least = min(picks, key=lambda each: each.gmacs)
         raise InputError(f"no variant takes at most {gmacs:g} GMACs; the least is {least.name} with {least.gmacs:.3f}")
     return sorted(fitting, key=lambda each: -each.mean)
+
+
+def _number(row: dict[str, str], column: str) -> float:
+    try:
+        return float(row[column])
+    except (ValueError, TypeError) as error:  # None in a row that was cut off
+        text = f"{column} of {row['name']} is {row[column]!r}; the command of the ablation writes results.csv anew"
+        raise InputError(text) from error

@@ -12,6 +12,7 @@ FIGURES = {  # column -> heading, digits, whether more is better
     "psnr": ("PSNR (dB)", 2, True),
     "ssim": ("SSIM", 3, True),
     "lpips_vgg": ("LPIPS", 3, False),
+    "lpips_alex": ("LPIPS (alex)", 3, False),
     "spectrum_slope": ("spectrum slope", 2, None),
     "active_units": ("active units", 1, None),
     "posterior_std": ("posterior std", 4, None),

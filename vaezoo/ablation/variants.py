@@ -99,7 +99,7 @@ def _short_value(node: Node) -> str:
     """A number as it is, anything else behind a "="."""
     value = node.plain()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return str(value).removesuffix(".0")  # every digit, because two values are two names
     words = {None: "null", True: "true", False: "false"}
     return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
 
