@@ -1,6 +1,5 @@
 """The static panel against closed forms written out here, PyTorch's counter and memory really taken."""
 
-
 import pytest
 import torch
 from small import small_spec
