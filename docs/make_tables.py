@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from result_tables import benchmark, results, runs, table_of, taesd
+from result_tables import answer, benchmark, results, runs, table_of, taesd
 
 import vaezoo
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.latents import LATENTS
+from vaezoo.specs.catalog import files
 from vaezoo.specs.check import REQUIRED, Between, fields_of
 from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
@@ -26,7 +27,7 @@ from vaezoo.weights.record import Quoted
 from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ("benchmark", "configs", "evaluation", "hub", "models", "training")
+GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "training")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
 OURS = "vae_*"  # networks of published VAEs bear the names of their families
 
@@ -177,6 +178,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "results": results,
     "benchmark": benchmark,
     "runs": runs,
+    **{f"answer_{name}": functools.partial(answer, name) for name in files("ablations") if name != "quickstart"},
     "blocks": blocks,
     "kinds": kinds,
     "layouts": layouts,

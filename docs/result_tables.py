@@ -84,6 +84,14 @@ def runs() -> str:
     return table_of(rows)
 
 
+def answer(name: str) -> str:
+    """Answer, conditions and table of an ablation of `configs/ablations`, as its report has them."""
+    report = (RESULTS / "ablations" / name / "report.md").read_text(encoding="utf-8")
+    said, _, table = report.partition("\n## Plots")[0].partition("\n\n")[2].partition("## Variants")
+    links = f"[Report](results/ablations/{name}/report.md), [rows](results/ablations/{name}/results.csv)."
+    return "\n\n".join((said.strip(), table.strip(), links))
+
+
 def table_of(rows: list[str]) -> str:
     """Rows of a Markdown table, from their cells."""
     return "\n".join(f"| {row} |" for row in rows)
