@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 
 import vaezoo
-from vaezoo.evaluation.latents import ChannelStats
 from vaezoo.evaluation.photos import photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.files import write_text
-from vaezoo.images import resize_and_crop, to_tensor
 from vaezoo.training.log import NAME
 from vaezoo.weights.checkpoint import sha256_of
 
@@ -34,15 +32,11 @@ def main(run: str, tag: str, train: str, val: str) -> None:
     log = (Path(run) / NAME).read_text(encoding="utf-8")
     write_text(ROOT / "docs" / "results" / "runs" / f"{network}.{tag}.jsonl", log)
     stored = vaezoo.create(f"file:{path}", network=network)
-    stats, judged = ChannelStats(), photos(val)
-    for photo in photos(train):
-        with torch.inference_mode():
-            stats.add(stored.encode(to_tensor(resize_and_crop(photo.read(), SIZE))).mode())
-    mean, std = ([round(value, 4) for value in found.tolist()] for found in (stats.mean(), stats.std()))
-    psnr = round(evaluate(stored, judged, SIZE, PROTOCOL).mean_psnr, 2)
+    seen, judged = (evaluate(stored, photos(folder), SIZE, PROTOCOL) for folder in (train, val))
+    mean, std = ([round(value, 4) for value in seen.figures[name]] for name in ("latent_mean", "latent_std"))
     print(f"{tag}:\n  source: {{file: {path.name}}}\n  layout: native\n  sha256: {sha256_of(path)}")
     print(f"  latent_stats:\n    mean: {mean}\n    std: {std}")
-    where = f"data: photos/{Path(val).resolve().name}, images: {len(judged)}, psnr: {psnr}"
+    where = f"data: photos/{Path(val).resolve().name}, images: {len(judged.names)}, psnr: {judged.mean_psnr:.2f}"
     print(f"  metrics: {{protocol: {PROTOCOL.name}, {where}}}")
 
 

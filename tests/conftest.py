@@ -79,10 +79,15 @@ def saved(tmp_path_factory) -> dict[str, bytes]:
 def folder(tmp_path, monkeypatch) -> Path:
     """A folder of one's own with a network `mine_f8_z4`, written with "-", not yet added."""
     monkeypatch.setattr(catalog, "_added", [])
-    (tmp_path / "models").mkdir()
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "models" / "mine-f8_z4.yaml").write_bytes(catalog.model_file("vae_f8_z4_micro").read_bytes())
-    return tmp_path
+    return write_network(tmp_path)
+
+
+def write_network(folder: Path) -> Path:
+    """Write the network `mine_f8_z4`, with "-", into a folder that then has room for its records."""
+    (folder / "models").mkdir(parents=True)
+    (folder / "weights").mkdir()
+    (folder / "models" / "mine-f8_z4.yaml").write_bytes(catalog.model_file("vae_f8_z4_micro").read_bytes())
+    return folder
 
 
 def add_records(folder: Path, text: str) -> Path:

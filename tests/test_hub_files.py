@@ -3,9 +3,9 @@
 import hashlib
 import json
 import re
-import shutil
 
 import pytest
+from conftest import write_network
 from huggingface_hub import constants
 
 import vaezoo
@@ -87,16 +87,13 @@ def test_weights_of_another_network_are_a_checkpoint_error(hub, saved, tmp_path)
 
 @pytest.fixture
 def record(hub, saved, tmp_path, monkeypatch):
-    """Add a network `mini_f8_z4` with a tag `mine`, whose weights are alice's; gives a function to change it."""
+    """Add a network `mine_f8_z4` with a tag `mine`, whose weights are alice's; gives a function to change it."""
     monkeypatch.setattr(catalog, "_added", [])
     commit = hub.commit("alice/weights", {"deep/micro.safetensors": saved["model.safetensors"]})
     source = {"hub": "alice/weights", "file": "deep/micro.safetensors", "revision": commit}
     entry = {"source": source, "layout": "native", "license": "mit", "latent_stats": {"scale": 0.5}}
     entry["sha256"] = hashlib.sha256(saved["model.safetensors"]).hexdigest()
-    path = tmp_path / "zoo" / "weights" / "mini_f8_z4.yaml"
-    path.parent.mkdir(parents=True)
-    (tmp_path / "zoo" / "models").mkdir()
-    shutil.copy(catalog.model_file("vae_f8_z4_micro"), tmp_path / "zoo" / "models" / "mini_f8_z4.yaml")
+    path = write_network(tmp_path / "zoo") / "weights" / "mine_f8_z4.yaml"
 
     def write(source=source, **changes):
         text = {"default": "mine", "mine": entry | {"source": source} | changes}
@@ -109,36 +106,36 @@ def record(hub, saved, tmp_path, monkeypatch):
 
 
 def test_a_record_names_a_file_on_a_hub(hub, record, saved, tmp_path):
-    vae = vaezoo.create("mini_f8_z4", pretrained=True)
+    vae = vaezoo.create("mine_f8_z4", pretrained=True)
     assert vae.latent_stats == vaezoo.LatentStats(scale=0.5)
     vaezoo.export_checkpoint(vae, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == saved["model.safetensors"]
-    assert "mini_f8_z4.mine" in vaezoo.list_pretrained()
+    assert "mine_f8_z4.mine" in vaezoo.list_pretrained()
     hub.requests.clear()
-    vaezoo.create("mini-f8-z4.mine", pretrained=True)
+    vaezoo.create("mine-f8-z4.mine", pretrained=True)
     assert hub.requests == []  # pinned and cached
 
 
 def test_a_record_without_a_commit_follows_main(hub, record, saved):
     record(source={"hub": "alice/weights", "file": "deep/micro.safetensors"}, verified=False)
-    vaezoo.create("mini_f8_z4", pretrained=True)
+    vaezoo.create("mine_f8_z4", pretrained=True)
     hub.commit("alice/weights", {"deep/micro.safetensors": b"else"})
     with pytest.raises(vaezoo.HubError, match=r"alice/weights: .* damaged or exchanged") as caught:
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
     assert caught.value.kind == "hash"
 
 
 def test_a_record_of_other_content_is_refused(hub, record):
     record(sha256="0" * 64)
     with pytest.raises(vaezoo.HubError, match=f"on record is {'0' * 64}") as caught:
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
     assert caught.value.kind == "hash"
 
 
 def test_a_record_offline_says_how_to_cache_it(hub, record, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(vaezoo.HubError, match=r"alice/weights/deep/micro\.safetensors is not in the cache") as caught:
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
     assert caught.value.kind == "offline"
     assert "hf-hub:" not in str(caught.value)  # that repository is no published folder
 
@@ -147,7 +144,7 @@ def test_a_record_offline_says_how_to_cache_it(hub, record, monkeypatch):
 def test_a_record_with_a_hostile_file_name_is_refused(hub, record, file, tmp_path):
     record(source={"hub": "alice/weights", "file": file}, verified=False)
     with pytest.raises(vaezoo.HubError, match=re.escape(file)) as caught:
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
     assert caught.value.kind == "refused"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hub", "zoo"]
 
@@ -157,11 +154,11 @@ def test_a_record_of_a_pickle_is_refused(hub, record):
     sha256 = hashlib.sha256(b"PK\x03\x04" + b"0" * 100).hexdigest()
     record(source={"hub": "alice/weights", "file": "micro.ckpt", "revision": commit}, sha256=sha256)
     with pytest.raises(vaezoo.CheckpointError, match="a pickle, which can run code"):
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
 
 
 def test_a_record_of_a_missing_file_lists_what_is_there(hub, record):
     record(source={"hub": "alice/weights", "file": "micro.safetensors"}, verified=False)
     with pytest.raises(vaezoo.HubError, match=r"has no micro\.safetensors at .*deep/micro\.safetensors") as caught:
-        vaezoo.create("mini_f8_z4", pretrained=True)
+        vaezoo.create("mine_f8_z4", pretrained=True)
     assert caught.value.kind == "file"

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import write_network
 from huggingface_hub import constants
 
 import vaezoo
@@ -15,7 +16,7 @@ from vaezoo.specs import catalog
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import read_lock
 
-NAME, FILE = "mini_f8_z4.mine", "deep/micro.safetensors"
+NAME, FILE = "mine_f8_z4.mine", "deep/micro.safetensors"
 UNPINNED = {"hub": "alice/weights", "file": FILE}
 
 
@@ -31,13 +32,10 @@ def here(hub, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def record(hub, here, tmp_path, saved, monkeypatch):
-    """A network `mini_f8_z4` with a tag `mine`, whose weights are in main of alice; gives a function to change it."""
+    """A network `mine_f8_z4` with a tag `mine`, whose weights are in main of alice; gives a function to change it."""
     monkeypatch.setattr(catalog, "_added", [])
     hub.commit("alice/weights", {FILE: saved["model.safetensors"]})
-    path = tmp_path / "zoo" / "weights" / "mini_f8_z4.yaml"
-    path.parent.mkdir(parents=True)
-    (tmp_path / "zoo" / "models").mkdir()
-    shutil.copy(catalog.model_file("vae_f8_z4_micro"), tmp_path / "zoo" / "models" / "mini_f8_z4.yaml")
+    path = write_network(tmp_path / "zoo") / "weights" / "mine_f8_z4.yaml"
 
     def write(**changes):
         entry = {"source": UNPINNED, "layout": "native", "license": "mit", "verified": False, "aliases": ["my-alias"]}
@@ -79,12 +77,12 @@ def test_the_first_download_of_unpinned_weights_is_what_is_loaded_ever_after(
     assert f"{FILE}: sha256 {sha256(saved['model.safetensors'])}" in told
     hub.commit("alice/weights", {FILE: other["model.safetensors"]})
     shutil.rmtree(constants.HF_HUB_CACHE)
-    assert loaded("mini_f8_z4", tmp_path) == saved["model.safetensors"]
+    assert loaded("mine_f8_z4", tmp_path) == saved["model.safetensors"]
     assert Path(fetch("my-alias", Hub()).path).read_bytes() == saved["model.safetensors"]
     (row,) = download(capsys, NAME)
     assert row["pinned"] is None  # it was before
     (here / "vaezoo.lock").unlink()
-    assert loaded("mini_f8_z4", tmp_path) == other["model.safetensors"]
+    assert loaded("mine_f8_z4", tmp_path) == other["model.safetensors"]
 
 
 def test_a_published_folder_is_pinned_with_its_config(hub, here, saved, other, tmp_path, capsys):

@@ -1,12 +1,14 @@
 """Files written whole or not at all."""
 
 import contextlib
+import json
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from vaezoo.errors import FileError, VaezooError
 
@@ -124,3 +126,21 @@ def make_folder(path: str | Path) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path}: not a folder and cannot be made one ({reason})") from error
     return path
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        FileError: If it cannot be read, or holds something else: then with the remedy.
+    """
+    with opened(path) as file:
+        try:
+            return json.loads(file.read())
+        except ValueError as error:
+            raise FileError(f"{path}: damaged ({error}); {remedy}") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write data as JSON, as `write_text` does; a number that is none is an error of the caller."""
+    write_text(path, json.dumps(data, allow_nan=False, indent=1, ensure_ascii=False) + "\n")

@@ -14,7 +14,7 @@ from vaezoo.ablation.plan import Plan
 from vaezoo.ablation.variants import Variant
 from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.results import hardware
-from vaezoo.files import make_folder, opened, write_text
+from vaezoo.files import make_folder, read_json, write_json
 
 FOLDER = "measured"
 FIGURES = ("seconds", "seconds_q1", "seconds_q3", "images_per_second")
@@ -73,7 +73,7 @@ def measure_all(plan: Plan, steps: Sequence[Step], say: Callable[[str], None] = 
             row |= largest_batch(variant.spec, what, size, how.budget, **manner)
         rows = {**read_measured(plan, variant), Step(variant, what, size).key: row}
         make_folder(plan.folder / FOLDER)
-        write_text(_path(plan, variant), json.dumps(rows, allow_nan=False, indent=1, ensure_ascii=False) + "\n")
+        write_json(_path(plan, variant), rows)
         said = f"failed: {row['error']}" if row["error"] else f"{row['seconds']:.4g} s"
         say(f"{variant.name}, {what} at {size}x{size}: {said}")
 
@@ -84,16 +84,13 @@ def read_measured(plan: Plan, variant: Variant) -> dict[str, Row]:
     Raises:
         FileError: If the file is damaged.
     """
-    if plan.ablation.measure is None or not _path(plan, variant).exists():
+    if plan.ablation.measure is None or not (path := _path(plan, variant)).exists():
         return {}
-    with opened(_path(plan, variant)) as file:
-        try:
-            rows = json.loads(file.read())
-        except ValueError as error:
-            raise FileError(f"{_path(plan, variant)}: damaged ({error}); remove it to measure it again") from error
+    remedy = "remove it to measure it again"
+    rows = read_json(path, remedy)
     found = list(rows.values()) if isinstance(rows, dict) else [None]
     if not all(isinstance(row, dict) and {"hardware", "error"} <= row.keys() for row in found):
-        raise FileError(f"{_path(plan, variant)}: damaged (no rows of measurements); remove it to measure it again")
+        raise FileError(f"{path}: damaged (no rows of measurements); {remedy}")
     return rows
 
 
@@ -106,7 +103,7 @@ def measured_columns(plan: Plan, variant: Variant) -> dict[str, Any]:
     """
     rows, columns = read_measured(plan, variant), {}
     for what, size in plan.ablation.measured:
-        row = rows.get(f"{what}_{size}", {})
+        row = rows.get(Step(variant, what, size).key, {})
         figures = {name: row.get(name) for name in FIGURES}
         figures["memory_mib"] = memory_of(row) if row else None
         if plan.ablation.measure.budget is not None:

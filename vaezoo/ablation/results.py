@@ -11,7 +11,7 @@ from vaezoo.ablation.measurements import measured_columns
 from vaezoo.ablation.plan import Plan, Run
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS
-from vaezoo.files import opened, write_text
+from vaezoo.files import opened, read_json, write_json, write_text
 
 RECIPE, TRAIN, RESULT, OUTPUT = "recipe.yaml", "train", "result.json", "output.txt"  # in the folder of a run
 TABLE, LINES = "results.csv", "results.jsonl"
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 def write_result(folder: Path, figures: Row) -> None:
     """What came of a run; its last act."""
-    write_text(folder / RESULT, json.dumps(_plain(figures), allow_nan=False, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / RESULT, _plain(figures))
 
 
 def read_result(folder: Path) -> Row | None:
@@ -32,16 +32,12 @@ def read_result(folder: Path) -> Row | None:
     Raises:
         FileError: If the file is damaged.
     """
-    path = folder / RESULT
+    path, remedy = folder / RESULT, "remove it, and its run is made again"
     if not path.exists():
         return None
-    with opened(path) as file:
-        try:
-            result = json.loads(file.read())
-        except ValueError as error:
-            raise FileError(f"{path}: damaged ({error}); remove it, and its run is made again") from error
+    result = read_json(path, remedy)
     if not isinstance(result, dict) or not {"psnr", "error"} & result.keys():
-        raise FileError(f"{path}: damaged (neither psnr nor error in it); remove it, and its run is made again")
+        raise FileError(f"{path}: damaged (neither psnr nor error in it); {remedy}")
     return result
 
 

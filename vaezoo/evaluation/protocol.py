@@ -134,9 +134,7 @@ def evaluate(
             if protocol.measures_all:
                 tally.add_more(index, images, reconstruction, posterior.mode(), nets)
                 tally.figures[index] |= _equivariance(vae, images, posterior.mode())
-    first, *others = processes.gather(tally)
-    for other in others:
-        first.merge(other)
+    first = _merged(processes.gather(tally))
     rows = [found for _, found in sorted(first.figures.items())]
     return Evaluation(
         protocol,
@@ -150,6 +148,14 @@ def evaluate(
         worst=first.worst,
         enlarged=first.enlarged,
     )
+
+
+def _merged(tallies: Sequence[Tally]) -> Tally:
+    """Those of all processes as one."""
+    first, *others = tallies
+    for other in others:
+        first.merge(other)
+    return first
 
 
 def _rounded(images: Tensor, protocol: Protocol) -> Tensor:
