@@ -15,11 +15,11 @@ os.environ.pop("HF_TOKEN", None)
 
 import pytest
 import torch
+from support.checkout import ROOT
+from support.config_folder import write_network
 
-import vaezoo
 from vaezoo.specs import catalog
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
@@ -54,8 +54,8 @@ def shared() -> Path:
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A loopback Hub with the users alice (token hf_alice) and bob (hf_bob), and an empty cache."""
-    from hub_server import HubServer
     from huggingface_hub import constants
+    from support.hub_server import HubServer
 
     with HubServer({"hf_alice": "alice", "hf_bob": "bob"}) as server:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.endpoint)
@@ -80,19 +80,3 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A folder of one's own with a network `mine_f8_z4`, written with "-", not yet added."""
     monkeypatch.setattr(catalog, "_added", [])
     return write_network(tmp_path)
-
-
-def write_network(folder: Path) -> Path:
-    """Write the network `mine_f8_z4`, with "-", into a folder that then has room for its records."""
-    (folder / "models").mkdir(parents=True)
-    (folder / "weights").mkdir()
-    (folder / "models" / "mine-f8_z4.yaml").write_bytes(catalog.model_file("vae_f8_z4_micro").read_bytes())
-    return folder
-
-
-def add_records(folder: Path, text: str) -> Path:
-    """Write the records of a network `mine_f8_z4` into a folder of one's own, and add the folder."""
-    path = folder / "weights" / "mine_f8_z4.yaml"
-    path.write_text(text, encoding="utf-8")
-    vaezoo.add_config_dir(folder)
-    return path

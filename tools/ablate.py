@@ -15,21 +15,21 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from vaezoo.ablation.measurements import measure_all, unmeasured
+from vaezoo.ablation.measured_costs import measure_all, unmeasured
 from vaezoo.ablation.plan import Plan, Run, make_plan
 from vaezoo.ablation.question import check_question, parse_axes, read_question
 from vaezoo.ablation.report import check_extra, write_report
-from vaezoo.ablation.results import RESULT, read_result, write_tables
-from vaezoo.ablation.schedule import Manner, run_all
+from vaezoo.ablation.run_results import RESULT, read_result, write_tables
+from vaezoo.ablation.runs import Manner, run_all
 from vaezoo.ablation.summary import answer, summarize
 from vaezoo.console import parser, print_columns
 from vaezoo.errors import InputError
-from vaezoo.evaluation.nets import open_nets
-from vaezoo.factory import usable_device
-from vaezoo.files import make_folder
+from vaezoo.evaluation.nets.registry import open_nets
+from vaezoo.io.files import make_folder
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Node, Place, from_plain
 from vaezoo.training.recipes import put
+from vaezoo.zoo.create import usable_device
 
 
 def main(arguments: list[str]) -> None:

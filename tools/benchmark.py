@@ -6,8 +6,8 @@ Weights and images are random: the time of a step does not depend on them.
 import itertools
 from pathlib import Path
 
-from vaezoo.ablation.jobs import DIFFUSERS, OURS, TYPES, WHAT, make_job
-from vaezoo.ablation.measured import (
+from vaezoo.benchmark.case import DIFFUSERS, OURS, TYPES, WHAT, make_job
+from vaezoo.benchmark.measure import (
     COLUMNS,
     Row,
     check_budget,

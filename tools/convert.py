@@ -9,9 +9,9 @@ import torch
 import vaezoo
 from vaezoo.console import DTYPES, parser
 from vaezoo.errors import CheckpointError
-from vaezoo.files import make_folder
+from vaezoo.formats.layouts import LAYOUTS
+from vaezoo.io.files import make_folder
 from vaezoo.weights.header import weights_files
-from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.pickles import from_pickle
 
 

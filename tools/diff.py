@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import vaezoo
-from vaezoo.comparing import RowChange, TensorChange, compare_specs, compare_weights
+from vaezoo.analysis.compare import RowChange, TensorChange, compare_specs, compare_weights
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.records import expand_alias

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from vaezoo.console import add_json, parser, print_columns, print_json
-from vaezoo.finding import fetch
-from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.load import sha256_of
 from vaezoo.weights.lock import Fetched, add_pin, lock_path
+from vaezoo.zoo.find import fetch
 
 
 def main(arguments: list[str]) -> None:

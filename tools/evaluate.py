@@ -11,20 +11,20 @@ import torch
 
 import vaezoo
 from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress
+from vaezoo.data.photos import photos
+from vaezoo.distributed import Processes, own_device, processes
 from vaezoo.errors import InputError
-from vaezoo.evaluation.nets import STANDARD, open_nets
-from vaezoo.evaluation.photos import photos
-from vaezoo.evaluation.pictures import case_sheet
-from vaezoo.evaluation.processes import Processes, own_device, processes
+from vaezoo.evaluation.case_sheet import case_sheet
+from vaezoo.evaluation.nets.registry import STANDARD, open_nets
 from vaezoo.evaluation.protocol import LATEST, PROTOCOLS, Evaluation, evaluate
 from vaezoo.evaluation.results import add_row, check_results, hardware, row_of
 from vaezoo.evaluation.tally import Nets
-from vaezoo.finding import find, find_file
-from vaezoo.images import check_picture_path, save_picture
+from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.specs.names import parse_name
-from vaezoo.weights.checkpoint import sha256_of
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.load import sha256_of
+from vaezoo.zoo.find import find, find_file
 
 
 def main(arguments: list[str]) -> None:

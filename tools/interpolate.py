@@ -6,9 +6,9 @@ import torch
 
 from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import check_picture_path, read_picture, resize_and_crop, save_picture, to_tensor
-from vaezoo.inference.paths import lerp, slerp
-from vaezoo.sheets import tile
+from vaezoo.inference.interpolate import lerp, slerp
+from vaezoo.io.images import check_picture_path, read_picture, resize_and_crop, save_picture, to_tensor
+from vaezoo.io.sheets import tile
 
 
 def main(arguments: list[str]) -> None:

@@ -5,8 +5,8 @@ import re
 
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.specs.catalog import facts
-from vaezoo.weights.layouts import LAYOUTS
 from vaezoo.weights.records import is_of, read_records
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}

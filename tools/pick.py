@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from vaezoo.ablation.results import read_table
+from vaezoo.ablation.run_results import read_table
 from vaezoo.ablation.summary import pick
 from vaezoo.console import add_json, parser, print_columns, print_json
 

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import vaezoo
+from vaezoo.benchmark.meter import meter
 from vaezoo.console import (
     add_json,
     add_model_arguments,
@@ -17,12 +18,11 @@ from vaezoo.console import (
     progress,
 )
 from vaezoo.errors import InputError
-from vaezoo.evaluation.metrics import psnr
-from vaezoo.files import make_folder
-from vaezoo.images import SUFFIXES, check_picture_path, save_picture
-from vaezoo.inference.meter import meter
+from vaezoo.evaluation.metrics.similarity import psnr
 from vaezoo.inference.reconstruct import reconstruct
-from vaezoo.sheets import difference, tile
+from vaezoo.io.files import make_folder
+from vaezoo.io.images import SUFFIXES, check_picture_path, save_picture
+from vaezoo.io.sheets import difference, tile
 from vaezoo.specs.catalog import sample_photos
 
 

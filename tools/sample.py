@@ -10,8 +10,8 @@ import torch
 
 from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
-from vaezoo.images import check_picture_path, save_picture
-from vaezoo.sheets import tile
+from vaezoo.io.images import check_picture_path, save_picture
+from vaezoo.io.sheets import tile
 
 _COLUMNS = 4
 

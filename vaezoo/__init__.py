@@ -11,7 +11,6 @@ from vaezoo.version import __version__
 if TYPE_CHECKING:
     from vaezoo.adapters.as_diffusers import as_diffusers
     from vaezoo.adapters.from_diffusers import from_diffusers
-    from vaezoo.describing import Description, describe
     from vaezoo.errors import (
         CheckpointError,
         FileError,
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
         UnknownNameError,
         VaezooError,
     )
-    from vaezoo.factory import create, get_spec, is_model, load_checkpoint
-    from vaezoo.images import load_image, pad_to_multiple, to_pil, to_tensor
+    from vaezoo.io.images import load_image, pad_to_multiple, to_pil, to_tensor
     from vaezoo.nn.vae import VAE
     from vaezoo.sharing.publish import push_to_hub
     from vaezoo.sharing.save import save
@@ -32,12 +30,14 @@ if TYPE_CHECKING:
     from vaezoo.specs.model import ModelSpec
     from vaezoo.specs.stats import LatentStats
     from vaezoo.weights.export import export_checkpoint
-    from vaezoo.weights.recognize import recognize
     from vaezoo.weights.records import list_pretrained
+    from vaezoo.zoo.create import create, get_spec, is_model, load_checkpoint
+    from vaezoo.zoo.describe import Description, describe
+    from vaezoo.zoo.recognize import recognize
 
 _HOMES = {
     "CheckpointError": "errors",
-    "Description": "describing",
+    "Description": "zoo.describe",
     "FileError": "errors",
     "HubError": "errors",
     "ImageError": "errors",
@@ -51,35 +51,42 @@ _HOMES = {
     "VaezooError": "errors",
     "add_config_dir": "specs.catalog",
     "as_diffusers": "adapters.as_diffusers",
-    "create": "factory",
-    "describe": "describing",
+    "create": "zoo.create",
+    "describe": "zoo.describe",
     "export_checkpoint": "weights.export",
     "from_diffusers": "adapters.from_diffusers",
-    "get_spec": "factory",
-    "is_model": "factory",
+    "get_spec": "zoo.create",
+    "is_model": "zoo.create",
     "list_models": "specs.catalog",
     "list_pretrained": "weights.records",
-    "load_checkpoint": "factory",
-    "load_image": "images",
-    "pad_to_multiple": "images",
+    "load_checkpoint": "zoo.create",
+    "load_image": "io.images",
+    "pad_to_multiple": "io.images",
     "push_to_hub": "sharing.publish",
-    "recognize": "weights.recognize",
+    "recognize": "zoo.recognize",
     "save": "sharing.save",
-    "to_pil": "images",
-    "to_tensor": "images",
+    "to_pil": "io.images",
+    "to_tensor": "io.images",
 }
 _SUBPACKAGES = (
+    "ablation",
     "adapters",
+    "analysis",
+    "benchmark",
+    "data",
     "errors",
     "evaluation",
-    "factory",
-    "images",
+    "formats",
     "inference",
+    "io",
+    "jobs",
     "nn",
     "sharing",
     "specs",
     "training",
+    "warmstart",
     "weights",
+    "zoo",
 )
 
 __all__ = ["__version__", *_HOMES]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from vaezoo.ablation.question import Ablation
 from vaezoo.ablation.variants import Variant, make_variants
-from vaezoo.evaluation.photos import photos
-from vaezoo.factory import usable_device
-from vaezoo.nn.costs import costs
+from vaezoo.analysis.costs import costs
+from vaezoo.data.photos import photos
 from vaezoo.training.pictures import open_dataset
-from vaezoo.training.recipe import Recipe, Validation
+from vaezoo.training.recipe_schema import Recipe, Validation
 from vaezoo.training.recipes import read_recipe
+from vaezoo.zoo.create import usable_device
 
 POINTS = 8  # of a curve of PSNR
 LINES = 50  # of a run's log

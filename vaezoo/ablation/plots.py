@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaezoo.ablation.plan import Plan
-from vaezoo.ablation.results import TRAIN
+from vaezoo.ablation.run_results import TRAIN
 from vaezoo.ablation.summary import Summary
 from vaezoo.training.log import read_log
 

@@ -12,7 +12,7 @@ from vaezoo.errors import SpecError, UnknownNameError
 from vaezoo.specs.catalog import canonical, files
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, unknown
 from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
-from vaezoo.training.recipe import Count
+from vaezoo.training.recipe_schema import Count
 
 MAX_VARIANTS = 500
 OURS = ("network", "overrides", "pretrained", "seed", "validation", "keep", "log_every", "grid_every")  # of a recipe

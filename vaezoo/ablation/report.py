@@ -7,14 +7,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from vaezoo.ablation.measurements import read_measured
+from vaezoo.ablation.measured_costs import read_measured
 from vaezoo.ablation.plan import Plan
-from vaezoo.ablation.results import OUTPUT, Row
+from vaezoo.ablation.run_results import OUTPUT, Row
 from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
-from vaezoo.comparing import compare_specs
+from vaezoo.analysis.compare import compare_specs
 from vaezoo.errors import FileError
-from vaezoo.files import make_folder, write_text
+from vaezoo.io.files import make_folder, write_text
 from vaezoo.version import __version__
 
 PLOTS = "plots"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vaezoo.ablation.measurements import measured_columns
+from vaezoo.ablation.measured_costs import measured_columns
 from vaezoo.ablation.plan import Plan
-from vaezoo.ablation.results import Row
+from vaezoo.ablation.run_results import Row
 from vaezoo.ablation.variants import Variant
 from vaezoo.errors import InputError
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vaezoo.ablation.question import Ablation, Changes
-from vaezoo.ablation.static import static_panel
+from vaezoo.analysis.panel import static_panel
 from vaezoo.errors import InputError, SpecError
-from vaezoo.factory import get_spec
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Node, Place
-from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.state import check_fits
+from vaezoo.zoo.create import get_spec
 
 
 @dataclass(frozen=True)

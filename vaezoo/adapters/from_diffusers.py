@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from vaezoo.adapters.as_diffusers import DiffusersVAE
 from vaezoo.errors import CheckpointError, InputError
+from vaezoo.formats.diffusers.config_class import CLASS, spec_from_config
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Place, from_plain
-from vaezoo.weights.checkpoint import DTYPES, fitting, tensors_of
-from vaezoo.weights.diffusers.configs import CLASS, spec_from_config
 from vaezoo.weights.header import Header
-from vaezoo.weights.reading import joined_statistics, read_statistics
+from vaezoo.weights.load import DTYPES, fitting, tensors_of
+from vaezoo.weights.tensors import joined_statistics, read_statistics
 
 LAYOUT = "diffusers"
 

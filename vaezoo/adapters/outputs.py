@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from torch import Generator, Tensor
 
-from vaezoo.nn.latents import Deterministic, Posterior
+from vaezoo.nn.distributions import Deterministic, Posterior
 
 
 class LatentDistribution:

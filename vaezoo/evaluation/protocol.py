@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaezoo.data.photos import Photo
+from vaezoo.distributed import Processes
 from vaezoo.errors import InputError
-from vaezoo.evaluation.equivariance import equivariance, halved, turned
-from vaezoo.evaluation.flat import flat_probe
-from vaezoo.evaluation.frechet import frechet_distance
-from vaezoo.evaluation.neighbours import knn_consistency
-from vaezoo.evaluation.photos import Photo
-from vaezoo.evaluation.processes import Processes
+from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
+from vaezoo.evaluation.latents.neighbours import knn_consistency
+from vaezoo.evaluation.metrics.flat import flat_probe
+from vaezoo.evaluation.nets.frechet import frechet_distance
 from vaezoo.evaluation.tally import LATENTS, Case, Nets, Tally
-from vaezoo.images import resize_and_crop, to_tensor
-from vaezoo.nn.latents import Posterior
+from vaezoo.io.images import resize_and_crop, to_tensor
+from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.vae import VAE
 
 NEIGHBOURS = 10
@@ -105,7 +105,7 @@ def evaluate(
 
     Args:
         vae: The model, in eval mode.
-        photos: From `vaezoo.evaluation.photos.photos`.
+        photos: From `vaezoo.data.photos.photos`.
         size: Pixels per side.
         protocol: One of `PROTOCOLS`.
         sample: Decode a sample of the posterior, the same for every run and number of processes, instead of its mode.

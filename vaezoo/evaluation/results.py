@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from vaezoo.errors import FileError
-from vaezoo.evaluation.nets import INCEPTION
+from vaezoo.evaluation.nets.registry import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation, Figure
-from vaezoo.files import alone, opened, replacing
+from vaezoo.io.files import alone, opened, replacing
 
 COLUMNS = (
     *("model", "sha256", "spec_hash", "protocol", "crop", "latents", "clamp", "rounding", "nets", "dtype"),

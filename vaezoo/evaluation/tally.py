@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaezoo.evaluation.color import lab_error
-from vaezoo.evaluation.frechet import Moments
-from vaezoo.evaluation.latents import ChannelStats, PosteriorStats
-from vaezoo.evaluation.metrics import SMALLEST_MS_SSIM, WINDOW, ms_ssim, psnr, ssim
-from vaezoo.evaluation.spectrum import Spectrum
-from vaezoo.nn.latents import Posterior
+from vaezoo.evaluation.latents.channels import ChannelStats, PosteriorStats
+from vaezoo.evaluation.latents.spectrum import Spectrum
+from vaezoo.evaluation.metrics.color import lab_error
+from vaezoo.evaluation.metrics.similarity import SMALLEST_MS_SSIM, WINDOW, ms_ssim, psnr, ssim
+from vaezoo.evaluation.nets.frechet import Moments
+from vaezoo.nn.distributions import Posterior
 
 LATENTS = "latents"
 CELLS = 4  # latents are averaged over this many cells a side before neighbours are looked for

@@ -10,12 +10,12 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.attention import attention
-from vaezoo.nn.dcae import DCDown, DCUp, ViTDown, ViTUp
-from vaezoo.nn.ends import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
+from vaezoo.nn.dcae_blocks import DCDown, DCUp, ViTDown, ViTUp
 from vaezoo.nn.layers import Act, Channels, Heads, Layers, Padding, ResidualLayer, Skip, Width
 from vaezoo.nn.norms import Eps, Groups, Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-from vaezoo.nn.tiny import TinyDown, TinyUp
+from vaezoo.nn.single_layers import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
+from vaezoo.nn.taesd_blocks import TinyDown, TinyUp
 from vaezoo.nn.transforms import Clamp, Haar, InverseHaar, Rescale
 
 

@@ -1,15 +1,14 @@
 """The checker of `specs`, given the tables of this package."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.blocks import BLOCKS
-from vaezoo.nn.latents import LATENTS
+from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.model import HALVES, ModelSpec, check_model
 from vaezoo.specs.overrides import override
-from vaezoo.specs.tree import Node, read_tree
+from vaezoo.specs.tree import Node
 
 MAX_LAYERS = 512  # of all rows together; building takes milliseconds for each, however narrow it is
 
@@ -17,11 +16,6 @@ MAX_LAYERS = 512  # of all rows together; building takes milliseconds for each, 
 def check_spec(tree: Node, name: str | None = None) -> ModelSpec:
     """The network that a tree describes; raises `SpecError` with all its faults."""
     return _limited(check_model(tree, BLOCKS, LATENTS, name))
-
-
-def read_spec(path: str | Path, name: str | None = None) -> ModelSpec:
-    """The network of a YAML file, named after the file unless `name` says otherwise."""
-    return check_spec(read_tree(path), name or Path(path).stem)
 
 
 def change_spec(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vaezoo.nn.blocks import BLOCKS
-from vaezoo.nn.latents import LATENTS
+from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
-from vaezoo.nn.latents import LATENTS, Posterior
+from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.stack import build_stack, count_params
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from huggingface_hub import EvalResult, ModelCardData
 from torch import Tensor
 
-from vaezoo.evaluation.metrics import psnr
-from vaezoo.images import load_image
+from vaezoo.analysis.costs import costs
+from vaezoo.evaluation.metrics.similarity import psnr
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.io.images import load_image
+from vaezoo.io.sheets import difference, tile
 from vaezoo.nn.blocks import BLOCKS
-from vaezoo.nn.costs import costs
 from vaezoo.nn.vae import VAE
-from vaezoo.sheets import difference, tile
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml

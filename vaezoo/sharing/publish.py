@@ -9,10 +9,10 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from vaezoo.errors import HubError, InputError
-from vaezoo.images import save_picture
+from vaezoo.io.images import save_picture
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
-from vaezoo.sharing.export import diffusers_config
+from vaezoo.sharing.diffusers_export import diffusers_config
 from vaezoo.sharing.save import check_savable, write_folder
 from vaezoo.weights.hub import Hub
 

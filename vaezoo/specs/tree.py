@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import yaml
 
 from vaezoo.errors import SpecError
-from vaezoo.files import read_bytes
+from vaezoo.io.files import read_bytes
 
 MAX_BYTES = 256 * 1024  # a network is about 2 KiB; the limits keep hostile files cheap
 MAX_KEPT = 16 * 1024  # larger texts are parsed each time, so that what is kept stays small

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.files import make_folder, replacing
+from vaezoo.io.files import make_folder, replacing
 from vaezoo.training.ranks import Ranks
 from vaezoo.training.state import Progress, State
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.run import Report
 
 _NOT_LOSSES = ("step", "loss", "lr", "size", "seconds", "skipped", "bad_pictures", "images_per_second", "data_wait")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import FileError
-from vaezoo.files import write_text
+from vaezoo.io.files import write_text
 
 NAME = "log.jsonl"
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vaezoo.data.seeds import generator
 from vaezoo.errors import TrainingError
-from vaezoo.training.data import Batch, to_images
+from vaezoo.training.crops import Batch, to_images
+from vaezoo.training.objective.task import Scalars
 from vaezoo.training.ranks import Ranks
-from vaezoo.training.recipe import Recipe
-from vaezoo.training.seeds import generator
+from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.state import State
-from vaezoo.training.task import Scalars
 
 
 class Stepper:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaezoo.errors import SpecError
-from vaezoo.training import recipe as recipes
+from vaezoo.training import recipe_schema as recipes
 
 
 class Updater:

@@ -11,9 +11,9 @@ from timm.data import create_dataset
 from timm.data.dataset import ImageDataset
 
 from vaezoo.errors import FileError, ImageError, InputError, VaezooError
-from vaezoo.images import SUFFIXES, decode_picture
+from vaezoo.io.images import SUFFIXES, decode_picture
 from vaezoo.specs.catalog import data_dir
-from vaezoo.training.recipe import Data
+from vaezoo.training.recipe_schema import Data
 
 MIB = 2**20
 

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 import yaml
 from torch import nn
 
+from vaezoo.data.photos import INDEXED, STREAMED
 from vaezoo.errors import SpecError, UnknownNameError
-from vaezoo.evaluation.photos import INDEXED, STREAMED
 from vaezoo.specs.catalog import canonical, files
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, unknown
 from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
-from vaezoo.training.adversary import Adversary
-from vaezoo.training.discriminator import DISCRIMINATORS
-from vaezoo.training.losses import LOSSES
-from vaezoo.training.recipe import BOOKKEEPING, Discriminator, Optimizer, Part, Recipe
-from vaezoo.training.regularizers import REGULARIZERS
+from vaezoo.training.objective.adversary import Adversary
+from vaezoo.training.objective.discriminator import DISCRIMINATORS
+from vaezoo.training.objective.losses import LOSSES
+from vaezoo.training.objective.regularizers import REGULARIZERS
+from vaezoo.training.recipe_schema import BOOKKEEPING, Discriminator, Optimizer, Part, Recipe
 
 CHANGEABLE = ("steps", "data.workers", "data.cache", *BOOKKEEPING)  # when a run is resumed
 DATASETS = (*INDEXED, *STREAMED)

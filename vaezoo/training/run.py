@@ -9,26 +9,26 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vaezoo.data.photos import photo_files, photos
 from vaezoo.errors import CheckpointError, FileError, SpecError, TrainingError
-from vaezoo.evaluation.photos import photo_files, photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
-from vaezoo.factory import create
-from vaezoo.files import make_folder, write_text
-from vaezoo.nn.start import start_as_resampler
+from vaezoo.io.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.save import check_savable, save
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from vaezoo.training.data import Plan, make_loader, size_of
+from vaezoo.training.crops import Plan, make_loader, size_of
 from vaezoo.training.log import Log, read_log
 from vaezoo.training.loop import Meter, Stepper
-from vaezoo.training.publishing import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
 from vaezoo.training.ranks import Ranks
-from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
+from vaezoo.training.snapshot import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
 from vaezoo.training.state import Progress, State, begin
-from vaezoo.weights.folder import CONFIG, read_network
-from vaezoo.weights.grow import grow
+from vaezoo.warmstart.as_resampler import start_as_resampler
+from vaezoo.warmstart.grow import grow
+from vaezoo.weights.config_json import CONFIG, read_network
+from vaezoo.zoo.create import create
 
 Say = Callable[[str], None]
 Show = Callable[[dict[str, Any]], None]

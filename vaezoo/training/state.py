@@ -7,11 +7,11 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from vaezoo.errors import InputError
-from vaezoo.nn.start import check_start
 from vaezoo.nn.vae import VAE
+from vaezoo.training.objective.task import Task, check_game, choose_trained
 from vaezoo.training.optim import Updater
-from vaezoo.training.recipe import Recipe
-from vaezoo.training.task import Task, check_game, choose_trained
+from vaezoo.training.recipe_schema import Recipe
+from vaezoo.warmstart.as_resampler import check_start
 
 
 @dataclass

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from vaezoo.errors import InputError
-from vaezoo.training.recipe import Recipe
+from vaezoo.training.recipe_schema import Recipe
 
 Track = Callable[[dict[str, Any]], None]
 

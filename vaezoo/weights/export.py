@@ -8,12 +8,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.files import replacing
+from vaezoo.formats.layouts import LAYOUTS
+from vaezoo.io.files import replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
-from vaezoo.weights.checkpoint import check_as_specified, check_dtype, check_weights_there, parts_of
 from vaezoo.weights.header import HASH_KEY, weights_files
-from vaezoo.weights.layouts import LAYOUTS
+from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, parts_of
 
 
 def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:

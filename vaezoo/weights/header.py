@@ -9,9 +9,9 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.files import opened
+from vaezoo.formats.layouts.engine import Layout, Part, Shapes
+from vaezoo.io.files import opened
 from vaezoo.specs.model import HALVES
-from vaezoo.weights.layouts.part import Layout, Part, Shapes
 
 HASH_KEY = "vaezoo_spec_hash"
 _FUSED = ".to_qkv."  # what `fuse_qkv_projections` of diffusers adds to an attention

@@ -12,7 +12,7 @@ from huggingface_hub.utils import httpx
 
 from vaezoo.errors import FileError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
-from vaezoo.weights.folder import about_pickles
+from vaezoo.weights.config_json import about_pickles
 
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # with these the client wraps what went wrong

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import FileError, SpecError
-from vaezoo.files import write_text
+from vaezoo.io.files import write_text
 from vaezoo.specs.check import FAILED, Faults, record
 from vaezoo.specs.tree import Node, Place, parse_yaml, read_tree
-from vaezoo.weights.checkpoint import sha256_of
-from vaezoo.weights.record import COMMIT, SHA256
+from vaezoo.weights.load import sha256_of
+from vaezoo.weights.record_schema import COMMIT, SHA256
 
 VARIABLE, DEFAULT = "VAEZOO_LOCK", "vaezoo.lock"
 _HEAD = "# Written by `vaezoo download`, and obeyed since. An entry that is removed is written anew by the next one.\n"

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaezoo.errors import CheckpointError
-from vaezoo.files import opened, replacing
+from vaezoo.io.files import opened, replacing
 
 _WRAPPERS = (
     "state_dict",

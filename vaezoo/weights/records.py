@@ -9,7 +9,7 @@ from vaezoo.specs.catalog import canonical, files, is_name, match, natural, unkn
 from vaezoo.specs.check import FAILED, Faults, convert, record, unknown
 from vaezoo.specs.names import Name
 from vaezoo.specs.tree import Node, Place, read_tree
-from vaezoo.weights.record import WeightsRecord, check_record
+from vaezoo.weights.record_schema import WeightsRecord, check_record
 
 
 class Tagged(NamedTuple):

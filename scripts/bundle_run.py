@@ -1,0 +1,44 @@
+"""Bundle the weights of a run: `python scripts/bundle_run.py RUN TAG TRAIN VAL`.
+
+Writes `configs/weights/NETWORK.TAG.safetensors` (bf16) and `docs/results/runs/NETWORK.TAG.jsonl`, and prints the
+measured part of the record for `configs/weights/NETWORK.yaml`. TRAIN and VAL are folders of photos: latent statistics
+are those of the first, PSNR that of the second, both of the file written.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import vaezoo
+from vaezoo.data.photos import photos
+from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
+from vaezoo.io.files import write_text
+from vaezoo.training.log import NAME
+from vaezoo.weights.load import sha256_of
+
+ROOT = Path(__file__).resolve().parents[1]
+PROTOCOL = PROTOCOLS["reconstruction-1"]
+SIZE = 256
+
+
+def main(run: str, tag: str, train: str, val: str) -> None:
+    """Write the files and print the record."""
+    vae = vaezoo.create(f"local-dir:{run}", pretrained=True)
+    network = vae.spec.name
+    path = ROOT / "configs" / "weights" / f"{network}.{tag}.safetensors"
+    vaezoo.export_checkpoint(vae, path, dtype=torch.bfloat16)
+    (ROOT / "docs" / "results" / "runs").mkdir(parents=True, exist_ok=True)
+    log = (Path(run) / NAME).read_text(encoding="utf-8")
+    write_text(ROOT / "docs" / "results" / "runs" / f"{network}.{tag}.jsonl", log)
+    stored = vaezoo.create(f"file:{path}", network=network)
+    seen, judged = (evaluate(stored, photos(folder), SIZE, PROTOCOL) for folder in (train, val))
+    mean, std = ([round(value, 4) for value in seen.figures[name]] for name in ("latent_mean", "latent_std"))
+    print(f"{tag}:\n  source: {{file: {path.name}}}\n  layout: native\n  sha256: {sha256_of(path)}")
+    print(f"  latent_stats:\n    mean: {mean}\n    std: {std}")
+    where = f"data: photos/{Path(val).resolve().name}, images: {len(judged.names)}, psnr: {judged.mean_psnr:.2f}"
+    print(f"  metrics: {{protocol: {PROTOCOL.name}, {where}}}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

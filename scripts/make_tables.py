@@ -1,0 +1,218 @@
+"""Write the generated parts of README and docs; `--check` says whether they are current.
+
+A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+import argparse
+import functools
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from result_tables import answer, benchmark, results, runs, table_of, taesd
+
+import vaezoo
+from vaezoo.formats.layouts import LAYOUTS
+from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.distributions import LATENTS
+from vaezoo.specs.catalog import files
+from vaezoo.specs.check import REQUIRED, Between, fields_of
+from vaezoo.specs.model import HALVES, Expect
+from vaezoo.specs.names import parse_name
+from vaezoo.weights.record_schema import Quoted
+from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "training")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
+OURS = "vae_*"  # networks of published VAEs bear the names of their families
+
+
+def models() -> str:
+    """One row a network of ours: f, z, parameters and GMACs of each half at 256x256, weights."""
+    rows = [
+        "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | weights",
+        "--- | --: | --: | --: | --: | ---",
+    ]
+    for name in vaezoo.list_models(OURS):
+        known = described(name)
+        tags = ", ".join(f"`{tagged.tag}`" for tagged in known.weights)
+        rows.append(f"`{name}` | {_figures(known)} | {tags}")
+    return table_of(rows)
+
+
+def zoo() -> str:
+    """Every network and every set of weights; a network stands in the row of its first weights, the default."""
+    rows = [
+        "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | proof | weights | license | layout | "
+        "aliases | quoted",
+        "--- | --: | --: | --: | --: | --- | --- | --- | --- | --- | ---",
+    ]
+    for name in vaezoo.list_models():
+        known = described(name)
+        network = f"`{name}` | {_figures(known)} | {_proof(known.spec.expect)}"
+        default = read_records(name).default
+        for tagged in sorted(known.weights, key=lambda tagged: tagged.tag != default):
+            rows.append(f"{network} | {_record(tagged)}")
+            network = " | | | | | "
+        if not known.weights:
+            rows.append(f"{network} | | | | | ")
+    return table_of(rows)
+
+
+described = functools.cache(vaezoo.describe)  # several tables show the same networks
+
+
+def _figures(known: vaezoo.Description) -> str:
+    params = " + ".join(f"{known.costs.params(half) / 1e6:.2f} M" for half in HALVES)
+    gmacs = " + ".join(f"{known.costs.gmacs(half):.1f}" for half in HALVES)
+    return f"{known.spec.expect.downscale} | {known.spec.latent.channels} | {params} | {gmacs}"
+
+
+def _proof(expect: Expect) -> str:
+    """Against what the network is proven."""
+    proof = expect.proof
+    if proof is None:
+        return ""
+    if proof.second:
+        return "second implementation"
+    return f"diffusers `{proof.diffusers}`{', changed by hand' if proof.because else ''}"
+
+
+def _record(tagged: Tagged) -> str:
+    """Cells of one set of weights: tag with what hinders loading, license, layout, aliases, quoted metrics."""
+    record = tagged.record
+    marks = {
+        "gated": record.gated,
+        "pickle": record.pickle_only,
+        "TorchScript": record.torchscript_only,
+        f"withdrawn in {record.removed_in}": record.removed_in,
+        "unverified": not record.verified,
+    }
+    hints = ", ".join(words for words, given in marks.items() if given)
+    tag = f"`{tagged.tag}`{f' ({hints})' if hints else ''}"
+    aliases = ", ".join(f"`{alias}`" for alias in record.aliases)
+    quotes = "; ".join(_quote(quoted) for quoted in record.quoted)
+    layout = f"`{record.layout}`" if record.layout else ""
+    return f"{tag} | {record.license} | {layout} | {aliases} | {quotes}"
+
+
+def _quote(quoted: Quoted) -> str:
+    figures = ", ".join(f"{name} {value:g}" for name, value in quoted.values.items())
+    return f"{figures} ({quoted.data}; {quoted.source})"
+
+
+def weights() -> str:
+    """One row a set of weights of ours: license, PSNR and its conditions."""
+    rows = ["weights | license | PSNR (dB) | measured on | summary", "--- | --- | --: | --- | ---"]
+    for name in list_pretrained(OURS):
+        record = find_record(parse_name(name)).record
+        metrics = record.metrics
+        psnr = f"{metrics.psnr:.2f}" if metrics else ""
+        where = f"{metrics.images} images of {metrics.data}, {metrics.protocol}" if metrics else ""
+        rows.append(f"`{name}` | {record.license} | {psnr} | {where} | {record.summary}")
+    return table_of(rows)
+
+
+def blocks() -> str:
+    """One section a block: its first sentences and its keys, from its signature."""
+    return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
+
+
+def _block(name: str, block: type) -> str:
+    doc = inspect.getdoc(block) or ""
+    about, _, rest = doc.partition("\nArgs:")
+    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", rest, re.MULTILINE))
+    rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
+    for key, field in fields_of(block).items():
+        default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
+        rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
+    return f"### `{name}`\n\n{about.strip()}\n\n{table_of(rows)}"
+
+
+def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
+    """What a type hint of a block allows, in words."""
+    for mark in marks:
+        if isinstance(mark, Mapping):
+            return [f"`{key}`" for key in mark] + (["`null`"] if type(None) in typing.get_args(hint) else [])
+        if isinstance(mark, Between):
+            return [f"{mark.low:,} to {mark.high:,}"]
+    if typing.get_origin(hint) is Annotated:
+        return _values(typing.get_args(hint)[0], hint.__metadata__)
+    if typing.get_origin(hint) is tuple:
+        return [f"a list of {', '.join(_values(typing.get_args(hint)[0]))}"]
+    if hint is type(None):
+        return ["`null`"]
+    if typing.get_origin(hint) is Literal:
+        return [f"`{value}`" for value in typing.get_args(hint)]
+    return [value for option in typing.get_args(hint) for value in _values(option)]
+
+
+def kinds() -> str:
+    """The latent kinds and what they are."""
+    return table_of(
+        ["kind | what it is", "--- | ---", *(f"`{name}` | {_first(kind)}" for name, kind in LATENTS.items())]
+    )
+
+
+def layouts() -> str:
+    """The layouts and what they are."""
+    rows = [f"`{name}` | {layout.about}" for name, layout in LAYOUTS.items()]
+    return table_of(["layout | what it is", "--- | ---", *rows])
+
+
+def _first(thing: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "models": models,
+    "zoo": zoo,
+    "weights": weights,
+    "taesd": taesd,
+    "results": results,
+    "benchmark": benchmark,
+    "runs": runs,
+    **{f"answer_{name}": functools.partial(answer, name) for name in files("ablations") if name != "quickstart"},
+    "blocks": blocks,
+    "kinds": kinds,
+    "layouts": layouts,
+}
+
+
+def renewed(text: str) -> str:
+    """A page with its generated parts written anew."""
+    for name, part in PARTS.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start in text:
+            before, _, rest = text.partition(start)
+            if end not in rest:
+                sys.exit(f"{start} is not closed by {end}")
+            text = f"{before}{start}\n\n{part()}\n\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def main() -> int:
+    """Write the pages, or with `--check` name those that are out of date and return 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail where something would change")
+    check, stale = parser.parse_args().check, []
+    for page in PAGES:
+        before = (ROOT / page).read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before:
+            stale.append(page)
+            if not check:
+                (ROOT / page).write_text(after, encoding="utf-8")
+    if stale:
+        print(f"out of date: {', '.join(stale)}" if check else f"written: {', '.join(stale)}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

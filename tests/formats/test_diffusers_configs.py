@@ -1,0 +1,81 @@
+"""Configs of diffusers to networks and back; `diffusers` itself says how many parameters they have."""
+
+import json
+import random
+from dataclasses import fields
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from support.diffusers_published import PUBLISHED
+from support.diffusers_small import SMALL
+
+import vaezoo
+from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, spec_from_config
+from vaezoo.nn.vae import build
+from vaezoo.specs.tree import Place, from_plain
+
+EXPORTED = [name for name, kind in CLASSES.items() if kind.read]
+
+
+def read(config: dict[str, Any]):
+    return spec_from_config(from_plain(config, Place("config.json")))
+
+
+def theirs(config: dict[str, Any]) -> torch.nn.Module:
+    """The model that diffusers builds from a config, on the meta device."""
+    cls = getattr(diffusers, config["_class_name"])
+    with torch.device("meta"):
+        return cls.from_config(config)
+
+
+def small(name: str, seed: int) -> dict[str, Any]:
+    return {"_class_name": name, **SMALL[name](random.Random(f"{name} {seed}"))}
+
+
+def shaping(model: torch.nn.Module, name: str) -> dict[str, Any]:
+    """The keys of a model of diffusers that shape its network, one spelling of each."""
+    keys = {field.name: model.config[field.name] for field in fields(CLASSES[name].keys)}
+    return {key: {"swish": "silu", "Conv": "conv"}.get(str(value), value) for key, value in keys.items()}
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_a_published_config_is_the_preset_with_its_statistics(published):
+    preset, config, stats = PUBLISHED[published]
+    found = read(config)
+    assert found.spec.to_dict() == vaezoo.get_spec(preset).to_dict()
+    assert found.spec.hash == vaezoo.get_spec(preset).hash
+    assert found.stats == stats
+
+
+@pytest.mark.parametrize("published", [p for p, (_, c, _) in PUBLISHED.items() if c["_class_name"] in EXPORTED])
+def test_a_published_config_written_again_shapes_the_same_model_of_diffusers(published):
+    _, config, stats = PUBLISHED[published]
+    written = config_from_spec(read(config).spec, stats)
+    assert json.loads(json.dumps(written)) == written
+    assert read(written) == read(config)
+    before, after = theirs(config), theirs(written)
+    assert {k: p.shape for k, p in after.named_parameters()} == {k: p.shape for k, p in before.named_parameters()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", SMALL)
+def test_a_random_config_has_as_many_parameters_as_the_model_of_diffusers(name, seed):
+    config = small(name, seed)
+    dropped = ("time_conv", "condition_encoder")  # for several frames, and for masked images
+    kept = [p for key, p in theirs(config).named_parameters() if not any(word in key for word in dropped)]
+    images = [p[:, :, -1] if p.dim() == 5 else p for p in kept]  # what a first frame meets of a kernel over time
+    ours = build(read(config).spec, "meta")
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in images)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_diffusers_saves_of_a_model_is_read_and_comes_back_key_by_key(name, seed):
+    model = theirs(small(name, seed))
+    found = read(json.loads(model.to_json_string()))
+    written = config_from_spec(found.spec, found.stats)
+    assert read(written)[:2] == found[:2]
+    if written["_class_name"] == name:  # or one that stands before it in the list and does as well
+        assert shaping(theirs(written), name) == shaping(model, name)

@@ -1,0 +1,120 @@
+"""Picture files that cannot be read: every one is refused with its path."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.pictures import noise, refusal, save
+
+from vaezoo.errors import FileError, ImageError
+from vaezoo.io import images as vi
+
+
+def test_a_missing_path_is_a_file_error_that_begins_with_it(tmp_path):
+    path = tmp_path / "none.png"
+    with pytest.raises(FileError) as raised:
+        vi.load_image(path)
+    assert str(raised.value).startswith(str(path))
+    assert "No such file" in str(raised.value)
+
+
+def test_a_folder_is_a_file_error_that_begins_with_it(tmp_path):
+    with pytest.raises(FileError) as raised:
+        vi.load_image(tmp_path)
+    assert str(raised.value).startswith(str(tmp_path))
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"")
+    assert "empty (0 bytes)" in refusal(path)
+
+
+def test_a_text_named_like_a_picture_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("not a picture")
+    assert "not a JPEG, PNG or WebP picture" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PPM"])
+def test_other_formats_are_refused_whatever_the_suffix_says(tmp_path, kind):
+    path = save(Image.new("RGB", (8, 8)), tmp_path / "a.png", format=kind)
+    assert "not a JPEG, PNG or WebP picture" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_an_animation_is_refused_with_its_number_of_frames(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
+    path = save(frames[0], tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=40)
+    assert "an animation of 3 frames; save the frame you want" in refusal(path)
+
+
+@pytest.mark.parametrize("limit", [63, 20])  # Pillow itself only warns up to twice the limit
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, limit, action):
+    path = save(Image.new("RGB", (8, 8)), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        assert "too large to be safe" in refusal(path)
+
+
+def test_a_picture_of_just_the_limit_is_read(tmp_path, monkeypatch):
+    path = save(Image.new("RGB", (8, 8)), tmp_path / "a.png")
+    for limit in (64, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert vi.load_image(path).shape == (1, 3, 8, 8)
+
+
+KINDS = {
+    "baseline.jpg": ("RGB", {"quality": 90}),
+    "progressive.jpg": ("RGB", {"progressive": True}),
+    "exif.jpg": ("RGB", {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"}),
+    "cmyk.jpg": ("CMYK", {}),
+    "rgb.png": ("RGB", {}),
+    "alpha.png": ("RGBA", {}),
+    "palette.png": ("P", {"transparency": 3}),
+    "grey16.png": ("I;16", {}),
+    "lossy.webp": ("RGB", {}),
+    "lossless.webp": ("RGBA", {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_cut_anywhere_is_refused(tmp_path, name, every):
+    """By default at every seventh byte, and at each of the last."""
+    mode, options = KINDS[name]
+    picture = Image.fromarray(noise(12, 16, 1, np.uint16) if mode == "I;16" else noise(12, 16))
+    path = save(picture if mode == "I;16" else picture.convert(mode), tmp_path / name, **options)
+    data, whole = path.read_bytes(), vi.load_image(path)
+    for length in sorted({*range(1, len(data), every), *range(len(data) - 32, len(data))}):
+        path.write_bytes(data[:length])
+        if length < len(data) - 24:
+            refusal(path)
+            continue
+        try:  # the last bytes may hold no pixels, only checksums and the end mark
+            image = vi.load_image(path)
+        except ImageError:
+            continue
+        assert torch.equal(image, whole)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_damaged_file_gives_an_image_or_an_image_error(tmp_path, name):
+    mode, options = KINDS[name]
+    picture = Image.fromarray(noise(12, 16, 1, np.uint16) if mode == "I;16" else noise(12, 16))
+    path = save(picture if mode == "I;16" else picture.convert(mode), tmp_path / name, **options)
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(150):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        reach = 120 if trial % 2 else len(data)  # half of the damage in the headers
+        damaged[rng.integers(0, reach, 4)] = rng.integers(0, 256, 4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            image = vi.load_image(path)
+        except ImageError:
+            continue
+        assert image.abs().max() <= 1

@@ -1,0 +1,73 @@
+"""README and docs: generated parts are current, code runs, links lead somewhere, numbers come from their CSV."""
+
+import csv
+import re
+import runpy
+import sys
+
+import pytest
+import torch
+from support.checkout import ROOT
+
+import vaezoo
+from vaezoo.specs.names import parse_name
+from vaezoo.weights.records import find_record
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SNIPPETS = [
+    (page.name, code)
+    for page in PAGES
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+def test_generated_parts_are_current(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["make_tables.py", "--check"])
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as for a script that is started there
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "scripts" / "make_tables.py"), run_name="__main__")
+    assert ended.value.code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(SNIPPETS)])
+def test_every_python_snippet_runs(page, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vaezoo.io.images.save_picture(torch.rand(3, 50, 70) * 2 - 1, "photo.jpg")
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, "model.ckpt")
+    exec(compile(code, page, "exec"), {})
+    assert list(tmp_path.iterdir())
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_test_that_a_page_names_is_there():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+
+
+def test_recorded_metrics_are_those_of_the_results_file():
+    with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["model"], row["data"], row["protocol"]): row for row in csv.DictReader(file)}
+    measured = {name: find_record(parse_name(name)).record for name in vaezoo.list_pretrained()}
+    measured = {name: record for name, record in measured.items() if record.metrics}
+    assert measured
+    for name, record in measured.items():
+        val, train = (rows[name, data, record.metrics.protocol] for data in ("val", "train"))
+        assert record.metrics.psnr == pytest.approx(float(val["psnr"]), abs=0.006)
+        assert record.metrics.images == int(val["images"])
+        assert val["sha256"] == record.sha256
+        assert list(record.latent_stats.mean) == [float(value) for value in train["latent_mean"].split()]
+        assert list(record.latent_stats.std) == [float(value) for value in train["latent_std"].split()]
+
+
+def test_files_stay_small():
+    files = [path for folder in ("vaezoo", "tools", "tests", "scripts") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 40
+    for path in files:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 260, path

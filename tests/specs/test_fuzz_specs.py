@@ -1,0 +1,161 @@
+"""Damaged and hostile files: each ends in a `VaezooError` with a message of some size, or loads and can be built."""
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.hostile_files import TOKENS, damaged, rearranged
+
+from vaezoo.errors import VaezooError
+from vaezoo.nn.schema import change_spec
+from vaezoo.nn.vae import build
+from vaezoo.specs import catalog
+from vaezoo.specs.catalog import files, model_file
+from vaezoo.specs.names import Name
+from vaezoo.specs.overrides import parse_settings
+from vaezoo.specs.stats import LatentStats
+from vaezoo.specs.tree import parse_json, parse_yaml
+from vaezoo.weights.config_json import Published, config_text, read_network
+from vaezoo.weights.records import expand_alias, find_record, read_records
+from vaezoo.zoo.spec_file import read_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # where a large file fails, show it
+FAST = settings(
+    max_examples=250,
+    derandomize=True,
+    database=None,
+    deadline=20_000,  # milliseconds for one file; a hang is a failure
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+LONG = settings(FAST, max_examples=6_000)
+MEMORY = 400 * 1024  # KiB that a whole test may add to the process, PyTorch's own caches included
+
+MICRO = read_spec(model_file("vae_f8_z4_micro"))
+STATS = LatentStats(mean=(0.1, -0.2, 0.3, 0.4), std=(1.0, 2.0, 3.0, 0.5))
+RECORD = {"source": {"file": "a.safetensors"}, "layout": "native", "license": "mit", "sha256": "0" * 64}
+HUB = {"source": {"hub": "org/name", "file": "a.bin", "revision": "a" * 40}, "layout": "documented", "license": "mit"}
+METRICS = {"protocol": "p", "data": "d", "images": 3, "psnr": 2}
+RECORDS = {
+    "default": "v1",
+    "v1": {**RECORD, "latent_stats": STATS.to_dict(), "aliases": ["mine"], "removed_in": "0.2.0"},
+    "v2": {**HUB, "verified": False, "pickle_only": True, "metrics": METRICS},
+}
+
+NETWORK_TEXTS = [path.read_bytes() for path in files("models").values()]
+NETWORKS = [parse_yaml(text.decode(), "zoo").plain() for text in NETWORK_TEXTS]
+CONFIG_TEXTS = [config_text(MICRO, STATS, "0" * 64).encode(), config_text(MICRO, None, "f" * 64).encode()]
+CONFIGS = [parse_json(text.decode(), "config").plain() for text in CONFIG_TEXTS]
+RECORD_TEXTS = [json.dumps(RECORDS, indent=1).encode(), *(path.read_bytes() for path in files("weights").values())]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A catalog of one network, `mine`, which can have records: those of the package are not read each time."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "models").mkdir()
+    (folder / "weights").mkdir()
+    (folder / "models" / "mine.yaml").write_bytes(model_file("vae_f8_z4_micro").read_bytes())
+    patch = pytest.MonkeyPatch()
+    patch.setattr(catalog, "data_dir", lambda name: folder)
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_memory():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY
+
+
+def ends_well(load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except VaezooError as error:
+        told = str(error).encode()  # a text that can be printed
+    assert 0 < len(told) < 50_000
+    return None
+
+
+_built: set[str] = set()
+
+
+def check_network(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    spec = ends_well(lambda: read_spec(path))
+    if spec is None or spec.hash in _built:
+        return
+    _built.add(spec.hash)
+    vae = ends_well(lambda: build(spec, "meta"))
+    assert vae is None or all(p.is_meta for p in vae.parameters())
+
+
+def check_config(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    published = ends_well(lambda: read_network(path))
+    assert not isinstance(published, Published) or published.spec.hash == published.config.spec_hash
+
+
+def check_records(folder: Path, content: bytes) -> None:
+    (folder / "weights" / "mine.yaml").write_bytes(content)
+    ends_well(lambda: expand_alias(Name("zoo", "no_such")))
+    if (found := ends_well(lambda: read_records("mine"))) is not None:
+        for tag in (None, *found[1]):
+            ends_well(lambda tag=tag: find_record(Name("zoo", "mine", tag)))
+
+
+NETWORK_FILES = damaged(NETWORK_TEXTS) | rearranged(NETWORKS)
+CONFIG_FILES = damaged(CONFIG_TEXTS) | rearranged(CONFIGS)
+RECORD_FILES = damaged(RECORD_TEXTS) | rearranged([RECORDS])
+SETTINGS = st.tuples(
+    st.sampled_from(["latent.channels", "encoder.1.layers", "*.*.heads", "encoder.*.out", "image", "decoder.2.block"]),
+    st.text(max_size=8) | st.sampled_from([token.decode("latin-1") for token in TOKENS if len(token) < 1000]),
+).map("=".join)
+
+
+@FAST
+@given(NETWORK_FILES)
+def test_a_damaged_network_loads_and_can_be_built_or_is_refused(folder, content):
+    check_network(folder / "network.yaml", content)
+
+
+@FAST
+@given(CONFIG_FILES)
+def test_a_damaged_config_loads_or_is_refused(folder, content):
+    check_config(folder / "config.json", content)
+
+
+@FAST
+@given(RECORD_FILES)
+def test_a_damaged_record_of_weights_loads_or_is_refused(folder, content):
+    check_records(folder, content)
+
+
+@settings(FAST, max_examples=1_000)
+@given(st.lists(SETTINGS | st.text(max_size=20), max_size=3))
+def test_a_strange_setting_changes_the_network_or_is_refused(content):
+    ends_well(lambda: change_spec(MICRO, parse_settings(content)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", ["network", "config", "record"])
+def test_six_thousand_damaged_files_of_each_kind_load_or_are_refused(folder, kind):
+    strategy = {"network": NETWORK_FILES, "config": CONFIG_FILES, "record": RECORD_FILES}[kind]
+
+    @LONG
+    @given(strategy)
+    def run(content: bytes) -> None:
+        if kind == "record":
+            check_records(folder, content)
+        elif kind == "config":
+            check_config(folder / "config.json", content)
+        else:
+            check_network(folder / "network.yaml", content)
+
+    run()

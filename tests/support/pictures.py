@@ -1,0 +1,62 @@
+"""Pictures made for tests: noise, rows of pixels, 16-bit PNG files."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaezoo.errors import ImageError
+from vaezoo.io import images as vi
+
+LANCZOS = Image.Resampling.LANCZOS
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+    return values.squeeze(2) if channels == 1 else values
+
+
+def rgb(tensor: torch.Tensor) -> list[tuple[int, ...]]:
+    """The 8-bit pixels of a tensor (1, 3, H, W), row by row."""
+    assert tensor.dtype == torch.float32
+    assert tensor.shape[:2] == (1, 3)
+    assert tensor.abs().max() <= 1
+    return [tuple(pixel) for pixel in ((tensor[0] + 1) * 127.5).round().int().flatten(1).T.tolist()]
+
+
+def save(picture: Image.Image, path: Path, **options) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def row(mode: str, *pixels: int | tuple[int, ...]) -> Image.Image:
+    picture = Image.new(mode, (len(pixels), 1))
+    for x, pixel in enumerate(pixels):
+        picture.putpixel((x, 0), pixel)
+    return picture
+
+
+def write_png(path: Path, array: np.ndarray, transparency: bytes = b"") -> Path:
+    """A 16-bit PNG of 1 (grey), 2 (with alpha), 3 or 4 channels, which Pillow itself cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, channels = array.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in array)
+    body = chunk(b"IHDR", header) + (chunk(b"tRNS", transparency) if transparency else b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ImageError) as raised:
+        vi.load_image(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    return str(raised.value)

@@ -1,0 +1,225 @@
+"""The commands, as a person types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from support.checkout import ROOT
+from support.commands import run
+
+import vaezoo
+from vaezoo.cli import main, tools
+from vaezoo.specs import catalog
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def micro(here):
+    """A saved micro network with latent statistics."""
+    vae = vaezoo.create("vae_f8_z4_micro")
+    vae.latent_stats = vaezoo.LatentStats(mean=(0.0,) * 4, std=(1.0,) * 4)
+    vaezoo.save(vae, "micro")
+    return "local-dir:micro"
+
+
+@pytest.fixture
+def photos(here):
+    sizes = {"a.jpg": (50, 37), "b.png": (64, 64), "c.webp": (31, 90)}
+    for name, size in sizes.items():
+        Image.effect_noise(size, 60).convert("RGB").save(name)
+    return list(sizes)
+
+
+def test_help_lists_every_tool_with_its_first_line(capsys):
+    text = run(capsys, "--help")
+    assert all(f"  {name}" in text for name in tools())
+    assert "reconstruct  Reconstruct images" in " ".join(text.split("  ")).replace("reconstruct ", "reconstruct  ")
+
+
+@pytest.mark.parametrize("name", sorted(tools()))
+def test_every_tool_has_help(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"usage: vaezoo {name}" in capsys.readouterr().out
+
+
+def test_list_shows_networks_and_tags(capsys):
+    lines = run(capsys, "list", "vae-f8-z4*").splitlines()
+    assert lines[0].split() == ["network", "f", "z", "params", "weights"]
+    assert lines[1].split() == ["vae_f8_z4", "8", "4", "21.97", "M", "photos_v1"]
+    assert [r["name"] for r in json.loads(run(capsys, "list", "vae_*", "--pretrained", "--json"))] == [
+        "vae_f8_z4",
+        "vae_f8_z4_micro",
+        "vae_f8_z4_quarter",
+    ]
+
+
+def test_describe_prints_rows_totals_and_weights(capsys):
+    text = run(capsys, "describe", "vae_f8_z4")
+    assert "encoder.4" in text
+    assert "21,970,983" in text
+    assert "147.49" in text  # GMACs: half of 295.0 GFLOP
+    assert "vae_f8_z4.photos_v1" in text
+
+
+def test_describe_takes_changes_and_sizes_and_speaks_json(capsys):
+    data = json.loads(
+        run(capsys, "describe", "vae_f8_z4_micro", "--set", "latent.channels=16", "--size", "64x32", "--json")
+    )
+    assert data["latent_channels"] == 16
+    assert data["rows"][-1]["shape"] == [3, 64, 32]
+    assert data["encoder"]["params"] == sum(r["params"] for r in data["rows"] if r["half"] == "encoder")
+
+
+def test_describe_yaml_is_a_network_file(capsys, here):
+    Path("mine.yaml").write_text(run(capsys, "describe", "vae_f8_z4", "--yaml"))
+    assert vaezoo.get_spec("mine.yaml").hash == vaezoo.get_spec("vae_f8_z4").hash
+
+
+def test_reconstruct_writes_one_sheet_and_prints_figures(capsys, micro, photos):
+    text = run(capsys, "reconstruct", micro, *photos, "-o", "out.png")
+    assert [line.split()[0] for line in text.splitlines()[1:4]] == photos
+    assert "mean PSNR" in text
+    with Image.open("out.png") as picture:  # three columns of the widest, rows as high as each image, gaps of 4
+        assert picture.size == (3 * 64 + 2 * 4, 37 + 64 + 90 + 2 * 4)
+
+
+def test_reconstruct_into_a_folder_writes_one_picture_each(capsys, micro, photos):
+    data = json.loads(run(capsys, "reconstruct", micro, *photos, "-o", "out", "--json"))
+    assert sorted(path.name for path in Path("out").iterdir()) == [f"{name}_reconstruction.png" for name in "abc"]
+    assert [(r["height"], r["width"]) for r in data["images"]] == [(37, 50), (64, 64), (90, 31)]
+    assert all(r["peak_mib"] > 1 and r["seconds"] > 0 for r in data["images"])
+
+
+def test_reconstruct_never_writes_over_its_images_or_its_results(capsys, micro, photos):
+    before = Path("b.png").read_bytes()
+    assert main(["reconstruct", micro, "b.png", "-o", "b.png"]) == 2
+    assert "is one of the images" in capsys.readouterr().err
+    Path("deeper").mkdir()
+    Path("deeper/b.png").write_bytes(before)
+    data = json.loads(run(capsys, "reconstruct", micro, "b.png", "deeper/b.png", "-o", ".", "--json"))
+    assert data["written"] == ["b_reconstruction.png", "b_reconstruction1.png"]
+    assert Path("b.png").read_bytes() == before
+
+
+def test_reconstruct_without_arguments_takes_our_model_and_the_bundled_photos(capsys, here, monkeypatch):
+    with Image.open(catalog.sample_photos()[0]) as photo:
+        photo.crop((64, 64, 128, 112)).save("part.png")
+    monkeypatch.setattr(catalog, "sample_photos", lambda: [Path("part.png")])
+    data = json.loads(run(capsys, "reconstruct", "--json"))
+    assert data["model"] == "vae_f8_z4"
+    assert data["images"][0]["psnr"] == pytest.approx(24.77, abs=0.05)
+    with Image.open("reconstruction.png") as picture:
+        assert picture.size == (3 * 64 + 2 * 4, 48)
+
+
+@pytest.mark.slow
+def test_reconstruct_without_arguments_shows_the_bundled_photos(capsys, here):
+    text = run(capsys, "reconstruct")
+    assert "kitten_on_lawn.png" in text
+    assert float(text.split("mean PSNR ")[1].split()[0]) == pytest.approx(23.94, abs=0.05)
+    assert Path("reconstruction.png").stat().st_size > 100_000
+
+
+def test_interpolate_draws_two_rows_whose_ends_are_the_same(capsys, micro, photos):
+    run(capsys, "interpolate", "a.jpg", "b.png", "--model", micro, "--steps", 3, "--size", 32, "-o", "way.png")
+    sheet = vaezoo.load_image("way.png")
+    assert sheet.shape == (1, 3, 2 * 32 + 4, 3 * 32 + 2 * 4)
+    upper, lower = sheet[..., :32, :], sheet[..., 36:, :]
+    assert (upper[..., :32] - lower[..., :32]).abs().max() <= 2 / 255
+    assert not torch.equal(upper[..., 36:68], lower[..., 36:68])
+
+
+def test_sample_says_what_it_is_and_repeats_with_its_seed(capsys, micro):
+    text = run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "one.png")
+    assert "no generative model" in text
+    run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "two.png")
+    run(capsys, "sample", micro, "--count", 5, "--size", 16, "--seed", 1, "-o", "three.png")
+    assert Path("one.png").read_bytes() == Path("two.png").read_bytes() != Path("three.png").read_bytes()
+
+
+def test_sample_without_latent_statistics_says_so(capsys, here):
+    vaezoo.save(vaezoo.create("vae_f8_z4_micro"), "bare")
+    assert main(["sample", "local-dir:bare"]) == 2
+    assert "latent statistics" in capsys.readouterr().err
+
+
+def test_convert_there_and_back_gives_the_same_tensors(capsys, micro):
+    run(capsys, "convert", "micro/model.safetensors", "foreign.safetensors", "--to", "documented")
+    run(capsys, "convert", "foreign.safetensors", "native.safetensors", "--to", "native")
+    assert Path("native.safetensors").read_bytes() == Path("micro/model.safetensors").read_bytes()
+
+
+def test_download_of_bundled_weights_tells_their_path(capsys):
+    (row,) = json.loads(run(capsys, "download", "vae_f8_z4", "--json"))
+    assert Path(row["path"]).is_file()
+    assert row["sha256"].startswith("681cabb6")
+
+
+BAD = {
+    "nosuch": "unknown command 'nosuch'",
+    "describe vae_f8_z5": "did you mean vae_f8_z4",
+    "describe vae_f8_z4 --size 250": "250x250 is no positive multiple of 8",
+    "describe vae_f8_z4 --size big": "--size big",
+    "describe vae_f8_z4 --set latent.chanels=3": "did you mean 'channels'",
+    "describe vae_f8_z4 --set latent.channels": "expected path=value",
+    "describe org/name": "hf-hub:org/name",
+    "reconstruct vae_f8_z4.nosuch": "unknown tag 'nosuch'",
+    "reconstruct vae_f8_z16": "has no pretrained weights",
+    "reconstruct photo.jpg": "the model comes first",
+    "reconstruct vae_f8_z4 missing.png": "missing.png: cannot be read",
+    "reconstruct vae_f8_z4 setup.cfg": "setup.cfg: not a JPEG, PNG or WebP",
+    "reconstruct vae_f8_z4 -o out.gif": "out.gif",
+    "reconstruct vae_f8_z4 -o nowhere/out.png": "nowhere/out.png: cannot be written",
+    "reconstruct vae_f8_z4 --device cuda:99": "device cuda:99",
+    "interpolate a.png b.png --steps 1": "--steps 1",
+    "describe vae_f8_z4 --size 80000000000": "--size 80000000000",
+    "sample vae_f8_z4 --seed 99999999999999999999": "--seed",
+    "sample vae_f8_z4 --size 800000": "--size 800000",
+    "sample vae_f8_z4 --count 1000000000": "--count",
+    "convert vae_f8_z4 zz.safetensors --network vae_f4_z3": "network= is for file: names",
+    "sample vae_f8_z4 --size 12": "12x12 is no positive multiple of 8",
+    "convert missing.safetensors out.safetensors": "missing.safetensors",
+    "evaluate vae_f8_z4 --data nowhere": "nowhere",
+    "evaluate vae_f8_z4 vae_f8_z4 --data . --sheet worst.png": "--sheet shows one model",
+    "evaluate vae_f8_z4 --data . --sheet worst.gif": "worst.gif",
+    "evaluate vae_f8_z4 --data wds/photos": "wds/photos: streamed",
+    "download local-dir:nowhere": "no such folder",
+    "publish vae_f8_z4 nonsense/a/b --license mit": "nonsense/a/b",
+    "interpolate a.png b.png -o nowhere/way.png": "nowhere/way.png: cannot be written",
+    "sample -o samples.tiff": "samples.tiff",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_wrong_input_ends_with_status_2_and_one_message(line, capsys, here):
+    Path("setup.cfg").write_text("[metadata]\n")
+    assert main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert BAD[line] in error
+    assert error.startswith(f"vaezoo {line.split()[0]}: ")
+    assert "Traceback" not in error
+    assert sorted(path.name for path in here.iterdir()) == ["setup.cfg"]  # nothing half-written
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m vaezoo.cli list --json | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "[\n"
+    assert done.stderr == ""
+
+
+def test_tools_use_the_package_and_not_each_other():
+    for path in tools().values():
+        text = path.read_text(encoding="utf-8")
+        assert "import tools" not in text
+        assert "sys.path" not in text

@@ -1,0 +1,66 @@
+"""Runs that go wrong keep what was good, and say what is wrong before they begin."""
+
+import os
+import signal
+
+import pytest
+import torch
+from support.training import quiet, steps_of, tiny_recipe, write_photos
+from torch.utils.data import DataLoader
+
+from vaezoo.errors import FileError, SpecError, TrainingError
+from vaezoo.training.crops import leave_signals_alone
+from vaezoo.training.log import Log
+from vaezoo.training.loop import Stepper
+
+
+def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path, monkeypatch):
+    step = Stepper.step
+
+    def diverge(self, batches):
+        parts = step(self, batches)
+        if self.state.progress.step == 4:
+            with torch.no_grad():
+                self.state.task.vae.decoder[0].weight.fill_(torch.inf)
+        return parts
+
+    monkeypatch.setattr(Stepper, "step", diverge)
+    with pytest.raises(TrainingError, match=r"step 4: NaN or infinite weights in decoder\.0\.weight"):
+        quiet(tiny_recipe(tmp_path, "keep=1", "discriminator=null"), tmp_path / "run")
+    assert steps_of(tmp_path / "run") == [2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["discriminator.adaptive=true", "train=encoder"], r"discriminator\.adaptive: .* is not trained"),
+        (["discriminator.layers=4"], "discriminator patchgan: takes no crops of 8"),
+    ],
+)
+def test_a_discriminator_that_cannot_play_is_told_before_the_first_step(tmp_path, settings, message):
+    with pytest.raises(SpecError, match=message):
+        quiet(tiny_recipe(tmp_path, *settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pipe_among_photos_is_no_photo(tmp_path):
+    recipe = tiny_recipe(tmp_path, "data.bad=refuse", "discriminator=null", "steps=4")
+    os.mkfifo(write_photos(tmp_path / "photos") / "pipe.png")
+    with pytest.raises(FileError, match=r"pipe\.png: a pipe"):
+        quiet(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("line", ["5", "[]", "null", '{"loss": 1}', '{"step": "x"}'])
+def test_a_log_that_was_edited_is_told(tmp_path, line):
+    (tmp_path / "log.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(FileError, match="remove this line"):
+        Log(tmp_path, 1)
+
+
+def test_workers_outlive_the_signals_that_end_a_run():
+    loader = DataLoader(range(8), num_workers=1, worker_init_fn=leave_signals_alone)
+    batches = iter(loader)
+    found = [int(next(batches))]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(batches._workers[0].pid, number)
+    assert found + [int(batch) for batch in batches] == list(range(8))

@@ -1,0 +1,119 @@
+"""Pickles become safetensors by PyTorch's restricted reader, or are refused; nothing in them is ever run."""
+
+import os
+
+import pytest
+import torch
+from support.small import small_vae, write_small
+
+import vaezoo
+from vaezoo.cli import main
+from vaezoo.errors import CheckpointError, FileError
+from vaezoo.weights.export import foreign_tensors
+from vaezoo.weights.header import read_header
+from vaezoo.weights.load import parts_of
+from vaezoo.weights.pickles import from_pickle
+
+
+def same(a: vaezoo.VAE, b: vaezoo.VAE) -> bool:
+    return all(torch.equal(a.state_dict()[key], tensor) for key, tensor in b.state_dict().items())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3, "global_step": 10},
+        lambda state: {"model": state},
+        lambda state: {"model": {"module": state}, "optimizer": {"x": [1, 2]}},
+    ],
+)
+def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(tmp_path, capsys, wrap, zipped):
+    vae, network = small_vae("mar_f16_z16"), write_small("mar_f16_z16", tmp_path)
+    state = foreign_tensors(vae, "ldm")
+    junk = {"loss.logvar": torch.zeros(1), "model_ema.decay": torch.zeros(1)}
+    torch.save(wrap({**state, **junk}), tmp_path / "kl16.ckpt", _use_new_zipfile_serialization=zipped)
+    out = tmp_path / "mar.safetensors"
+    assert main(["convert", str(tmp_path / "kl16.ckpt"), str(out), "--from-pickle", "--network", network]) == 0
+    said = capsys.readouterr().out
+    assert f"read as a pickle with weights_only=True: {tmp_path}/kl16.ckpt ({len(state) + 2} tensors)" in said
+    assert same(vaezoo.create(f"file:{out}", network=network), vae)
+
+
+def test_two_pickled_halves_become_one_file(tmp_path, capsys):
+    vae = vaezoo.create("taesd_f8_z4")
+    tensors = foreign_tensors(vae, "taesd")
+    for half in ("encoder", "decoder"):
+        state = {name.removeprefix(f"{half}."): t for name, t in tensors.items() if name.startswith(half)}
+        torch.save(state, tmp_path / f"taesd_{half}.pth")
+    halves = f"{tmp_path}/taesd_encoder.pth,{tmp_path}/taesd_decoder.pth"
+    assert main(["convert", halves, str(tmp_path / "taesd.safetensors"), "--from-pickle", "--to", "diffusers"]) == 0
+    assert read_header(tmp_path / "taesd.safetensors").shapes.keys() == {
+        name for part in parts_of(vae, "diffusers") for name in part.names
+    }
+    assert same(vaezoo.create(f"file:{tmp_path}/taesd.safetensors"), vae)
+
+
+def test_a_pickle_without_the_flag_is_refused_with_the_command_that_converts_it(tmp_path, capsys):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "x.ckpt")
+    assert main(["convert", str(tmp_path / "x.ckpt"), str(tmp_path / "y.safetensors")]) == 2
+    assert "vaezoo convert IN OUT.safetensors --from-pickle" in capsys.readouterr().err
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+def test_nothing_in_a_pickle_is_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trapped"),)
+
+    torch.save({"state_dict": {"w": torch.zeros(1), "trap": Trap()}}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: PyTorch's restricted reader .*does not take it"):
+        from_pickle(tmp_path / "x.ckpt", tmp_path / "y.safetensors")
+    assert not (tmp_path / "trapped").exists()
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"not a pickle at all", b"\x80\x04K\x01."])
+def test_what_is_no_pickle_of_tensors_is_one_clear_error(tmp_path, content):
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: (PyTorch's restricted reader|no tensors by name)"):
+        from_pickle(tmp_path / "x.ckpt", tmp_path / "y.safetensors")
+
+
+def test_a_truncated_pickle_and_a_torchscript_archive_are_clear_errors(tmp_path):
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "x.ckpt")
+    content = (tmp_path / "x.ckpt").read_bytes()
+    for size in (10, 200, len(content) - 30):
+        (tmp_path / "cut.ckpt").write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match="does not take it"):
+            from_pickle(tmp_path / "cut.ckpt", tmp_path / "y.safetensors")
+    with pytest.raises(FileError, match=r"nothing\.ckpt"):
+        from_pickle(tmp_path / "nothing.ckpt", tmp_path / "y.safetensors")
+
+
+def test_tensors_that_share_memory_are_written_apart(tmp_path):
+    tensor = torch.arange(6.0)
+    torch.save({"a": tensor, "b": tensor[:3], "c": tensor.view(2, 3).T}, tmp_path / "x.pt")
+    assert from_pickle(tmp_path / "x.pt", tmp_path / "y.safetensors") == 3
+    assert read_header(tmp_path / "y.safetensors").shapes == {"a": (6,), "b": (3,), "c": (3, 2)}
+
+
+@pytest.mark.parametrize("odd", [lambda t: t.to_sparse(), lambda t: t.to("meta")])
+def test_a_tensor_that_safetensors_cannot_hold_is_named(tmp_path, odd):
+    torch.save({"fine": torch.ones(2), "odd": odd(torch.ones(2, 2))}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt: odd is sparse, quantised, nested or without values"):
+        from_pickle(tmp_path / "x.pt", tmp_path / "y.safetensors")
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+def test_two_pickles_of_one_name_stay_apart_and_an_error_names_the_user_s_file(tmp_path, capsys):
+    tensors = foreign_tensors(vaezoo.create("taesd_f8_z4"), "taesd")
+    for half in ("encoder", "decoder"):
+        (tmp_path / half).mkdir()
+        state = {name.removeprefix(f"{half}."): t for name, t in tensors.items() if name.startswith(half)}
+        torch.save(state, tmp_path / half / "model.pth")
+    halves = [f"{tmp_path}/{half}/model.pth" for half in ("encoder", "decoder")]
+    assert main(["convert", ",".join(halves), str(tmp_path / "x.safetensors"), "--from-pickle"]) == 0
+    assert main(["convert", ",".join(reversed(halves)), str(tmp_path / "y.safetensors"), "--from-pickle"]) == 2
+    assert f"convert: {','.join(reversed(halves))}: its names and shapes fit no network" in capsys.readouterr().err

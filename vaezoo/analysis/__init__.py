@@ -1,0 +1,1 @@
+"""What a network costs, holds and sees, and how two networks differ."""

@@ -1,0 +1,101 @@
+"""The static panel: what a network costs and sees, in seconds, without running or allocating it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from vaezoo.analysis.costs import costs
+from vaezoo.analysis.memory import activation_peak
+from vaezoo.analysis.receptive import receptive_fields
+from vaezoo.errors import InputError
+from vaezoo.nn.stack import count_params
+from vaezoo.nn.vae import VAE, build
+from vaezoo.specs.model import HALVES, ModelSpec
+
+SIZES = (256, 512, 1024)
+
+
+class BlockCost(NamedTuple):
+    """Parameters and GMACs of row `index` of a half, whose block is `block`."""
+
+    half: str
+    index: int
+    block: str
+    params: int
+    gmacs: float
+
+
+def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, float | int | str]:
+    """Columns of one network, counted on the meta device.
+
+    Args:
+        spec: The network.
+        sizes: Pixels per side of square images; a column that depends on the size ends with it.
+
+    Returns:
+        Plain columns. Of the network: `params`, `params_encoder`, `params_decoder`, `downscale`, `latent_channels`,
+        `compression_ratio` (values of an image over values of its latent); `receptive_field_latent` (pixels per side
+        that a latent sees through convolutions), `receptive_field_output` (latents per side that an output pixel sees),
+        `receptive_field_pixels` (input pixels per side that an output pixel sees); `global_encoder`, `global_decoder`
+        (what lets a position see everything all the same: "attention", "group norm", both with "+" between, or "").
+        Of each size, for one image: `latent_shape_256` ("4x32x32"), `gmacs_256`, `gmacs_encoder_256`,
+        `gmacs_decoder_256`, `attention_share_256` (of `gmacs_256`, from 0 to 1), and
+        `activation_peak_mib_encoder_256` with `…_decoder_256`: MiB of all float32 tensors alive at once at inference,
+        as `activation_peak` counts them.
+
+    Raises:
+        InputError: If there is no size, or one that is no positive multiple of the network's `size_multiple`.
+        SpecError: If the network cannot be built, or its receptive field is not known.
+    """
+    if not sizes:
+        raise InputError("static_panel: sizes is empty; name at least one, such as (256,)")
+    vae = build(spec, "meta").eval()
+    fields = receptive_fields(vae)
+    params = {f"params_{half}": count_params(getattr(vae, half)) for half in HALVES}
+    panel: dict[str, float | int | str] = {
+        "params": sum(params.values()),
+        **params,
+        "downscale": vae.downscale,
+        "latent_channels": vae.latent_channels,
+        "compression_ratio": spec.image.channels * vae.downscale**2 / vae.latent_channels,
+        "receptive_field_latent": fields.latent,
+        "receptive_field_output": fields.output,
+        "receptive_field_pixels": fields.through,
+        "global_encoder": "+".join(fields.encoder_global),
+        "global_decoder": "+".join(fields.decoder_global),
+    }
+    for size in sizes:
+        panel |= {f"{name}_{size}": value for name, value in _at(vae, size).items()}
+    return panel
+
+
+def block_costs(spec: ModelSpec, size: int = SIZES[0]) -> list[BlockCost]:
+    """Parameters and GMACs of every row for one image of `size` pixels per side, encoder first.
+
+    Raises:
+        InputError: If `size` is no positive multiple of the network's `size_multiple`.
+    """
+    return [BlockCost(row.half, row.index, row.block, row.params, row.gmacs) for row in costs(spec, size).rows]
+
+
+def _at(vae: VAE, size: int) -> dict[str, float | str]:
+    """The columns of one size, without it in their names."""
+    counted = costs(vae.spec, size)
+    side = size // vae.downscale
+    shapes = {"encoder": (vae.spec.image.channels, size, size), "decoder": (vae.latent_channels, side, side)}
+    peaks = {
+        f"activation_peak_mib_{half}": activation_peak(getattr(vae, half), _empty(shape)) / 2**20
+        for half, shape in shapes.items()
+    }
+    return {
+        "latent_shape": "x".join(map(str, shapes["decoder"])),
+        "gmacs": counted.gmacs(),
+        **{f"gmacs_{half}": counted.gmacs(half) for half in HALVES},
+        "attention_share": counted.attention_share,
+        **peaks,
+    }
+
+
+def _empty(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.empty(1, *shape, device="meta")

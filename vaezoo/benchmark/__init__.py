@@ -1,0 +1,1 @@
+"""Time and memory of models, each measured in a process of its own."""

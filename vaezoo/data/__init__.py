@@ -1,0 +1,1 @@
+"""Photos and the random numbers that choose among them."""

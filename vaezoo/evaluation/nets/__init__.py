@@ -1,0 +1,1 @@
+"""Pretrained networks that judge reconstructions."""

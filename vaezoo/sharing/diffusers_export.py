@@ -1,0 +1,35 @@
+"""An export for diffusers beside our own files, in the subfolder `vae/` that its pipelines have."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaezoo.adapters.as_diffusers import known_stats
+from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.nn.vae import VAE
+from vaezoo.weights.export import export_checkpoint
+from vaezoo.weights.load import parts_of
+
+SUBFOLDER = "vae"
+FILES = (f"{SUBFOLDER}/diffusion_pytorch_model.safetensors", f"{SUBFOLDER}/config.json")
+
+
+def diffusers_config(vae: VAE) -> dict[str, Any]:
+    """The `config.json` with which a class of diffusers, its `_class_name`, builds the same network.
+
+    Raises:
+        CheckpointError: If no class can express the network or its statistics.
+        InputError: If the latent statistics are not known.
+    """
+    config = config_from_spec(vae.spec, known_stats(vae))
+    parts_of(vae, "diffusers")
+    return config
+
+
+def write_export(vae: VAE, folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
+    """Write weights and config for diffusers below `folder`; returns their names from there."""
+    (folder / SUBFOLDER).mkdir()
+    weights, text = FILES
+    export_checkpoint(vae, folder / weights, layout="diffusers")
+    (folder / text).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return FILES

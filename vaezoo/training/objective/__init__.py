@@ -1,0 +1,1 @@
+"""What training lowers: losses, regularizers and the game with a discriminator."""

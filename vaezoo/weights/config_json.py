@@ -1,0 +1,122 @@
+"""What is in a published folder: `config.json`, `model.safetensors` and a `README.md` model card."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from vaezoo.errors import SpecError
+from vaezoo.formats.diffusers.config_class import CLASS, CLASSES, Foreign, spec_from_config
+from vaezoo.nn.schema import check_spec
+from vaezoo.specs.check import Between, Faults, fill, missing
+from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.stats import LatentStats
+from vaezoo.specs.tree import Node, read_tree
+from vaezoo.version import __version__
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT = 1
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The weights beside a `config.json`."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The keys of `config.json` beside `spec`; `spec_hash` guards the spec, `weights.sha256` the weights."""
+
+    library_name: str
+    format: Annotated[int, Between(1, FORMAT)]
+    vaezoo_version: str
+    spec_hash: str
+    weights: WeightsFile
+    network: str | None = None
+    latent_stats: LatentStats | None = None
+
+
+class Published(NamedTuple):
+    """What a `config.json` says, checked."""
+
+    spec: ModelSpec
+    config: Config
+
+
+def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
+    """The text of `config.json` for a network with weights of that hash."""
+    data: dict[str, Any] = {
+        "library_name": "vaezoo",
+        "format": FORMAT,
+        "vaezoo_version": __version__,
+        "network": spec.name,
+        "spec_hash": spec.hash,
+        "spec": {"summary": spec.summary, **spec.to_dict()},
+        "weights": {"file": WEIGHTS, "sha256": sha256},
+        "latent_stats": stats.to_dict() if stats else None,
+    }
+    return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_network(path: str | Path) -> Published | Foreign:
+    """Read and check a `config.json` of vaezoo or diffusers.
+
+    Raises:
+        FileError: If there is none.
+        SpecError: If it is of neither, was written by a newer vaezoo, or has faults; all of them in one text.
+    """
+    tree = read_tree(path)
+    keys = tree.value if isinstance(tree.value, dict) else {}
+    return spec_from_config(tree) if CLASS in keys and "library_name" not in keys else _check_config(tree)
+
+
+def _check_config(tree: Node) -> Published:
+    _check_origin(tree)
+    faults = Faults()
+    arguments = fill(tree, Config, "", faults, skip=("spec",))
+    if absent := [*missing(arguments, Config), *(["spec"] if "spec" not in tree.value else [])]:
+        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+    faults.check()
+    config = Config(**arguments)
+    spec = check_spec(tree.value["spec"], config.network)
+    if spec.hash != config.spec_hash:
+        raise SpecError(
+            f"{tree.place}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to {spec.hash[:12]}; "
+            "the file was edited: undo that, or build the network you want with overrides="
+        )
+    if config.weights.file != WEIGHTS:
+        raise SpecError(f"{tree.place}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
+    if config.latent_stats:
+        config.latent_stats.check(spec.latent.channels, str(tree.place))
+    return Published(spec, config)
+
+
+def _check_origin(tree: Node) -> None:
+    data = tree.plain() if isinstance(tree.value, dict) else {}
+    if data.get("library_name") != "vaezoo":
+        found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS, "architecture") if key in data), "")
+        raise SpecError(
+            f"{tree.place}: not written by vaezoo: no library_name vaezoo in it{found}; nor is it of one of these "
+            f"classes of diffusers: {', '.join(CLASSES)} (docs/hub.md)"
+        )
+    version = data.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        writer = f"{data.get('vaezoo_version', 'unknown')!s:.60}"
+        raise SpecError(
+            f"{tree.place}: written by a newer vaezoo ({writer}, format {version}; this one, {__version__}, reads "
+            f"{FORMAT}): pip install --upgrade vaezoo"
+        )
+
+
+def about_pickles(names: Iterable[str]) -> str:
+    """What to do where a folder has pickles, for an error text; nothing where it has none."""
+    pickle = next((name for name in names if name.endswith(PICKLES)), None)
+    if pickle is None:
+        return ""
+    remedy = "vaezoo convert --from-pickle makes a safetensors file of one you trust"
+    return f"; {pickle} is a pickle, which vaezoo does not open: {remedy}"

@@ -1,0 +1,153 @@
+"""safetensors files: header first, compared with the network, then tensors straight into it."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+
+from vaezoo.errors import CheckpointError, InputError
+from vaezoo.formats.layouts import LAYOUTS
+from vaezoo.formats.layouts.engine import Part, Shapes
+from vaezoo.io.files import opened
+from vaezoo.nn.vae import VAE, build
+from vaezoo.specs.stats import LatentStats
+from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
+from vaezoo.weights.header_diff import header_diff
+from vaezoo.weights.tensors import Read, read_part, read_statistics, reading
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+logger = logging.getLogger(__name__)
+
+
+def load_into(
+    vae: VAE,
+    path: str | Path,
+    layout: str,
+    spec_hash: str | None,
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> LatentStats | None:
+    """Give a VAE the weights of a file; returns the packed latent statistics that lie in it, if any do.
+
+    One on the meta device takes the file's tensors as its own, so that nothing is initialised first; a live one keeps
+    its parameters, which optimisers and wrappers hold, and gets new values.
+
+    Args:
+        vae: The network.
+        path: A safetensors file, or two as `ENCODER,DECODER`.
+        layout: A key of `LAYOUTS`.
+        spec_hash: The network the file must be for, if it says; None does not ask.
+        dtype: What to cast to; None keeps the file's own.
+        device: Where to put the tensors.
+
+    Raises:
+        CheckpointError: If names or shapes differ (the text is a diff), before any tensor is read.
+        InputError: If `dtype` is no floating type of weights.
+    """
+    check_dtype(dtype)
+    header = read_header(path)
+    parts, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
+    odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - DTYPES.keys())
+    if odd:
+        raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(DTYPES)}")
+    written_for = header.metadata.get(HASH_KEY)
+    if spec_hash and written_for and written_for != spec_hash:
+        raise CheckpointError(
+            f"{path} was written for a network with spec hash {written_for[:12]}, not {spec_hash[:12]} "
+            f"({vae.spec.label}): same shapes, another function; name its network, or load it all the "
+            'same with load_checkpoint(vae, path, layout="native")'
+        )
+    if seen.dropped:
+        logger.info("%s: left out by rule: %s", path, dropped_text(seen))
+    with reading(header) as read:
+        tensors = tensors_of(vae, read, parts, seen, device, dtype)
+        statistics = read_statistics(read, seen, vae.latent_channels, path)
+    vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
+    return statistics
+
+
+def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Part], View]:
+    """Where a file keeps each tensor of a VAE, and how the layout sees the file.
+
+    Raises:
+        CheckpointError: If names or shapes differ: `misfit`, and a diff.
+    """
+    seen = view(header, LAYOUTS[layout])
+    parts = fused(parts_of(vae, layout), seen.names)
+    if diff := header_diff(wanted_shapes(parts), seen.shapes):
+        raise CheckpointError(f"{misfit}: {diff}")
+    return parts, seen
+
+
+def tensors_of(
+    vae: VAE,
+    read: Read,
+    parts: list[Part],
+    seen: View,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> dict[str, torch.Tensor]:
+    """The tensors of a VAE under our names, in our shapes, as copies: they never point into the file or module."""
+    shapes = _shapes(vae)
+    return {part.key: read_part(read, part, seen, shapes[part.key]).to(device, dtype, copy=True) for part in parts}
+
+
+def dropped_text(seen: View) -> str:
+    """What was left out by rule, in words: `loss.*: 10, model_ema.*: 248`."""
+    return ", ".join(f"{rule}: {count}" for rule, count in sorted(seen.dropped.items()))
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise `InputError` unless weights can be of this type; None is each file's own."""
+    if dtype is not None and dtype not in DTYPES.values():
+        raise InputError(f"weights are {', '.join(map(str, DTYPES.values()))}, not {dtype}")
+
+
+def check_weights_there(vae: VAE) -> None:
+    """Raise `CheckpointError` for a VAE on the meta device."""
+    if vae.device.type == "meta":
+        raise CheckpointError(f"{vae.spec.label} is on the meta device: it has shapes but no weights")
+
+
+def check_as_specified(vae: VAE) -> None:
+    """Raise `CheckpointError` unless the tensors of `vae` are those of its spec, so that they can be loaded again."""
+    if diff := header_diff(_shapes(build(vae.spec, "meta")), _shapes(vae)):
+        what = "a compiled, wrapped or rebuilt module; pass the one that vaezoo.create returned"
+        raise CheckpointError(f"the model has other tensors than {vae.spec.label} ({what}): {diff}")
+
+
+def parts_of(vae: VAE, layout: str) -> list[Part]:
+    """Where a layout keeps each tensor of `vae`; raises `CheckpointError` if it cannot express the network."""
+    if layout not in LAYOUTS:
+        raise CheckpointError(f"layout {layout!r} is not known; there are {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout].parts(vae.spec, _shapes(vae))
+
+
+def _shapes(vae: VAE) -> Shapes:
+    return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> None:
+    """Compare a file with the hash on record; None is no record.
+
+    Raises:
+        CheckpointError: If they differ, with what to do then.
+    """
+    if expected is not None and (found := sha256_of(path)) != expected:
+        what = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+        raise CheckpointError(f"{what}; {remedy}" if remedy else what)

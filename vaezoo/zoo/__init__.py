@@ -1,0 +1,1 @@
+"""Models by name: the only place where specs, networks and weights meet."""
