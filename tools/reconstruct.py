@@ -18,7 +18,7 @@ from vaezoo.console import (
     progress,
 )
 from vaezoo.errors import InputError
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import SUFFIXES, check_picture_path, save_picture

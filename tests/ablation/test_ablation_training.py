@@ -15,7 +15,7 @@ from support.training import environment, tiny_spec, write_photos
 from vaezoo.ablation import run_worker as worker
 from vaezoo.ablation.run_results import RECIPE, read_result, read_table
 from vaezoo.cli import main
-from vaezoo.evaluation.nets.registry import lpips
+from vaezoo.evaluation.nets import lpips
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.training.log import read_log
 from vaezoo.training.recipe_schema import Validation

@@ -9,8 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 import vaezoo
+from vaezoo.analysis.costs import costs
 from vaezoo.analysis.memory import activation_peak
-from vaezoo.analysis.panel import block_costs, static_panel
+from vaezoo.analysis.panel import static_panel
 from vaezoo.errors import InputError
 from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES
@@ -58,7 +59,7 @@ def test_gmacs_are_half_of_what_pytorch_counts_while_it_computes(name):
 
 
 def test_rows_add_up_to_the_panel(panel):
-    rows = block_costs(vaezoo.get_spec("vae_f8_z4_micro"), 64)
+    rows = costs(vaezoo.get_spec("vae_f8_z4_micro"), 64).rows
     assert [(row.half, row.index, row.block) for row in rows[6:8]] == [("encoder", 6, "conv"), ("decoder", 0, "conv")]
     for half in HALVES:
         mine = [row for row in rows if row.half == half]

@@ -11,7 +11,7 @@ import vaezoo
 from vaezoo.errors import InputError
 from vaezoo.evaluation.latents.channels import ChannelStats, PosteriorStats
 from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
-from vaezoo.evaluation.latents.neighbours import between_neighbours, knn_consistency, nearest
+from vaezoo.evaluation.latents.neighbors import knn_consistency, nearest
 from vaezoo.evaluation.latents.spectrum import Spectrum, dct
 from vaezoo.evaluation.metrics.flat import flat_probe, off_mean_share
 from vaezoo.nn.distributions import Deterministic, Gaussian
@@ -185,16 +185,16 @@ def test_nearest_goes_by_angle_and_skips_the_row_itself():
     bank = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 1.0], [-1.0, 0.0]])
     assert nearest(torch.tensor([[9.0, 1.0]]), bank, 4).tolist() == [[0, 1, 2, 3]]
     assert nearest(bank, bank, 1, skip_self=True)[:2].tolist() in ([[1], [0]], [[1], [2]])
-    with pytest.raises(InputError, match="4 neighbours among 3"):
+    with pytest.raises(InputError, match="4 neighbors among 3"):
         nearest(bank, bank, 4, skip_self=True)
     with pytest.raises(InputError, match=r"\(N, D\)"):
         nearest(bank, bank[:, :1], 1)
 
 
-def test_neighbours_are_the_same_however_many_rows_are_looked_at_together(monkeypatch):
+def test_neighbors_are_the_same_however_many_rows_are_looked_at_together(monkeypatch):
     bank = torch.randn(37, 5)
     whole = nearest(bank, bank, 3, skip_self=True)
-    monkeypatch.setattr("vaezoo.evaluation.latents.neighbours.CHUNK", 4)
+    monkeypatch.setattr("vaezoo.evaluation.latents.neighbors.CHUNK", 4)
     assert torch.equal(nearest(bank, bank, 3, skip_self=True), whole)
     assert not (whole == torch.arange(37).view(-1, 1)).any()
 
@@ -204,24 +204,8 @@ def test_knn_consistency_is_1_for_a_rotated_view_and_near_chance_for_noise():
     rotation = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64)).Q
     assert knn_consistency(x, 3 * x @ rotation + 1, k=5) == 1
     assert knn_consistency(x, torch.randn(200, 6), k=10) == pytest.approx(10 / 199, abs=0.02)
-    with pytest.raises(InputError, match="one of each an image"):
+    with pytest.raises(InputError, match="one of each per image"):
         knn_consistency(x, x[:5])
-
-
-def test_latents_between_neighbours_lie_on_the_arc_to_the_nearest():
-    z = torch.tensor([3.0, 0.0]).view(1, 2, 1, 1)
-    bank = torch.tensor([[0.0, 1.0], [-1.0, -1.0]]).view(2, 2, 1, 1)
-    half = between_neighbours(z, bank, t=0.5, top=1)
-    assert half.flatten().tolist() == pytest.approx([math.sqrt(2), math.sqrt(2)])
-    assert between_neighbours(z, bank, t=0.0, top=1).flatten().tolist() == pytest.approx([3, 0])
-
-
-def test_the_neighbour_is_drawn_by_its_distance():
-    z = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(4000, 2, 1, 1)
-    bank = torch.tensor([[1.0, 0.0], [1.0, 2.0]]).view(2, 2, 1, 1)  # mean squared differences 0 and 2
-    drawn = between_neighbours(z, bank, t=1.0, top=2, generator=torch.Generator().manual_seed(0))
-    share = (drawn[:, 1, 0, 0] > 1).double().mean().item()
-    assert share == pytest.approx(math.exp(-2) / (1 + math.exp(-2)), abs=0.02)
 
 
 def test_a_real_model_goes_through_every_probe():

@@ -19,8 +19,9 @@ from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import Processes, own_device
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.evaluation.case_sheet import case_sheet, latent_colors
-from vaezoo.evaluation.latents.neighbours import knn_consistency
-from vaezoo.evaluation.metrics.similarity import psnr, ssim
+from vaezoo.evaluation.latents.neighbors import knn_consistency
+from vaezoo.evaluation.metrics.psnr import psnr
+from vaezoo.evaluation.metrics.ssim import ssim
 from vaezoo.evaluation.nets.frechet import Moments, frechet_distance
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.evaluation.tally import Nets

@@ -10,7 +10,7 @@ from PIL import Image
 import vaezoo
 from vaezoo.data.photos import photo_files, photos
 from vaezoo.errors import FileError, ImageError, InputError
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.io.images import resize_and_crop
 from vaezoo.nn.distributions import Deterministic

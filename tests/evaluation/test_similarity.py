@@ -13,7 +13,8 @@ from torchmetrics.functional.image import (
 
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.color import lab_error, to_lab
-from vaezoo.evaluation.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
+from vaezoo.evaluation.metrics.psnr import psnr
+from vaezoo.evaluation.metrics.ssim import ms_ssim, ssim, ssim_map
 from vaezoo.evaluation.nets.frechet import Moments, frechet_distance
 
 

@@ -7,7 +7,7 @@ from support.small import on_meta
 
 import vaezoo
 from vaezoo.analysis.costs import costs
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.io.images import save_picture
 from vaezoo.sharing import card

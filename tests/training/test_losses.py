@@ -7,7 +7,7 @@ from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import vaezoo
-from vaezoo.evaluation.nets.registry import lpips
+from vaezoo.evaluation.nets import lpips
 from vaezoo.nn.distributions import Deterministic, Gaussian
 from vaezoo.nn.vae import Output
 from vaezoo.training.objective.losses import LOSSES

@@ -9,7 +9,7 @@ from scipy.fft import dctn
 from torch import nn
 
 import vaezoo
-from vaezoo.evaluation.nets.registry import lpips
+from vaezoo.evaluation.nets import lpips
 from vaezoo.nn.distributions import Deterministic
 from vaezoo.nn.vae import Output
 from vaezoo.training.objective.regularizers import REGULARIZERS

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo.errors import SpecError
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.io.images import read_picture, resize_and_crop, to_tensor
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.layers import ResidualLayer

@@ -1,7 +1,6 @@
 """The static panel: what a network costs and sees, in seconds, without running or allocating it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
@@ -14,16 +13,6 @@ from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.model import HALVES, ModelSpec
 
 SIZES = (256, 512, 1024)
-
-
-class BlockCost(NamedTuple):
-    """Parameters and GMACs of row `index` of a half, whose block is `block`."""
-
-    half: str
-    index: int
-    block: str
-    params: int
-    gmacs: float
 
 
 def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, float | int | str]:
@@ -68,15 +57,6 @@ def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, flo
     for size in sizes:
         panel |= {f"{name}_{size}": value for name, value in _at(vae, size).items()}
     return panel
-
-
-def block_costs(spec: ModelSpec, size: int = SIZES[0]) -> list[BlockCost]:
-    """Parameters and GMACs of every row for one image of `size` pixels per side, encoder first.
-
-    Raises:
-        InputError: If `size` is no positive multiple of the network's `size_multiple`.
-    """
-    return [BlockCost(row.half, row.index, row.block, row.params, row.gmacs) for row in costs(spec, size).rows]
 
 
 def _at(vae: VAE, size: int) -> dict[str, float | str]:

@@ -12,7 +12,7 @@ from vaezoo.data.photos import Photo
 from vaezoo.distributed import Processes
 from vaezoo.errors import InputError
 from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
-from vaezoo.evaluation.latents.neighbours import knn_consistency
+from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.flat import flat_probe
 from vaezoo.evaluation.nets.frechet import frechet_distance
 from vaezoo.evaluation.tally import LATENTS, Case, Nets, Tally

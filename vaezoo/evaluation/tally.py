@@ -11,7 +11,8 @@ from torch import Tensor
 from vaezoo.evaluation.latents.channels import ChannelStats, PosteriorStats
 from vaezoo.evaluation.latents.spectrum import Spectrum
 from vaezoo.evaluation.metrics.color import lab_error
-from vaezoo.evaluation.metrics.similarity import SMALLEST_MS_SSIM, WINDOW, ms_ssim, psnr, ssim
+from vaezoo.evaluation.metrics.psnr import psnr
+from vaezoo.evaluation.metrics.ssim import SMALLEST_MS_SSIM, WINDOW, ms_ssim, ssim
 from vaezoo.evaluation.nets.frechet import Moments
 from vaezoo.nn.distributions import Posterior
 

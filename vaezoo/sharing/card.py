@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from torch import Tensor
 
 from vaezoo.analysis.costs import costs
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.io.images import load_image
 from vaezoo.io.sheets import difference, tile

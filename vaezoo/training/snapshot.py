@@ -9,7 +9,7 @@ import torch
 from vaezoo.data.photos import Photo
 from vaezoo.evaluation.case_sheet import case_sheet
 from vaezoo.evaluation.latents.channels import ChannelStats
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.evaluation.tally import Case
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import resize_and_crop, save_picture, to_tensor

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaezoo.evaluation.metrics.similarity import psnr
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.nn.vae import VAE
 
 

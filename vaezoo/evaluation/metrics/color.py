@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.errors import InputError
-from vaezoo.evaluation.metrics.similarity import check_pair
+from vaezoo.evaluation.metrics.psnr import check_same_shape
 
 # linear sRGB -> CIE XYZ, and the white it gives (D65, 2 degrees): ITU-R BT.709 primaries
 TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
@@ -39,7 +39,7 @@ def lab_error(images: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: If the shapes differ, or there are not three channels.
     """
-    check_pair(images, reconstruction, "lab_error")
+    check_same_shape(images, reconstruction, "lab_error")
     error = to_lab(images) - to_lab(reconstruction)
     chroma = torch.linalg.vector_norm(error[:, 1:], dim=1)
     return error[:, 0].abs().mean(dim=(1, 2)), chroma.mean(dim=(1, 2))

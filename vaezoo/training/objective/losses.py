@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import InputError
-from vaezoo.evaluation.metrics.similarity import WINDOW, similarity
+from vaezoo.evaluation.metrics.ssim import WINDOW, ssim_factors
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.nn.vae import Output
 from vaezoo.specs.check import Between
@@ -95,7 +95,7 @@ class SSIM(nn.Module):
         if min(images.shape[2:]) < WINDOW:
             raise InputError(f"ssim: images of shape {tuple(images.shape)}; H and W must be {WINDOW} or more")
         with torch.autocast(images.device.type, enabled=False):
-            luminance, contrast = similarity((images.float() + 1) / 2, (out.reconstruction.float() + 1) / 2)
+            luminance, contrast = ssim_factors((images.float() + 1) / 2, (out.reconstruction.float() + 1) / 2)
         return 1 - (luminance * contrast).mean()
 
 
