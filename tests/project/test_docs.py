@@ -10,6 +10,7 @@ import torch
 from support.checkout import ROOT
 
 import vaezoo
+from vaezoo.io.images import save_picture
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.records import find_record
 
@@ -32,7 +33,7 @@ def test_generated_parts_are_current(monkeypatch, capsys):
 @pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(SNIPPETS)])
 def test_every_python_snippet_runs(page, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    vaezoo.io.images.save_picture(torch.rand(3, 50, 70) * 2 - 1, "photo.jpg")
+    save_picture(torch.rand(3, 50, 70) * 2 - 1, "photo.jpg")
     torch.save({"state_dict": {"weight": torch.ones(2)}}, "model.ckpt")
     exec(compile(code, page, "exec"), {})
     assert list(tmp_path.iterdir())
