@@ -6,7 +6,7 @@ Weights and images are random: the time of a step does not depend on them.
 import itertools
 from pathlib import Path
 
-from vaezoo.benchmark.case import DIFFUSERS, OURS, TYPES, WHAT, make_job
+from vaezoo.benchmark.case import DIFFUSERS, OURS, WHAT, make_job
 from vaezoo.benchmark.measure import (
     COLUMNS,
     Row,
@@ -18,6 +18,7 @@ from vaezoo.benchmark.measure import (
 from vaezoo.console import add_json, parser, print_json, progress
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
+from vaezoo.nn.dtypes import DTYPES
 from vaezoo.specs.check import unknown
 
 FORMATS = {"contiguous": False, "channels_last": True}
@@ -50,7 +51,7 @@ def _options(arguments: list[str]):
     add = arguments_parser.add_argument
     add("--sizes", default="256", help="pixels per side, with commas between (default: 256)")
     add("--what", default=",".join(WHAT), help=f"steps (default: {','.join(WHAT)})")
-    add("--dtypes", default="fp32", help=f"of {', '.join(TYPES)} (default: fp32)")
+    add("--dtypes", default="fp32", help=f"of {', '.join(DTYPES)} (default: fp32)")
     add("--formats", default="contiguous", help=f"memory formats of {', '.join(FORMATS)} (default: contiguous)")
     add("--batch", type=int, default=1, help="images of a step (default: 1)")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")

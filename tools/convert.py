@@ -4,13 +4,12 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
-
 import vaezoo
-from vaezoo.console import DTYPES, parser
+from vaezoo.console import parser
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import make_folder
+from vaezoo.nn.dtypes import DTYPES
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.pickles import from_pickle
 
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> None:
             vae = _load(source, told)
         except CheckpointError as error:  # people know their file, not ours
             raise CheckpointError(str(error).replace(source, options.input)) from error
-        dtype = getattr(torch, DTYPES[options.dtype]) if options.dtype else None
+        dtype = DTYPES[options.dtype] if options.dtype else None
         vaezoo.export_checkpoint(vae, options.output, layout=options.to, dtype=dtype)
     print(f"written: {options.output} ({vae.spec.name}, layout {options.to})")
     if vae.latent_stats and vae.latent_stats.var and LAYOUTS[options.to].statistics is None:

@@ -4,13 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
+if TYPE_CHECKING:
+    from vaezoo.nn.vae import VAE
+
 T = TypeVar("T")
 MAX_SIZE = 16_384  # pixels per side that a command will try
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
@@ -22,6 +24,8 @@ def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
     """`--device` and `--dtype`."""
+    from vaezoo.nn.dtypes import DTYPES  # here, because it loads torch, which `vaezoo list` does without
+
     arguments.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
     arguments.add_argument("--dtype", choices=DTYPES, default="fp32", help="precision to run in (default: fp32)")
 
@@ -31,13 +35,12 @@ def add_json(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
-def pretrained(name: str, options: argparse.Namespace) -> Any:
+def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     """The model of that name with its weights, on the device and in the dtype that the options ask for."""
-    import torch
+    from vaezoo.nn.dtypes import DTYPES
+    from vaezoo.zoo.create import create
 
-    import vaezoo
-
-    return vaezoo.create(name, pretrained=True, device=options.device, dtype=getattr(torch, DTYPES[options.dtype]))
+    return create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype])
 
 
 def print_json(data: Any) -> None:

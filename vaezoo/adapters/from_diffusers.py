@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from vaezoo.adapters.as_diffusers import DiffusersVAE
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.diffusers.config_class import CLASS, spec_from_config
+from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Place, from_plain
 from vaezoo.weights.header import Header
-from vaezoo.weights.load import DTYPES, fitting, tensors_of
+from vaezoo.weights.load import fitting, tensors_of
 from vaezoo.weights.tensors import joined_statistics, read_statistics
 
 LAYOUT = "diffusers"
@@ -51,7 +52,7 @@ def _translated(vae: VAE, state: Mapping[str, Tensor], name: str) -> tuple[dict[
     """Copies of the tensors under our names, and the packed latent statistics among them."""
     header = Header({key: tuple(tensor.shape) for key, tensor in state.items()}, {}, {}, {})
     parts, seen = fitting(vae, header, LAYOUT, f"this {name} has other tensors than its config stands for")
-    odd = sorted({str(state[raw].dtype) for raw in seen.names.values()} - set(map(str, DTYPES.values())))
+    odd = sorted({str(state[raw].dtype) for raw in seen.names.values()} - set(map(str, STORED_DTYPES.values())))
     if odd:
         raise CheckpointError(f"this {name} has tensors of type {', '.join(odd)}; take it before it is quantised")
     read = state.__getitem__

@@ -4,10 +4,9 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import unknown
@@ -16,7 +15,6 @@ from vaezoo.specs.tree import Place, from_plain
 from vaezoo.zoo.create import get_spec, usable_device
 
 WHAT = ("encode", "decode", "train")
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 OURS, DIFFUSERS = "vaezoo", "diffusers"
 
 
@@ -31,7 +29,7 @@ class Job:
         what: One of `WHAT`.
         size: Pixels per side.
         batch: Images of a step.
-        dtype: A key of `TYPES`: of the weights for encoding and decoding; a training step keeps float32 weights and
+        dtype: A key of `DTYPES`: of the weights for encoding and decoding; a training step keeps float32 weights and
             computes in it by autocast.
         channels_last: Memory format of weights and images.
         device: Where.
@@ -73,8 +71,8 @@ def make_job(
     name = spec.label if isinstance(name_or_spec, ModelSpec) else name_or_spec
     if what not in WHAT:
         raise InputError(f"{unknown(what, WHAT, 'step')}")
-    if dtype not in TYPES:
-        raise InputError(f"{unknown(dtype, TYPES, 'dtype')}")
+    if dtype not in DTYPES:
+        raise InputError(f"{unknown(dtype, DTYPES, 'dtype')}")
     if (what, dtype) == ("train", "fp16"):
         raise InputError("a training step in fp16 would need its losses scaled; measure fp32 or bf16")
     if batch < 1:

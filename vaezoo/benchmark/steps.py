@@ -7,9 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from vaezoo.benchmark.case import OURS, TYPES, Job
+from vaezoo.benchmark.case import OURS, Job
 from vaezoo.formats.diffusers.config_class import config_from_spec
 from vaezoo.nn.distributions import LATENTS, Posterior
+from vaezoo.nn.dtypes import DTYPES
 from vaezoo.specs.model import ModelSpec
 from vaezoo.zoo.create import create
 
@@ -50,7 +51,7 @@ def make_network(job: Job) -> nn.Module:
     network = (create(job.spec) if job.implementation == OURS else Peer(job.spec)).to(job.device)
     if job.channels_last:
         network.to(memory_format=torch.channels_last)
-    return network.train() if job.what == "train" else network.eval().to(TYPES[job.dtype])
+    return network.train() if job.what == "train" else network.eval().to(DTYPES[job.dtype])
 
 
 def make_step(network: Network, job: Job) -> Callable[[], object]:
@@ -83,7 +84,7 @@ def warm_libraries(network: nn.Module, job: Job) -> None:
     """Make a step with the smallest image, without an optimiser, so that what libraries load is not counted later."""
     small = replace(job, size=2 * network.downscale, batch=1)
     mixed = torch.autocast(
-        torch.device(job.device).type, TYPES[job.dtype], enabled=job.what == "train" and job.dtype != "fp32"
+        torch.device(job.device).type, DTYPES[job.dtype], enabled=job.what == "train" and job.dtype != "fp32"
     )
     with torch.set_grad_enabled(job.what == "train"), mixed:
         latents = network.encode(images_of(network, small)).mean

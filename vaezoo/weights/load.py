@@ -10,13 +10,12 @@ from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.formats.layouts.engine import Part, Shapes
 from vaezoo.io.files import opened
+from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
 from vaezoo.weights.header_diff import header_diff
 from vaezoo.weights.tensors import Read, read_part, read_statistics, reading
-
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +48,9 @@ def load_into(
     check_dtype(dtype)
     header = read_header(path)
     parts, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
-    odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - DTYPES.keys())
+    odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - STORED_DTYPES.keys())
     if odd:
-        raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(DTYPES)}")
+        raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(STORED_DTYPES)}")
     written_for = header.metadata.get(HASH_KEY)
     if spec_hash and written_for and written_for != spec_hash:
         raise CheckpointError(
@@ -101,8 +100,8 @@ def dropped_text(seen: View) -> str:
 
 def check_dtype(dtype: torch.dtype | None) -> None:
     """Raise `InputError` unless weights can be of this type; None is each file's own."""
-    if dtype is not None and dtype not in DTYPES.values():
-        raise InputError(f"weights are {', '.join(map(str, DTYPES.values()))}, not {dtype}")
+    if dtype is not None and dtype not in STORED_DTYPES.values():
+        raise InputError(f"weights are {', '.join(map(str, STORED_DTYPES.values()))}, not {dtype}")
 
 
 def check_weights_there(vae: VAE) -> None:
