@@ -12,7 +12,7 @@ import torch
 import vaezoo
 from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress
 from vaezoo.data.photos import photos
-from vaezoo.distributed import Processes, own_device, processes
+from vaezoo.distributed import ProcessGroup, local_device, process_group
 from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet
 from vaezoo.evaluation.nets.registry import STANDARD, open_nets
@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> None:
         if len(options.names) > 1 or options.count < 1:
             raise InputError("--sheet shows one model, and --count cases of it, at least 1")
     found, protocol = photos(options.data, options.split, options.root), PROTOCOLS[options.protocol]
-    options.device = own_device(options.device)
+    options.device = local_device(options.device)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    with processes() as team:
+    with process_group("cpu") as team:  # results are gathered on the CPU
         nets = _nets(options, team) if protocol.measures_all else Nets()
         results = []
         for name in options.names:
             vae = pretrained(name, options)
-            about = _about(name, vae, nets, options) if team.rank == 0 else {}  # of the files that were just read
+            about = _about(name, vae, nets, options) if team.is_first else {}  # of the files that were just read
             result = evaluate(
                 vae,
                 found,
@@ -53,13 +53,13 @@ def main(arguments: list[str]) -> None:
                 nets=nets,
                 processes=team,
                 keep=options.count if options.sheet else 0,
-                track=(lambda items, name=name: progress(items, name)) if team.rank == 0 else iter,
+                track=(lambda items, name=name: progress(items, name)) if team.is_first else iter,
             )
-            if team.rank == 0:
+            if team.is_first:
                 row = row_of(result, about)
                 results.append({**row, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
                 _hand_out(name, result, row, options)
-    if options.json and team.rank == 0:
+    if options.json and team.is_first:
         print_json(results)
 
 
@@ -88,12 +88,12 @@ def _options(arguments: list[str]):
     return arguments_parser.parse_args(arguments)
 
 
-def _nets(options, team: Processes) -> Nets:
+def _nets(options, team: ProcessGroup) -> Nets:
     """The nets that every process has; says which are missing, and why."""
     nets, missing = open_nets(options.nets, options.device)
     missing = {name: why for part in team.gather(missing) for name, why in part.items()}
     for name, why in missing.items():
-        if team.rank == 0:
+        if team.is_first:
             print(f"vaezoo evaluate: without {name}: {why}", file=sys.stderr)
     return nets.without(missing)
 

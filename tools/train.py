@@ -7,9 +7,9 @@ import contextlib
 from pathlib import Path
 
 from vaezoo.console import parser
+from vaezoo.distributed import process_group
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.training.display import Display, closing_text
-from vaezoo.training.ranks import joined
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
 from vaezoo.training.trackers import TRACKERS
@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> None:
 
     recipe = read_recipe(options.recipe, parse_settings(options.set))
     display = Display(recipe)
-    with joined(options.device) as ranks, contextlib.ExitStack() as stack:
-        tracked = options.track and ranks.first
+    with process_group(options.device) as group, contextlib.ExitStack() as stack:
+        tracked = options.track and group.is_first
         track = stack.enter_context(TRACKERS[options.track](options.out, recipe)) if tracked else None
 
         def show(line: dict) -> None:
@@ -38,6 +38,6 @@ def main(arguments: list[str]) -> None:
             if track:
                 track(line)
 
-        report = train(recipe, options.out, ranks, options.resume, display.say, show)
-        if ranks.first:
+        report = train(recipe, options.out, group, options.resume, display.say, show)
+        if group.is_first:
             display.say(closing_text(report, recipe, options.out))

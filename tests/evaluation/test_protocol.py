@@ -16,7 +16,7 @@ from support.offset_model import Offset, mean_and_spread, noise_photos
 
 import vaezoo
 from vaezoo.data.photos import Photo, photos
-from vaezoo.distributed import Processes, own_device
+from vaezoo.distributed import ProcessGroup, local_device
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.evaluation.case_sheet import case_sheet, latent_colors
 from vaezoo.evaluation.latents.neighbors import knn_consistency
@@ -83,7 +83,7 @@ def test_a_sample_has_the_noise_of_the_posterior_and_is_the_same_every_time():
 @pytest.mark.parametrize("count", [2, 5])
 def test_shares_joined_are_the_whole_and_no_photo_counts_twice(count):
     found, items = noise_photos(3), ["a", "b", "c"]
-    shares = [Processes(rank, count).share(items) for rank in range(count)]
+    shares = [ProcessGroup(rank, count).share(items) for rank in range(count)]
     assert sorted(pair for share in shares for pair in share) == list(enumerate(items))
     from vaezoo.evaluation.tally import Tally
 
@@ -103,13 +103,13 @@ def test_shares_joined_are_the_whole_and_no_photo_counts_twice(count):
 TEAM = """
 import json, sys
 from support.offset_model import Offset, mean_and_spread, noise_photos
-from vaezoo.distributed import processes
+from vaezoo.distributed import process_group
 from vaezoo.evaluation.protocol import evaluate
 from vaezoo.evaluation.tally import Nets
-with processes() as team:
+with process_group("cpu") as team:
     result = evaluate(Offset(0.1, 0.3), noise_photos(13), 16, sample=True, keep=2,
                       nets=Nets({}, {"x": mean_and_spread}), processes=team)
-    assert team.count == 2
+    assert team.world_size == 2
     if team.rank == 1:
         print("RESULT" + json.dumps([result.images, result.figures, result.frechet, result.knn,
                                      [case.index for case in result.worst]]))
@@ -139,9 +139,9 @@ def test_two_real_processes_give_the_figures_of_one(tmp_path):
 
 def test_each_process_takes_its_own_gpu_and_any_other_device_as_it_is(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert own_device("cuda") == "cuda"
+    assert local_device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert [own_device(device) for device in ("cuda", "cuda:0", "cpu")] == ["cuda:3", "cuda:0", "cpu"]
+    assert [local_device(device) for device in ("cuda", "cuda:0", "cpu")] == ["cuda:3", "cuda:0", "cpu"]
 
 
 def test_worst_cases_come_first_and_the_sheet_shows_them():

@@ -11,17 +11,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from support.checkout import ROOT
+from vaezoo.distributed import ProcessGroup
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import parse_yaml
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import checkpoints, step_of
-from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_recipe, read_recipe
 from vaezoo.training.run import Report
 
-CPU = Ranks(0, 1, torch.device("cpu"))
+CPU = ProcessGroup()
 NETWORK = """
 image: {channels: 3}
 latent: {kind: gaussian, channels: 2}

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from support.conversion import error_weight, kl_weight, ratio_limit
 
 from vaezoo.nn.distributions import Gaussian
 from vaezoo.nn.vae import Output
 from vaezoo.training.objective.adversary import balance
-from vaezoo.training.objective.conversion import error_weight, kl_weight, ratio_limit
 from vaezoo.training.objective.losses import LOSSES
 
 ELEMENTS, LATENTS = 3 * 16 * 16, 4 * 2 * 2

@@ -13,7 +13,7 @@ from support.training import tiny_recipe, write_photos
 
 from vaezoo.data.seeds import numbers
 from vaezoo.errors import FileError, ImageError
-from vaezoo.training.crops import Batch, Crop, Crops, Plan, batch_of, crops_of, make_loader, size_of
+from vaezoo.training.crops import Batch, Crop, Crops, Plan, batch_of, make_loader, size_of
 from vaezoo.training.pictures import Pictures, crop, open_dataset
 
 
@@ -48,7 +48,7 @@ def test_two_ranks_together_see_what_one_sees_with_twice_the_batch(tmp_path):
 
 def test_a_plan_that_begins_later_goes_on_with_the_same_crops(tmp_path):
     recipe = tiny_recipe(tmp_path, "data.equal_pixels=true", "accumulate=2")
-    seen = sum(crops_of(recipe, step, ranks=3) for step in range(4))
+    seen = sum(3 * recipe.accumulate * batch_of(recipe, size_of(recipe, step)) for step in range(4))
     whole = list(Plan(recipe, rank=1, ranks=3))
     assert list(Plan(recipe, step=4, seen=seen, rank=1, ranks=3)) == whole[8:]
 

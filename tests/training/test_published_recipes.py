@@ -1,8 +1,8 @@
 """Recipes named after their source hold the weights that the conversion gives."""
 
 import pytest
+from support.conversion import error_weight, kl_weight, ratio_limit
 
-from vaezoo.training.objective.conversion import error_weight, kl_weight, ratio_limit
 from vaezoo.training.recipes import read_recipe
 
 ELEMENTS = 3 * 256 * 256

@@ -30,9 +30,9 @@ from vaezoo.nn.vae import build
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
     checkpoints,
-    load_checkpoint,
     pack,
     read_tensors,
+    restore_checkpoint,
     save_checkpoint,
     unpack,
     write_tensors,
@@ -58,7 +58,7 @@ def test_a_checkpoint_brings_the_random_state_back(tmp_path):
     save_checkpoint(state, tmp_path, 1, CPU)
     expected = torch.rand(3)
     torch.manual_seed(99)
-    load_checkpoint(state, checkpoints(tmp_path)[0], CPU)
+    restore_checkpoint(state, checkpoints(tmp_path)[0], CPU)
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from vaezoo.ablation.run_results import RECIPE, RESULT, TRAIN, write_result
 from vaezoo.data.photos import Photo, photo_files, photos
+from vaezoo.distributed import process_group
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
@@ -17,7 +18,6 @@ from vaezoo.jobs.claims import claim
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.display import Display
-from vaezoo.training.ranks import joined
 from vaezoo.training.recipe_schema import Validation
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import RECIPE as BEGUN
@@ -43,11 +43,11 @@ def main(arguments: list[str]) -> int:
         return 0
     recipe, run = read_recipe(options.folder / RECIPE), options.folder / TRAIN
     display = Display(recipe)
-    with joined(options.device) as ranks:
-        report = train(recipe, run, ranks, (run / BEGUN).exists(), display.say, display.show)
+    with process_group(options.device) as group:
+        report = train(recipe, run, group, (run / BEGUN).exists(), display.say, display.show)
         if report.stopped:
             return STOPPED
-        vae = create(f"local-dir:{run}", pretrained=True, device=ranks.device)
+        vae = create(f"local-dir:{run}", pretrained=True, device=group.device)
     figures = {"steps": recipe.steps, "seconds": report.progress.seconds}
     figures |= judge(vae, recipe.validation, options.nets)
     show(vae, recipe.validation, options.folder)

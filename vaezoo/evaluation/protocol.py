@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.photos import Photo
-from vaezoo.distributed import Processes
+from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import InputError
 from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
 from vaezoo.evaluation.latents.neighbors import knn_consistency
@@ -97,7 +97,7 @@ def evaluate(
     *,
     sample: bool = False,
     nets: Nets | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
     keep: int = 0,
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Evaluation:
@@ -120,7 +120,7 @@ def evaluate(
     """
     if not photos:
         raise InputError("evaluate: no photos")
-    nets, processes = nets or Nets(), processes or Processes()
+    nets, processes = nets or Nets(), processes or ProcessGroup()
     tally = Tally(nets.features, keep)
     with torch.inference_mode():
         for index, photo in track(processes.share(photos)):

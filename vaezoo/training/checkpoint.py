@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import CheckpointError, FileError
 from vaezoo.io.files import make_folder, replacing
-from vaezoo.training.ranks import Ranks
 from vaezoo.training.state import Progress, State
 
 FOLDER = "checkpoints"
@@ -36,14 +36,14 @@ def step_of(path: Path) -> int:
     return int(_NAME.fullmatch(path.name)[1])
 
 
-def save_checkpoint(state: State, run: Path, keep: int, ranks: Ranks) -> None:
+def save_checkpoint(state: State, run: Path, keep: int, group: ProcessGroup) -> None:
     """Write a checkpoint, whole or not at all, then remove those that are neither among the last `keep` nor the best.
 
     Raises:
         FileError: If it cannot be written, such as on a full disk; what was there before is kept.
     """
-    random = ranks.gather(random_states(ranks.device))
-    if ranks.first:
+    random = group.gather(random_states(group.device))
+    if group.is_first:
         tensors: dict[str, Tensor] = {}
         data = {
             "format": FORMAT,
@@ -58,10 +58,10 @@ def save_checkpoint(state: State, run: Path, keep: int, ranks: Ranks) -> None:
         path = make_folder(run / FOLDER) / f"step_{state.progress.step:09d}.safetensors"
         write_tensors(tensors, data, path)
         prune(run, keep, state.progress.best_step)
-    ranks.wait()
+    group.wait()
 
 
-def load_checkpoint(state: State, path: Path, ranks: Ranks) -> None:
+def restore_checkpoint(state: State, path: Path, group: ProcessGroup) -> None:
     """Put `state` where a checkpoint left it, bit by bit.
 
     Raises:
@@ -78,8 +78,8 @@ def load_checkpoint(state: State, path: Path, ranks: Ranks) -> None:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"{path}: does not fit this run ({reason})") from error
-    if len(random) == ranks.count:  # with other ranks there is no state to go on with
-        set_random_states(random[ranks.rank], ranks.device)
+    if len(random) == group.world_size:  # with other ranks there is no state to go on with
+        set_random_states(random[group.rank], group.device)
 
 
 def prune(run: Path, keep: int, best_step: int | None) -> None:

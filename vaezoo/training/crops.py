@@ -50,11 +50,6 @@ def batch_of(recipe: Recipe, size: int) -> int:
     return int(recipe.batch_size * factor**2) if recipe.data.equal_pixels else recipe.batch_size
 
 
-def crops_of(recipe: Recipe, step: int, ranks: int) -> int:
-    """Crops that one step takes, all ranks and forward passes together."""
-    return batch_of(recipe, size_of(recipe, step)) * recipe.accumulate * ranks
-
-
 class Plan(Sampler[list[Crop]]):
     """The batches of one rank from a step on: `recipe.accumulate` lists of crops for each step.
 

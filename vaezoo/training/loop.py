@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vaezoo.data.seeds import generator
+from vaezoo.distributed import ProcessGroup, mean_over_processes
 from vaezoo.errors import TrainingError
 from vaezoo.training.crops import Batch, to_images
 from vaezoo.training.objective.task import Scalars
-from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.state import State
 
@@ -23,14 +23,14 @@ class Stepper:
     Args:
         state: What is trained; changed by every step.
         recipe: How.
-        ranks: This process and the others.
+        group: This process among those that train together.
     """
 
-    def __init__(self, state: State, recipe: Recipe, ranks: Ranks) -> None:
-        self.state, self.recipe, self.ranks = state, recipe, ranks
+    def __init__(self, state: State, recipe: Recipe, group: ProcessGroup) -> None:
+        self.state, self.recipe, self.group = state, recipe, group
         self.module: nn.Module = state.task
-        if ranks.count > 1:
-            ids = [ranks.device.index] if ranks.device.type == "cuda" else None
+        if group.world_size > 1:
+            ids = [group.device.index] if group.device.type == "cuda" else None
             # in each phase the parameters of the other player take no part
             self.module = DistributedDataParallel(
                 state.task, device_ids=ids, find_unused_parameters=state.discriminator is not None
@@ -43,7 +43,7 @@ class Stepper:
             TrainingError: After `recipe.bad_steps` steps in a row without a finite gradient.
         """
         state, progress = self.state, self.state.progress
-        images = [to_images(batch.pixels, self.ranks.device, self.recipe.channels_last) for batch in batches]
+        images = [to_images(batch.pixels, self.group.device, self.recipe.channels_last) for batch in batches]
         plays = state.discriminator is not None and state.task.adversary.plays(progress.step)
         found = [
             self._backward("vae", *self._arguments(x, b), last=b is batches[-1])
@@ -56,7 +56,7 @@ class Stepper:
         if plays:
             parts |= self._discriminate(images, reconstructions)
         progress.step += 1
-        progress.seen += self.ranks.count * sum(len(batch.numbers) for batch in batches)
+        progress.seen += self.group.world_size * sum(len(batch.numbers) for batch in batches)
         return parts if self._finite(parts) else None
 
     def _arguments(self, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor, int, torch.Generator]:
@@ -75,7 +75,7 @@ class Stepper:
 
     def _backward(self, phase: str, *arguments: object, last: bool) -> Scalars:
         """Add to the gradient; the ranks exchange theirs in the last backward pass of a step only."""
-        with contextlib.nullcontext() if last or self.ranks.count == 1 else self.module.no_sync():
+        with contextlib.nullcontext() if last or self.group.world_size == 1 else self.module.no_sync():
             found = self.module(phase, *arguments)
             (found["loss"] / self.recipe.accumulate).backward()
         return {name: value.detach() for name, value in found.items()}
@@ -128,14 +128,14 @@ class Meter:
         yield
         self.waited += time.monotonic() - begun
 
-    def line(self, ranks: Ranks) -> dict[str, float]:
+    def line(self, group: ProcessGroup) -> dict[str, float]:
         """The means over the steps and all ranks; begins anew."""
         seconds = time.monotonic() - self.begun
         means = _mean(self.parts)
-        values = ranks.mean(torch.stack(list(means.values()))) if means else []
+        values = mean_over_processes(torch.stack(list(means.values()))) if means else []
         line = {
             **{name: float(value) for name, value in zip(means, values, strict=True)},
-            "images_per_second": ranks.count * self.images / max(seconds, 1e-9),
+            "images_per_second": group.world_size * self.images / max(seconds, 1e-9),
             "data_wait": self.waited / max(seconds, 1e-9),  # a share of the time
             "seconds": seconds,
         }

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import torch
 
 from vaezoo.data.photos import photo_files, photos
+from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import CheckpointError, FileError, SpecError, TrainingError
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.save import check_savable, save
 from vaezoo.specs.catalog import sample_photos
-from vaezoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from vaezoo.training.checkpoint import checkpoints, restore_checkpoint, save_checkpoint
 from vaezoo.training.crops import Plan, make_loader, size_of
 from vaezoo.training.log import Log, read_log
 from vaezoo.training.loop import Meter, Stepper
-from vaezoo.training.ranks import Ranks
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe, recipe_text
 from vaezoo.training.snapshot import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
@@ -43,7 +43,12 @@ class Report(NamedTuple):
 
 
 def train(
-    recipe: Recipe, folder: str | Path, ranks: Ranks, resume: bool = False, say: Say = print, show: Show | None = None
+    recipe: Recipe,
+    folder: str | Path,
+    group: ProcessGroup,
+    resume: bool = False,
+    say: Say = print,
+    show: Show | None = None,
 ) -> Report:
     """Train by a recipe, into a run folder that `create("local-dir:FOLDER", pretrained=True)` can read all the while.
 
@@ -52,7 +57,7 @@ def train(
     Args:
         recipe: How.
         folder: The run folder; new, or with `resume` one that was begun.
-        ranks: This process and the others.
+        group: This process among those that train together.
         resume: Go on from the last checkpoint.
         say: Takes sentences for people.
         show: Takes each line of the log.
@@ -63,19 +68,19 @@ def train(
         TrainingError: If the gradient stays infinite.
     """
     run = Path(folder)
-    if ranks.first:
+    if group.is_first:
         _check_folder(run, recipe, resume)
-    ranks.wait()
+    group.wait()
     found = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
-    state = begin(_as_published(run) if found else first_network(recipe), recipe, ranks.device)
+    state = begin(_as_published(run) if found else first_network(recipe), recipe, group.device)
     if found:
-        load_checkpoint(state, found[-1], ranks)
+        restore_checkpoint(state, found[-1], group)
     if state.progress.step > recipe.steps:
         raise SpecError(f"{run}: is at step {state.progress.step} already, past the recipe's steps: {recipe.steps}")
     if resume:
         say(f"{run}: resumed from step {state.progress.step}")
-    return Run(recipe, run, state, ranks, say, show or _silent).go()
+    return Run(recipe, run, state, group, say, show or _silent).go()
 
 
 def first_network(recipe: Recipe) -> VAE:
@@ -92,19 +97,19 @@ def first_network(recipe: Recipe) -> VAE:
 class Run:
     """A run under way; see `train`."""
 
-    def __init__(self, recipe: Recipe, folder: Path, state: State, ranks: Ranks, say: Say, show: Show) -> None:
-        self.recipe, self.folder, self.state, self.ranks = recipe, folder, state, ranks
-        self.say, self.show = (say, show) if ranks.first else (_silent, _silent)
+    def __init__(self, recipe: Recipe, folder: Path, state: State, group: ProcessGroup, say: Say, show: Show) -> None:
+        self.recipe, self.folder, self.state, self.group = recipe, folder, state, group
+        self.say, self.show = (say, show) if group.is_first else (_silent, _silent)
         progress = state.progress
         self.vae = state.ema.module  # what is judged and published
         self.photos = photos(recipe.validation.root) if recipe.validation.root else photo_files(sample_photos())
-        plan = Plan(recipe, progress.step, progress.seen, ranks.rank, ranks.count)
-        self.loader = make_loader(recipe, plan, pin_memory=ranks.device.type == "cuda")
-        for photo in self.photos if ranks.first else ():
+        plan = Plan(recipe, progress.step, progress.seen, group.rank, group.world_size)
+        self.loader = make_loader(recipe, plan, pin_memory=group.device.type == "cuda")
+        for photo in self.photos if group.is_first else ():
             photo.read()  # a bad one is told now and not at the first validation
-        if ranks.first:  # what failed before leaves no run behind
+        if group.is_first:  # what failed before leaves no run behind
             write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
-        self.log = Log(folder, progress.step) if ranks.first else None
+        self.log = Log(folder, progress.step) if group.is_first else None
         self.psnr: float | None = None
         encoder = state.task.vae.encoder.parameters()
         self.same_latents = self.vae.latent_stats is not None and not any(p.requires_grad for p in encoder)
@@ -113,7 +118,7 @@ class Run:
 
     def go(self) -> Report:
         """Step until the last step, or a signal."""
-        progress, stepper = self.state.progress, Stepper(self.state, self.recipe, self.ranks)
+        progress, stepper = self.state.progress, Stepper(self.state, self.recipe, self.group)
         stopped = False
         with stop_signals() as signals:
             batches, meter = iter(self.loader), Meter()
@@ -122,7 +127,7 @@ class Run:
                     taken = [next(batches) for _ in range(self.recipe.accumulate)]
                 meter.add(stepper.step(taken), sum(len(batch.numbers) for batch in taken))
                 progress.bad = sorted({*progress.bad, *(text for batch in taken for text in batch.bad)})
-                stopped = self.ranks.any(bool(signals))
+                stopped = self.group.any(bool(signals))
                 self.after_step(meter, stopped)
         return Report(progress, signals[0] if signals else None, self.psnr)
 
@@ -135,17 +140,17 @@ class Run:
         best = (due(step, recipe.validation.every) or end) and self.validate()
         if due(step, recipe.checkpoint_every) or end or stopped or best:
             self.check()
-            self.state.progress.bad = sorted(set().union(*self.ranks.gather(self.state.progress.bad)))
-            save_checkpoint(self.state, self.folder, recipe.keep, self.ranks)
+            self.state.progress.bad = sorted(set().union(*self.group.gather(self.state.progress.bad)))
+            save_checkpoint(self.state, self.folder, recipe.keep, self.group)
             self.publish()
-        if self.ranks.first and (due(step, recipe.grid_every) or (end and recipe.grid_every)):
+        if self.group.is_first and (due(step, recipe.grid_every) or (end and recipe.grid_every)):
             draw_grid(self.vae, recipe, self.photos, self.folder, step)
-        self.ranks.wait()
+        self.group.wait()
 
     def write(self, meter: Meter) -> None:
         """One line of the log."""
         progress = self.state.progress
-        line = meter.line(self.ranks)
+        line = meter.line(self.group)
         progress.seconds += line.pop("seconds")
         rest = {
             "lr": self.state.vae.lr,
@@ -160,12 +165,12 @@ class Run:
         """Measure the validation photos; returns whether this is the best so far."""
         progress = self.state.progress
         psnr = 0.0
-        if self.ranks.first:
+        if self.group.is_first:
             found = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS[PROTOCOL])
             psnr, spread = found.mean_psnr, found.figures["latent_std"]
             stds = {"latent_std": sum(spread) / len(spread), "posterior_std": found.figures["posterior_std"]}
             self._log({"step": progress.step, "psnr": psnr, **stds})
-        self.psnr = psnr = self.ranks.gather(psnr)[0]
+        self.psnr = psnr = self.group.gather(psnr)[0]
         better = progress.best is None or psnr > progress.best
         if better:
             progress.best, progress.best_step = psnr, progress.step
@@ -174,13 +179,13 @@ class Run:
     def check(self) -> None:
         """Raise `TrainingError` in all processes where the weights are of no use, so that earlier checkpoints stay."""
         fault = ""
-        if self.ranks.first:
+        if self.group.is_first:
             try:
                 check_savable(self.vae)
                 check_savable(self.state.task.vae)
             except CheckpointError as error:
                 fault = str(error)
-        if fault := self.ranks.gather(fault)[0]:
+        if fault := self.group.gather(fault)[0]:
             raise TrainingError(
                 f"step {self.state.progress.step}: {fault}. Begin another run with a lower optimizer.lr, "
                 "from these weights by network: local-dir:RUN and pretrained: true if they were good before"
@@ -188,7 +193,7 @@ class Run:
 
     def publish(self) -> None:
         """Bring the published folder up to date."""
-        if self.ranks.first:
+        if self.group.is_first:
             if not self.same_latents:
                 self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.loader.dataset)
             save(self.vae, self.folder, training=training_text(self.folder))

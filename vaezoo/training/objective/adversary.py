@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vaezoo.distributed import mean_over_processes
 from vaezoo.errors import InputError
 from vaezoo.specs.check import Between
 
@@ -120,7 +120,7 @@ class Adversary(nn.Module):
         """Moving averages over all ranks; at first plain means, so that they do not start from nowhere."""
         keep = (self.steps / (self.steps + 1)).clamp(max=self.decay)
         for average, logits in ((self.mean_real, real), (self.mean_fake, fake)):
-            average.lerp_(mean_over_ranks(logits.detach().mean()), 1 - keep)
+            average.lerp_(mean_over_processes(logits.detach().mean()), 1 - keep)
         self.steps += 1
 
 
@@ -151,19 +151,10 @@ def balance(loss: Tensor, other: Tensor, weight: Tensor, limit: float) -> Tensor
     norms = []
     for scalar in (loss, other):
         (gradient,) = torch.autograd.grad(scalar, weight, retain_graph=True)
-        norms.append(mean_over_ranks(gradient.float()).norm())
+        norms.append(mean_over_processes(gradient.float()).norm())
     return (norms[0] / (norms[1] + EPS)).clamp(max=limit).detach()
 
 
 def last_weight(stack: nn.Module) -> nn.Parameter:
     """The weight of the last layer of an encoder or decoder that has a matrix or convolution."""
     return [p for p in stack.parameters() if p.ndim > 1][-1]
-
-
-def mean_over_ranks(x: Tensor) -> Tensor:
-    """The mean of a tensor over all processes of the run; of a single process, the tensor."""
-    if not dist.is_available() or not dist.is_initialized():
-        return x
-    x = x.clone()
-    dist.all_reduce(x)
-    return x / dist.get_world_size()

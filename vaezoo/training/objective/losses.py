@@ -6,7 +6,7 @@ divided by the number of *image* elements B * C * H * W, whatever the size of th
 and the KL then add up to the ELBO per image element, and a weight means the same at every resolution.
 
 Every loss is `forward(out, images) -> scalar`, computed in float32 also where autocast is on; `out` is what the VAE's
-forward returned, `images` are (B, C, H, W) in [-1, 1]. Published weights are converted in `conversion.py`.
+forward returned, `images` are (B, C, H, W) in [-1, 1]. docs/recipes.md converts published weights.
 """
 
 from typing import Annotated, Literal
