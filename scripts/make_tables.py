@@ -23,8 +23,8 @@ from vaezoo.specs.catalog import files
 from vaezoo.specs.check import REQUIRED, Between, fields_of
 from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
-from vaezoo.weights.record_schema import Quoted
-from vaezoo.weights.records import Tagged, find_record, list_pretrained, read_records
+from vaezoo.weights.record_schema import QuotedMetrics
+from vaezoo.weights.records import NamedWeights, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "training")
@@ -83,7 +83,7 @@ def _proof(expect: Expect) -> str:
     return f"diffusers `{proof.diffusers}`{', changed by hand' if proof.because else ''}"
 
 
-def _record(tagged: Tagged) -> str:
+def _record(tagged: NamedWeights) -> str:
     """Cells of one set of weights: tag with what hinders loading, license, layout, aliases, quoted metrics."""
     record = tagged.record
     marks = {
@@ -101,7 +101,7 @@ def _record(tagged: Tagged) -> str:
     return f"{tag} | {record.license} | {layout} | {aliases} | {quotes}"
 
 
-def _quote(quoted: Quoted) -> str:
+def _quote(quoted: QuotedMetrics) -> str:
     figures = ", ".join(f"{name} {value:g}" for name, value in quoted.values.items())
     return f"{figures} ({quoted.data}; {quoted.source})"
 

@@ -27,7 +27,7 @@ from vaezoo.errors import InputError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.tree import Node, Place, from_plain
+from vaezoo.specs.tree import Location, Node, from_plain
 from vaezoo.training.recipes import put
 from vaezoo.zoo.create import usable_device
 
@@ -84,7 +84,7 @@ def _tree(options: Namespace) -> Node:
     if options.set:
         axes = parse_axes(options.set)
         question = f"What does it change to vary {' and '.join(axes.value)} in {options.question}?"
-        tree = from_plain({"question": question, "base": options.question}, Place("vaezoo ablate"))
+        tree = from_plain({"question": question, "base": options.question}, Location("vaezoo ablate"))
         put(tree, "grid", axes)
     else:
         tree = read_question(options.question)
@@ -94,9 +94,9 @@ def _tree(options: Namespace) -> Node:
     words = {"recipe.name": "--train", "evaluation.root": "--data", "measure.what": "--measure"}
     for path, value in given.items():
         if value is not None:
-            put(tree, path, from_plain(value, Place(words.get(path, f"--{path}"))))
+            put(tree, path, from_plain(value, Location(words.get(path, f"--{path}"))))
     for path, node in parse_settings(options.train_set).items():
-        put(tree, "recipe.set", Node({**_settings(tree), path: node}, node.place))
+        put(tree, "recipe.set", Node({**_settings(tree), path: node}, node.location))
     return tree
 
 

@@ -18,14 +18,14 @@ from vaezoo.cli import main
 from vaezoo.evaluation.nets import lpips
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.training.log import read_log
-from vaezoo.training.recipe_schema import Validation
+from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import recipe_text
 from vaezoo.zoo.create import create
 
 
 def test_a_variant_is_judged_by_lpips_where_its_net_is_to_be_had(tmp_path, monkeypatch):
     monkeypatch.setitem(lpips.BACKBONES, "alex", Colours)
-    how = Validation(root=str(write_photos(tmp_path / "photos")), size=32)
+    how = ValidationConfig(root=str(write_photos(tmp_path / "photos")), size=32)
     row = worker.judge(create(tiny_spec()), how, ["lpips_alex"])
     assert row["lpips_alex"] > 0
     assert row["nets"] == "lpips_alex"

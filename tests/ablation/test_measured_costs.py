@@ -9,7 +9,7 @@ from vaezoo.ablation.question import check_question
 from vaezoo.ablation.run_results import read_table, rows_of
 from vaezoo.cli import main
 from vaezoo.errors import FileError, InputError, SpecError
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 
 HOW = "{what: [encode, decode], sizes: [32]}"
 COSTS = {"recipe": "", "steps": "", "seeds": ""}

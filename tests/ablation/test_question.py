@@ -10,7 +10,7 @@ from vaezoo.ablation.question import check_question, parse_axes, read_question
 from vaezoo.ablation.variants import make_variants, variant_name
 from vaezoo.errors import SpecError, UnknownNameError
 from vaezoo.specs.catalog import files
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.training.recipes import put
 
 FILE = """\

@@ -14,13 +14,13 @@ from support.diffusers_small import SMALL
 import vaezoo
 from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, spec_from_config
 from vaezoo.nn.vae import build
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 
 EXPORTED = [name for name, kind in CLASSES.items() if kind.read]
 
 
 def read(config: dict[str, Any]):
-    return spec_from_config(from_plain(config, Place("config.json")))
+    return spec_from_config(from_plain(config, Location("config.json")))
 
 
 def theirs(config: dict[str, Any]) -> torch.nn.Module:

@@ -15,8 +15,9 @@ from support.hostile_files import damaged, rearranged
 import vaezoo
 from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, differences, spec_from_config
 from vaezoo.nn.vae import build
+from vaezoo.specs.parse import parse_json
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Place, from_plain, parse_json
+from vaezoo.specs.tree import Location, from_plain
 
 SD = kl([32, 64], 4)
 WAN = {**VIDEO, "_class_name": "AutoencoderKLWan"}
@@ -31,7 +32,7 @@ FAST = settings(
 
 
 def read(config: Any):
-    return spec_from_config(from_plain(config, Place("config.json")))
+    return spec_from_config(from_plain(config, Location("config.json")))
 
 
 REFUSED = [

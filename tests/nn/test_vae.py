@@ -12,7 +12,7 @@ from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05, torch.float16: 0.01}  # of the largest magnitude
@@ -196,7 +196,7 @@ def huge(rows: int) -> dict:
 
 @pytest.mark.parametrize("make", [build, vaezoo.create])
 def test_a_network_that_is_too_large_is_refused_before_anything_is_allocated(make):
-    spec = check_spec(from_plain(huge(rows=3), Place("huge.yaml")))
+    spec = check_spec(from_plain(huge(rows=3), Location("huge.yaml")))
     with meter(torch.device("cpu")) as before:
         pass
     text = r"huge.yaml: 38,\d+,\d+,\d+,\d+ parameters; the limit is 4,000,000,000"

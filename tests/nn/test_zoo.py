@@ -9,7 +9,7 @@ from vaezoo.analysis.costs import costs
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.catalog import data_dir, model_file
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.weights.header import read_header
 from vaezoo.weights.load import check_sha256
 from vaezoo.weights.records import bundled_file, read_records
@@ -89,7 +89,7 @@ def test_the_costs_of_the_rows_add_up_to_the_whole_network(name):
 @every_network
 def test_the_spec_as_plain_data_makes_the_same_network(name):
     spec = vaezoo.get_spec(name)
-    again = check_spec(from_plain(spec.to_dict(), Place("config.json")))
+    again = check_spec(from_plain(spec.to_dict(), Location("config.json")))
     assert again == spec
     assert again.hash == spec.hash
 

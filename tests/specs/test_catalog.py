@@ -12,7 +12,7 @@ import vaezoo
 from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
 from vaezoo.specs import catalog, names
 from vaezoo.specs.catalog import add_config_dir, canonical, facts, files, list_models, match, model_file, natural
-from vaezoo.specs.names import Name, parse_name
+from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.weights.records import all_records, expand_alias, find_record, list_pretrained
 
 TEXT = model_file("vae_f8_z4_micro").read_text(encoding="utf-8")
@@ -102,22 +102,22 @@ def test_facts_are_read_from_the_file_as_they_stand_there(folder):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("vae_f8_z4", Name("zoo", "vae_f8_z4")),
-        ("vae-f8-z4", Name("zoo", "vae_f8_z4")),
-        ("vae_f8_z4.photos-v1", Name("zoo", "vae_f8_z4", "photos_v1")),
-        ("hf-hub:org/my-vae", Name("hf-hub", "org/my-vae")),
-        ("hf_hub:org/name@v1.0", Name("hf-hub", "org/name", revision="v1.0")),
-        ("HF-Hub:org/name", Name("hf-hub", "org/name")),
-        ("hf-hub:org/name#vae", Name("hf-hub", "org/name", subfolder="vae")),
-        ("hf-hub:org/name@v1.0#in/vae", Name("hf-hub", "org/name", revision="v1.0", subfolder="in/vae")),
-        ("local-dir:a/b@c", Name("local-dir", "a/b@c")),
-        ("local-dir:a/b#c#vae", Name("local-dir", "a/b#c", subfolder="vae")),
-        ("local-dir:a/b#.", Name("local-dir", "a/b", subfolder=".")),
-        ("file:a#b.safetensors", Name("file", "a#b.safetensors")),
-        ("local_dir:C:\\x", Name("local-dir", "C:\\x")),
-        ("file:a.safetensors", Name("file", "a.safetensors")),
-        ("a/b-c.yaml", Name("yaml", "a/b-c.yaml")),
-        (Path("a/b.yml"), Name("yaml", "a/b.yml")),
+        ("vae_f8_z4", ModelName("zoo", "vae_f8_z4")),
+        ("vae-f8-z4", ModelName("zoo", "vae_f8_z4")),
+        ("vae_f8_z4.photos-v1", ModelName("zoo", "vae_f8_z4", "photos_v1")),
+        ("hf-hub:org/my-vae", ModelName("hf-hub", "org/my-vae")),
+        ("hf_hub:org/name@v1.0", ModelName("hf-hub", "org/name", revision="v1.0")),
+        ("HF-Hub:org/name", ModelName("hf-hub", "org/name")),
+        ("hf-hub:org/name#vae", ModelName("hf-hub", "org/name", subfolder="vae")),
+        ("hf-hub:org/name@v1.0#in/vae", ModelName("hf-hub", "org/name", revision="v1.0", subfolder="in/vae")),
+        ("local-dir:a/b@c", ModelName("local-dir", "a/b@c")),
+        ("local-dir:a/b#c#vae", ModelName("local-dir", "a/b#c", subfolder="vae")),
+        ("local-dir:a/b#.", ModelName("local-dir", "a/b", subfolder=".")),
+        ("file:a#b.safetensors", ModelName("file", "a#b.safetensors")),
+        ("local_dir:C:\\x", ModelName("local-dir", "C:\\x")),
+        ("file:a.safetensors", ModelName("file", "a.safetensors")),
+        ("a/b-c.yaml", ModelName("yaml", "a/b-c.yaml")),
+        (Path("a/b.yml"), ModelName("yaml", "a/b.yml")),
     ],
 )
 def test_a_name_says_where_to_look(text, name):
@@ -167,7 +167,9 @@ def test_one_s_own_networks_and_weights_join_the_catalog_in_either_spelling(fold
     assert vaezoo.get_spec("mine-f8-z4").hash == vaezoo.get_spec("vae_f8_z4_micro").hash
     assert find_record(parse_name("mine-f8_z4")).name == "mine_f8_z4.v2"
     assert (
-        expand_alias(parse_name("my_alias")) == expand_alias(parse_name("my-alias")) == Name("zoo", "mine_f8_z4", "v2")
+        expand_alias(parse_name("my_alias"))
+        == expand_alias(parse_name("my-alias"))
+        == ModelName("zoo", "mine_f8_z4", "v2")
     )
     assert [vaezoo.is_model(n) for n in ("mine_f8_z4.v1", "mine_f8_z4.v3", "my-alias", "a/b")] == [
         True,

@@ -8,8 +8,8 @@ import pytest
 from vaezoo.errors import SpecError
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import Between, Faults, record
-from vaezoo.specs.model import Row
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.model import BlockSpec
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.zoo.spec_file import read_spec
 
 GOOD = """\
@@ -44,9 +44,9 @@ def test_a_good_file_becomes_rows_with_the_shared_keys_that_fit_them():
     norm = {"norm": "group", "groups": 8, "eps": 1e-5, "act": "silu"}
     assert (spec.name, spec.image.channels, spec.latent.kind, spec.latent.channels) == ("mine", 3, "gaussian", 4)
     assert spec.encoder == (
-        Row("conv", {"out": 16, "kernel": 3}),
-        Row("down", {"out": 24, "layers": 1, "resample": "conv_4x4", **norm, "skip": "conv"}),
-        Row("head", {"out": "moments", "kernel": 3, **norm}),
+        BlockSpec("conv", {"out": 16, "kernel": 3}),
+        BlockSpec("down", {"out": 24, "layers": 1, "resample": "conv_4x4", **norm, "skip": "conv"}),
+        BlockSpec("head", {"out": "moments", "kernel": 3, **norm}),
     )
 
 

@@ -16,11 +16,11 @@ from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs import catalog
 from vaezoo.specs.catalog import files, model_file
-from vaezoo.specs.names import Name
+from vaezoo.specs.names import ModelName
 from vaezoo.specs.overrides import parse_settings
+from vaezoo.specs.parse import parse_json, parse_yaml
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import parse_json, parse_yaml
-from vaezoo.weights.config_json import Published, config_text, read_network
+from vaezoo.weights.config_json import PublishedNetwork, config_text, read_network
 from vaezoo.weights.records import expand_alias, find_record, read_records
 from vaezoo.zoo.spec_file import read_spec
 
@@ -98,15 +98,15 @@ def check_network(path: Path, content: bytes) -> None:
 def check_config(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     published = ends_well(lambda: read_network(path))
-    assert not isinstance(published, Published) or published.spec.hash == published.config.spec_hash
+    assert not isinstance(published, PublishedNetwork) or published.spec.hash == published.config.spec_hash
 
 
 def check_records(folder: Path, content: bytes) -> None:
     (folder / "weights" / "mine.yaml").write_bytes(content)
-    ends_well(lambda: expand_alias(Name("zoo", "no_such")))
+    ends_well(lambda: expand_alias(ModelName("zoo", "no_such")))
     if (found := ends_well(lambda: read_records("mine"))) is not None:
         for tag in (None, *found[1]):
-            ends_well(lambda tag=tag: find_record(Name("zoo", "mine", tag)))
+            ends_well(lambda tag=tag: find_record(ModelName("zoo", "mine", tag)))
 
 
 NETWORK_FILES = damaged(NETWORK_TEXTS) | rearranged(NETWORKS)

@@ -6,9 +6,10 @@ from vaezoo.errors import SpecError
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.schema import change_spec, check_spec
 from vaezoo.specs.catalog import model_file
-from vaezoo.specs.model import Row
+from vaezoo.specs.model import BlockSpec
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.tree import Place, parse_yaml
+from vaezoo.specs.parse import parse_yaml
+from vaezoo.specs.tree import Location
 from vaezoo.zoo.spec_file import read_spec
 
 SPEC = read_spec(model_file("vae_f8_z4"))
@@ -65,7 +66,7 @@ def test_a_star_for_the_half_touches_both():
     assert column(changed, "encoder", "groups") == [None, 16, 16, 16, 16, 16, None]
     assert column(changed, "decoder", "groups") == [None, None, 16, 16, 16, 16, 16]
     first = change_spec(SPEC, {"*.1.kernel": 5})  # the encoder's row 1 is a down block, which has none
-    assert (first.encoder[1], first.decoder[1]) == (SPEC.encoder[1], Row("conv", {"out": 256, "kernel": 5}))
+    assert (first.encoder[1], first.decoder[1]) == (SPEC.encoder[1], BlockSpec("conv", {"out": 256, "kernel": 5}))
 
 
 def test_later_changes_win_over_earlier_ones():
@@ -107,9 +108,9 @@ def test_a_row_can_become_another_block_whose_keys_it_has():
         ("latent.channels", "16", "override latent.channels: latent.channels: expected an integer, got '16'"),
         ("latent.channels", 0, "override latent.channels: latent.channels: expected 1 to 16,384, got 0"),
         ("latent.channels", {"a": 1}, "override latent.channels: latent.channels: expected an integer, got a mapping"),
-        ("latent.channels", float("nan"), "override latent.channels: the number is not finite, or not below 1e+18"),
-        ("latent.channels", object(), "override latent.channels: object is no value of a spec "
-         "(null, true, false, number, text, list or mapping)"),
+        ("latent.channels", float("nan"), "override latent.channels: expected a finite number below 1e+18"),
+        ("latent.channels", object(), "override latent.channels: expected null, true, false, "
+         "a number, text, a list or a mapping, got object"),
         ("encoder.7.layers", 3, "override encoder.7.layers: encoder has rows 0 to 6 and *, not '7'"),
         ("encoder.-1.layers", 3, "override encoder.-1.layers: encoder has rows 0 to 6 and *, not '-1'"),
         ("encoder.01.layers", 3, "override encoder.01.layers: encoder has rows 0 to 6 and *, not '01'"),
@@ -156,7 +157,7 @@ def test_settings_are_read_like_values_of_a_file():
         "a": "b=c",
         "x": None,
     }
-    assert settings["latent.channels"].place == Place("--set latent.channels")
+    assert settings["latent.channels"].location == Location("--set latent.channels")
 
 
 def test_settings_change_a_network_and_are_named_in_its_faults():
@@ -176,8 +177,8 @@ def test_settings_change_a_network_and_are_named_in_its_faults():
         (["=16"], "--set =16: expected path=value, such as latent.channels=16"),
         (["a=1", "a=2"], "--set a=2: a is set twice"),
         (["a=[1"], "--set a:1:3: not YAML: expected ',' or ']', but got '<stream end>'"),
-        (["a=&x 1"], "--set a:1:1: anchors and aliases are not used here; write the value out"),
-        (["a=1e999"], "--set a:1:1: the number is not finite, or not below 1e+18"),
+        (["a=&x 1"], "--set a:1:1: anchors and aliases are not supported; write the value out"),
+        (["a=1e999"], "--set a:1:1: expected a finite number below 1e+18"),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_refused(settings, message):

@@ -17,7 +17,7 @@ from vaezoo.io.files import make_folder
 from vaezoo.io.images import save_picture
 from vaezoo.io.sheets import tile
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.training.log import Log
 
 QUESTION = """\

@@ -9,7 +9,7 @@ from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.weights.load import parts_of
 
 
@@ -41,7 +41,7 @@ def small_spec(name: str) -> vaezoo.ModelSpec:
                     row[key] = 32 * -(-row[key] // 256)
             if "layers" in row and row["block"] != "mid":
                 row["layers"] = min(row["layers"], deepest if half == "decoder" else 2)
-    return check_spec(from_plain(data, Place(name)), name)
+    return check_spec(from_plain(data, Location(name)), name)
 
 
 def small_vae(name: str) -> vaezoo.VAE:

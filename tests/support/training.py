@@ -14,7 +14,7 @@ from support.checkout import ROOT
 from vaezoo.distributed import ProcessGroup
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.recipe_schema import Recipe

@@ -12,7 +12,7 @@ import vaezoo
 from vaezoo.training.objective.adversary import GAMES, Adversary, balance, last_weight
 from vaezoo.training.objective.discriminator import DISCRIMINATORS, PatchGAN
 from vaezoo.training.objective.task import Task
-from vaezoo.training.recipe_schema import Part
+from vaezoo.training.recipe_schema import LossTerm
 from vaezoo.training.recipes import read_recipe
 
 
@@ -183,10 +183,10 @@ def test_a_regulariser_s_adaptive_weight_is_the_ratio_at_the_encoder_s_last_laye
     arguments = {"model": "test_vit", "size": 64, "pretrained": False, "adaptive": True}
     images, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 4, 8, 8)
     for limit in (1e-3, 1e4):
-        part = Part("alignment", 0.5, {**arguments, "limit": limit})
+        part = LossTerm("alignment", 0.5, {**arguments, "limit": limit})
         task = Task(
             vaezoo.create("vae_f8_z4_micro"),
-            replace(read_recipe("quickstart"), losses=(Part("l1", 1.0, {}),), regularizers=(part,)),
+            replace(read_recipe("quickstart"), losses=(LossTerm("l1", 1.0, {}),), regularizers=(part,)),
         )
         found = task.vae_losses(images, noise, 0, torch.Generator())
         weight = (found["loss"] - found["l1"]) / found["alignment"]

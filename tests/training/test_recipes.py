@@ -6,7 +6,7 @@ from support.training import RECIPE, recipe_of, tiny_recipe, write_recipe
 from vaezoo.errors import FileError, SpecError, UnknownNameError
 from vaezoo.specs.catalog import data_dir, files
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.training.recipes import check_recipe, check_resumable, read_recipe, recipe_text
 
 FAULTS = [
@@ -69,7 +69,9 @@ def test_settings_go_through_the_same_checker(tmp_path):
     path = write_recipe(tmp_path)
     with pytest.raises(SpecError, match=r"--set optimizer.lr: optimizer.lr: expected a number, got 'fast'"):
         read_recipe(path, parse_settings(["optimizer.lr=fast"]))
-    with pytest.raises(SpecError, match=r"--set data.rot: data.rot: unknown key 'rot' for Data; did you mean 'root'"):
+    with pytest.raises(
+        SpecError, match=r"--set data.rot: data.rot: unknown key 'rot' for DataConfig; did you mean 'root'"
+    ):
         read_recipe(path, parse_settings(["data.rot=here"]))
     with pytest.raises(SpecError, match=r"--set losses.7.weight: '7' is none of 0 to 1"):
         read_recipe(path, parse_settings(["losses.7.weight=1"]))

@@ -15,7 +15,7 @@ from vaezoo.errors import FileError, ImageError, SpecError
 from vaezoo.evaluation.case_sheet import latent_colors
 from vaezoo.io.images import read_picture, resize_and_crop
 from vaezoo.specs.catalog import sample_photos
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
     checkpoints,

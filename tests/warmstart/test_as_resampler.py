@@ -16,7 +16,7 @@ from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.overrides import parse_settings
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
 from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
@@ -49,7 +49,7 @@ NETWORKS = {
     "nearest": ("vae_f8_z4_micro", {"decoder.*.resample": "nearest_conv_3x3", "decoder.6.groups": 4}),
     "narrow": ("vae_f8_z4_quarter", {}),
     "channels": ("vae_f8_z4_micro", {"latent.channels": 16}),
-    "ldm": (check_spec(from_plain(LDM, Place("ldm"))), {}),
+    "ldm": (check_spec(from_plain(LDM, Location("ldm"))), {}),
 }
 
 

@@ -7,7 +7,7 @@ import vaezoo
 from vaezoo.errors import SpecError
 from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
-from vaezoo.specs.tree import parse_yaml
+from vaezoo.specs.parse import parse_yaml
 from vaezoo.warmstart.grow import grow
 
 SLIM = {"*.*.groups": 2, "encoder.0.out": 4, "encoder.1.out": 6, "encoder.2.out": 8, "encoder.3.out": 12}

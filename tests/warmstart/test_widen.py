@@ -8,7 +8,7 @@ import vaezoo
 from vaezoo.errors import CheckpointError
 from vaezoo.nn.schema import change_spec, check_spec
 from vaezoo.nn.vae import VAE, build
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.warmstart.widen import widen
 
 GAUSSIAN = ["vae_f8_z4_micro", "ldm_f8_z4", "asym_x1_5_f8_z4"]
@@ -105,7 +105,7 @@ def test_latents_that_are_mixed_by_a_norm_are_refused_by_the_tensor():
     spec = small_spec("vae_f8_z4_micro")
     data = spec.to_dict()
     data["encoder"][-1] = row
-    vae = build(check_spec(from_plain(data, Place("mixed")), "mixed"), "meta")
+    vae = build(check_spec(from_plain(data, Location("mixed")), "mixed"), "meta")
     with pytest.raises(CheckpointError, match=r"mixed: encoder\.6\.norm\.\w+ cannot go from 2 to 5 latent channels"):
         wider(vae)
 

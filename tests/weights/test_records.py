@@ -7,7 +7,7 @@ from support.config_folder import add_records
 
 from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
 from vaezoo.specs.catalog import add_config_dir
-from vaezoo.specs.names import Name
+from vaezoo.specs.names import ModelName
 from vaezoo.weights.records import check_loadable, find_record, list_pretrained, read_records
 
 SHA256, COMMIT = "0" * 64, "a" * 40
@@ -33,23 +33,23 @@ def test_the_default_tag_is_taken_where_none_is_asked_for(folder):
     default, tagged = read_records("mine_f8_z4")
     assert default == "v1"
     assert tagged["v1"].record.source.file == "a.safetensors"
-    assert find_record(Name("zoo", "mine_f8_z4")) == tagged["v1"]
+    assert find_record(ModelName("zoo", "mine_f8_z4")) == tagged["v1"]
     with pytest.raises(UnknownNameError, match=r"^mine_f8_z4: unknown tag 'v2'; known: v1$"):
-        find_record(Name("zoo", "mine_f8_z4", "v2"))
+        find_record(ModelName("zoo", "mine_f8_z4", "v2"))
 
 
 def test_a_network_without_weights_names_those_that_have_some(folder):
     add_config_dir(folder)
     assert read_records("mine_f8_z4") == (None, {})
     with pytest.raises(UnknownNameError, match=r"^mine_f8_z4 has no .*pretrained=False\), or .*`vaezoo list --pr"):
-        find_record(Name("zoo", "mine_f8_z4"))
+        find_record(ModelName("zoo", "mine_f8_z4"))
 
 
 def test_withdrawn_weights_keep_their_record_and_say_so(folder):
     add_records(folder, f"default: v2\nv1:{RECORD}  removed_in: 0.2.0\n  summary: Its eyes were wrong.\nv2:{RECORD}")
     assert list_pretrained("mine*") == ["mine_f8_z4.v2"]
     with pytest.raises(CheckpointError) as caught:
-        check_loadable(find_record(Name("zoo", "mine_f8_z4", "v1")))
+        check_loadable(find_record(ModelName("zoo", "mine_f8_z4", "v1")))
     assert str(caught.value) == (
         "mine_f8_z4.v1 was withdrawn in vaezoo 0.2.0: Its eyes were wrong. (other weights: mine_f8_z4.v2)"
     )
@@ -59,7 +59,7 @@ def test_weights_that_are_a_pickle_only_are_not_opened_and_the_command_to_conver
     add_records(folder, f"default: v1\nv1:{HUB}  pickle_only: true\n")
     assert list_pretrained("mine*") == []
     with pytest.raises(CheckpointError) as caught:
-        check_loadable(find_record(Name("zoo", "mine_f8_z4")))
+        check_loadable(find_record(ModelName("zoo", "mine_f8_z4")))
     assert "mine_f8_z4.v1 is published as a pickle only" in str(caught.value)
     assert "fetch a.ckpt of org/name, then vaezoo convert a.ckpt OUT.safetensors --from-pickle --layout native" in str(
         caught.value
@@ -74,7 +74,7 @@ def test_weights_outside_the_hub_are_told_with_their_address_and_never_fetched(f
     )
     assert list_pretrained("mine*") == []
     with pytest.raises(CheckpointError) as caught:
-        check_loadable(find_record(Name("zoo", "mine_f8_z4")))
+        check_loadable(find_record(ModelName("zoo", "mine_f8_z4")))
     assert "fetch model.ckpt of https://example.org/kl-f4.zip, then vaezoo convert model.ckpt" in str(caught.value)
 
 
@@ -82,7 +82,7 @@ def test_weights_that_are_torchscript_only_are_not_opened(folder):
     add_records(folder, f"default: v1\nv1:{HUB}  torchscript_only: true\nv2:{HUB}".replace("ckpt", "jit"))
     assert list_pretrained("mine*") == ["mine_f8_z4.v2"]
     with pytest.raises(CheckpointError) as caught:
-        check_loadable(find_record(Name("zoo", "mine_f8_z4")))
+        check_loadable(find_record(ModelName("zoo", "mine_f8_z4")))
     assert str(caught.value) == (
         "mine_f8_z4.v1 is published as TorchScript only (a.jit of org/name), which runs code when it is loaded "
         "(other weights: mine_f8_z4.v2)"
@@ -99,7 +99,7 @@ def test_weights_are_listed_by_license_and_layout(folder):
 def test_quoted_metrics_keep_their_source(folder):
     quoted = "{data: ImageNet val, source: a README, psnr: 26, rfid: 0.7}"
     add_records(folder, f"default: v1\nv1:{HUB}  quoted: [{quoted}]\n")
-    (found,) = find_record(Name("zoo", "mine_f8_z4")).record.quoted
+    (found,) = find_record(ModelName("zoo", "mine_f8_z4")).record.quoted
     assert found.values == {"PSNR": 26.0, "rFID": 0.7}
     assert (found.data, found.source) == ("ImageNet val", "a README")
 

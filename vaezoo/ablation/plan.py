@@ -10,7 +10,7 @@ from vaezoo.ablation.variants import Variant, make_variants
 from vaezoo.analysis.costs import costs
 from vaezoo.data.photos import photos
 from vaezoo.training.pictures import open_dataset
-from vaezoo.training.recipe_schema import Recipe, Validation
+from vaezoo.training.recipe_schema import Recipe, ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.zoo.create import usable_device
 
@@ -75,7 +75,7 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
         network=ablation.base,
         pretrained=False,
         steps=ablation.steps or recipe.steps,
-        validation=Validation(root=judging.root, size=judging.size),
+        validation=ValidationConfig(root=judging.root, size=judging.size),
         keep=1,
         grid_every=0,
     )

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from vaezoo.errors import SpecError, UnknownNameError
 from vaezoo.specs.catalog import canonical, files
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, unknown
-from vaezoo.specs.tree import Node, Place, parse_scalar, read_tree
+from vaezoo.specs.parse import parse_scalar, read_tree
+from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import Count
 
 MAX_VARIANTS = 500
@@ -21,7 +22,7 @@ _SIZE = Annotated[int, Between(8, 16_384)]
 
 
 @dataclass(frozen=True)
-class Training:
+class RecipeReference:
     """A training recipe by its `name`, with settings such as `optimizer.lr` made."""
 
     name: str
@@ -29,7 +30,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class EvaluationConfig:
     """How a trained variant is judged.
 
     Args:
@@ -44,7 +45,7 @@ class Judging:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring:
+class MeasurementConfig:
     """How time and memory of every variant are measured, with one image at a time.
 
     Args:
@@ -86,13 +87,13 @@ class Ablation:
     question: str
     base: str
     variants: tuple[Changes, ...]
-    recipe: Training | None = None
+    recipe: RecipeReference | None = None
     steps: Annotated[int, Count] | None = None
     equal: Literal["steps", "flops"] = "steps"
     seeds: tuple[Annotated[int, Between(0, 2**32)], ...] = (0, 1)
-    evaluation: Judging = Judging()
+    evaluation: EvaluationConfig = EvaluationConfig()
     sizes: tuple[_SIZE, ...] = (256,)
-    measure: Measuring | None = None
+    measure: MeasurementConfig | None = None
 
     @property
     def measured(self) -> list[tuple[str, int]]:
@@ -125,48 +126,50 @@ def parse_axes(settings: list[str]) -> Node:
     Raises:
         SpecError: If one is not `path=value,value,…`, or a path is set twice.
     """
-    place, axes = Place("--set"), {}
+    location, axes = Location("--set"), {}
     for setting in settings:
         axis, equals, text = setting.partition("=")
         if not axis or not equals or not text.strip() or axis in axes:
             twice = " (set twice)" if axis in axes else ""
             raise SpecError(f"--set {setting}: expected path=value,value,… such as latent.channels=4,8,16{twice}")
-        axes[axis] = parse_scalar(f"[{text}]", Place(f"--set {axis}"))
-    return Node(axes, place, {axis: node.place for axis, node in axes.items()})
+        axes[axis] = parse_scalar(f"[{text}]", Location(f"--set {axis}"))
+    return Node(axes, location, {axis: node.location for axis, node in axes.items()})
 
 
 def check_question(tree: Node) -> Ablation:
     """The ablation that a tree describes.
 
     Raises:
-        SpecError: With every fault of the tree, each with its place.
+        SpecError: With every fault of the tree, each with its location.
     """
     if not isinstance(tree.value, dict):
-        raise SpecError(f"{tree.place}: an ablation is a mapping of {', '.join(fields_of(Ablation))}, set, grid")
+        raise SpecError(f"{tree.location}: an ablation is a mapping of {', '.join(fields_of(Ablation))}, set, grid")
     faults, parts = Faults(), tree.value
     by_hand = ("set", "grid", "variants", "recipe")
     others = {key: child for key, child in parts.items() if key not in by_hand}
-    arguments = fill(Node(others, tree.place, tree.keys), Ablation, "", faults, by_hand)
+    arguments = fill(Node(others, tree.location, tree.keys), Ablation, "", faults, by_hand)
     arguments["variants"] = tuple(_variants(parts, faults))
     if "recipe" in parts and parts["recipe"].value is not None:
         arguments["recipe"] = _training(parts["recipe"], faults)
     if (count := len(arguments["variants"])) > MAX_VARIANTS:
-        faults.add(tree.place, "", f"{count:,} variants; the limit is {MAX_VARIANTS}")
+        faults.add(tree.location, "", f"{count:,} variants; the limit is {MAX_VARIANTS}")
     if absent := missing(arguments, Ablation):
-        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+        faults.add(tree.location, "", f"missing {', '.join(absent)}")
     if not any(key in parts for key in by_hand[:3]):
-        faults.add(tree.place, "", "missing what to vary: set (one variant), grid or variants")
+        faults.add(tree.location, "", "missing what to vary: set (one variant), grid or variants")
     for key in ("steps", "equal", "seeds"):
         if key in parts and "recipe" not in arguments:
             faults.add(tree.keys[key], key, "nothing is trained without a recipe; give one, or remove this key")
     for key in ("seeds", "sizes"):
         if isinstance(values := arguments.get(key), tuple) and not _distinct(values):
-            faults.add(parts[key].place, key, "expected one value at least, none of them twice")
-    if isinstance(how := arguments.get("measure"), Measuring):
+            faults.add(parts[key].location, key, "expected one value at least, none of them twice")
+    if isinstance(how := arguments.get("measure"), MeasurementConfig):
         if not _distinct(how.what) or (how.sizes is not None and not _distinct(how.sizes)):
-            faults.add(parts["measure"].place, "measure", "expected one of what and sizes at least, none of them twice")
+            faults.add(
+                parts["measure"].location, "measure", "expected one of what and sizes at least, none of them twice"
+            )
         if how.dtype == "fp16" and "train" in how.what:
-            faults.add(parts["measure"].place, "measure", "a training step in fp16 would need its losses scaled")
+            faults.add(parts["measure"].location, "measure", "a training step in fp16 would need its losses scaled")
     faults.check()
     return Ablation(**arguments)
 
@@ -185,7 +188,7 @@ def _variants(parts: Mapping[str, Node], faults: Faults) -> Iterator[Changes]:
         return
     listed = parts["variants"]
     if not isinstance(listed.value, list) or not listed.value:
-        faults.add(listed.place, "variants", "expected a list such as [{latent.channels: 8}, {latent.channels: 16}]")
+        faults.add(listed.location, "variants", "expected a list such as [{latent.channels: 8}, {latent.channels: 16}]")
         return
     for index, child in enumerate(listed.value):
         if changes := _changes(child, f"variants[{index}]", faults):
@@ -195,11 +198,11 @@ def _variants(parts: Mapping[str, Node], faults: Faults) -> Iterator[Changes]:
 def _grid(axes: Changes, node: Node, faults: Faults) -> Iterator[Changes]:
     bad = [axis for axis, child in axes.items() if not isinstance(child.value, list) or not child.value]
     for axis in bad:
-        faults.add(axes[axis].place, f"grid.{axis}", "expected a list of values, such as [4, 8, 16]")
+        faults.add(axes[axis].location, f"grid.{axis}", "expected a list of values, such as [4, 8, 16]")
     if bad or not axes:
         return
     if (count := math.prod(len(child.value) for child in axes.values())) > MAX_VARIANTS:
-        faults.add(node.place, "grid", f"{count:,} variants; the limit is {MAX_VARIANTS}")
+        faults.add(node.location, "grid", f"{count:,} variants; the limit is {MAX_VARIANTS}")
         return
     for values in itertools.product(*(child.value for child in axes.values())):
         yield dict(zip(axes, values, strict=True))
@@ -207,7 +210,7 @@ def _grid(axes: Changes, node: Node, faults: Faults) -> Iterator[Changes]:
 
 def _mapping(node: Node, path: str, faults: Faults) -> Changes:
     if not isinstance(node.value, dict) or not node.value:
-        faults.add(node.place, path, "expected a mapping of paths, such as {latent.channels: 16}")
+        faults.add(node.location, path, "expected a mapping of paths, such as {latent.channels: 16}")
         return {}
     return node.value
 
@@ -226,15 +229,15 @@ def _changes(node: Node, path: str, faults: Faults) -> Changes:
 def _training(node: Node, faults: Faults) -> Any:
     if not isinstance(node.value, dict) or "name" not in node.value:
         return faults.add(
-            node.place, "recipe", "expected a mapping such as {name: quickstart, set: {data.root: photos}}"
+            node.location, "recipe", "expected a mapping such as {name: quickstart, set: {data.root: photos}}"
         )
-    for key, place in node.keys.items():
+    for key, location in node.keys.items():
         if key not in ("name", "set"):
-            faults.add(place, f"recipe.{key}", unknown(key, ("name", "set"), "key for a recipe of an ablation"))
+            faults.add(location, f"recipe.{key}", unknown(key, ("name", "set"), "key for a recipe of an ablation"))
     name = convert(node.value["name"], str, "recipe.name", faults)
     settings = _mapping(node.value["set"], "recipe.set", faults) if "set" in node.value else {}
     for key, child in settings.items():
         if (head := key.partition(".")[0]) in OURS:
             text = f"an ablation sets {head} itself, by base, variants, seeds and evaluation; leave it out"
-            faults.add(child.place, f"recipe.set.{key}", text)
-    return FAILED if name is FAILED else Training(name, settings)
+            faults.add(child.location, f"recipe.set.{key}", text)
+    return FAILED if name is FAILED else RecipeReference(name, settings)

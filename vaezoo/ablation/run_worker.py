@@ -18,7 +18,7 @@ from vaezoo.jobs.claims import claim
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.display import Display
-from vaezoo.training.recipe_schema import Validation
+from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import RECIPE as BEGUN
 from vaezoo.training.run import train
@@ -55,14 +55,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def judge(vae: VAE, how: Validation, names: list[str]) -> dict[str, Any]:
+def judge(vae: VAE, how: ValidationConfig, names: list[str]) -> dict[str, Any]:
     """The columns of `vaezoo evaluate` by its latest protocol; None for what was not measured."""
     opened, _ = open_nets(names, vae.device)
     result = evaluate(vae, _photos(how), how.size, LATEST, nets=opened)
     return row_of(result, {"nets": " ".join([*opened.distances, *opened.features]), "hardware": hardware(vae.device)})
 
 
-def show(vae: VAE, how: Validation, folder: Path) -> None:
+def show(vae: VAE, how: ValidationConfig, folder: Path) -> None:
     """Write the middle of the first photos, and of what the model makes of them: `input_N.png` and `output_N.png`."""
     for index, photo in enumerate(_photos(how)[:SHOWN]):
         images = to_tensor(resize_and_crop(photo.read(), how.size))
@@ -73,7 +73,7 @@ def show(vae: VAE, how: Validation, folder: Path) -> None:
             save_picture(picture[:, :, start : start + side, start : start + side], folder / f"{name}_{index}.png")
 
 
-def _photos(how: Validation) -> list[Photo]:
+def _photos(how: ValidationConfig) -> list[Photo]:
     return photos(how.root) if how.root else photo_files(sample_photos())
 
 

@@ -11,7 +11,7 @@ from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.tree import Node, Place
+from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.state import check_fits
 from vaezoo.zoo.create import get_spec
@@ -61,8 +61,8 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
             for _, size in ablation.measured:
                 vae.diffusion_shape(size, size)
         except (SpecError, InputError) as error:
-            place = next((node.place for node in changes.values()), Place(ablation.base))
-            _note(name, place, error, faults)
+            location = next((node.location for node in changes.values()), Location(ablation.base))
+            _note(name, location, error, faults)
         else:
             overrides = {path: node.plain() for path, node in nodes.items()}
             found[changed.hash] = Variant(name, changed, overrides, counted)
@@ -104,8 +104,8 @@ def _short_value(node: Node) -> str:
     return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
 
 
-def _note(variant: str, place: Place, error: Exception, faults: Faults) -> None:
+def _note(variant: str, location: Location, error: Exception, faults: Faults) -> None:
     """One line for each variant that is impossible: what is wrong first, and how much more there is."""
     first, *more = str(error).splitlines()
     rest = f" (and {len(more)} more of that kind)" if more else ""
-    faults.add(place, variant, first.removeprefix(f"{place}: ") + rest)
+    faults.add(location, variant, first.removeprefix(f"{location}: ") + rest)

@@ -10,7 +10,7 @@ from vaezoo.formats.diffusers.config_class import CLASS, spec_from_config
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.weights.header import Header
 from vaezoo.weights.load import fitting, tensors_of
 from vaezoo.weights.tensors import joined_statistics, read_statistics
@@ -38,7 +38,7 @@ def from_diffusers(module: nn.Module) -> VAE:
         raise InputError(f"from_diffusers: expected a VAE of diffusers, with its config, not {type(module).__name__}")
     name = type(module).__name__
     entries = {key: value for key, value in module.config.items() if not key.startswith("_")}
-    foreign = spec_from_config(from_plain({CLASS: name, **entries}, Place(f"the config of {name}")))
+    foreign = spec_from_config(from_plain({CLASS: name, **entries}, Location(f"the config of {name}")))
     vae, state = build(foreign.spec, "meta"), module.state_dict()
     if any(tensor.is_meta for tensor in state.values()):
         raise CheckpointError(f"this {name} is on the meta device, or offloaded: it has shapes but no weights")

@@ -11,7 +11,7 @@ from vaezoo.nn.schema import check_spec
 from vaezoo.nn.vae import build
 from vaezoo.specs.check import unknown
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.tree import Place, from_plain
+from vaezoo.specs.tree import Location, from_plain
 from vaezoo.zoo.create import get_spec, usable_device
 
 WHAT = ("encode", "decode", "train")
@@ -48,7 +48,7 @@ class Job:
     @property
     def spec(self) -> ModelSpec:
         """The network."""
-        return check_spec(from_plain(self.network, Place(self.name)), self.name)
+        return check_spec(from_plain(self.network, Location(self.name)), self.name)
 
 
 def make_job(

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from vaezoo.benchmark.case import Job
 from vaezoo.training.objective.task import Task
 from vaezoo.training.optim import Updater
-from vaezoo.training.recipe_schema import Data, Optimizer, Part, Recipe, Schedule
+from vaezoo.training.recipe_schema import DataConfig, LossTerm, OptimizerConfig, Recipe, ScheduleConfig
 
-ADAMW = Optimizer(name="adamw", lr=1e-5, betas=(0.9, 0.99), weight_decay=0.01)
-LOSSES = (Part("l1", 1.0), Part("kl", 1e-6))
+ADAMW = OptimizerConfig(name="adamw", lr=1e-5, betas=(0.9, 0.99), weight_decay=0.01)
+LOSSES = (LossTerm("l1", 1.0), LossTerm("kl", 1e-6))
 
 
 def training_step(network: nn.Module, job: Job, images: Tensor, noise: Tensor) -> Callable[[], Tensor]:
@@ -44,8 +44,8 @@ def _recipe(job: Job) -> Recipe:
         batch_size=job.batch,
         precision=job.dtype,
         channels_last=job.channels_last,
-        data=Data(sizes=(job.size,)),
+        data=DataConfig(sizes=(job.size,)),
         losses=LOSSES,
         optimizer=ADAMW,
-        schedule=Schedule(name="constant"),
+        schedule=ScheduleConfig(name="constant"),
     )

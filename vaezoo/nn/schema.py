@@ -26,5 +26,7 @@ def change_spec(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
 def _limited(spec: ModelSpec) -> ModelSpec:
     layers = sum(row.arguments.get("layers", 1) for half in HALVES for row in getattr(spec, half))
     if layers > MAX_LAYERS:
-        raise SpecError(f"{spec.encoder[0].place}: {layers:,} layers in all rows together; the limit is {MAX_LAYERS}")
+        raise SpecError(
+            f"{spec.encoder[0].location}: {layers:,} layers in all rows together; the limit is {MAX_LAYERS}"
+        )
     return spec

@@ -54,12 +54,12 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
             stack.append(block)
             channels = block.out
         except ValueError as error:
-            faults.add(row.place, f"{half}[{index}]", str(error))
+            faults.add(row.location, f"{half}[{index}]", str(error))
             channels = arguments.get("out", channels)
     if channels != named[end]:
         last = getattr(spec, half)[-1]
         text = f"the {half} ends with {channels} channels, not {named[end]}; its last row should say out: {end}"
-        faults.add(last.place, f"{half}[{len(getattr(spec, half)) - 1}]", text)
+        faults.add(last.location, f"{half}[{len(getattr(spec, half)) - 1}]", text)
     return stack
 
 

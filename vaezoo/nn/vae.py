@@ -54,7 +54,7 @@ class VAE(nn.Module):
         self._downscale = int(1 / self.encoder.scale)
         if self.encoder.scale * self.decoder.scale != 1:
             text = f"the encoder divides each side by {self.downscale}, the decoder multiplies it by"
-            raise SpecError(f"{spec.decoder[0].place}: {text} {self.decoder.scale}; they must be the same")
+            raise SpecError(f"{spec.decoder[0].location}: {text} {self.decoder.scale}; they must be the same")
 
     @property
     def downscale(self) -> int:
@@ -212,7 +212,7 @@ def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
         model = VAE(spec)
     params = count_params(model)
     if params > PARAMETER_LIMIT:
-        name = spec.name or spec.encoder[0].place
+        name = spec.name or spec.encoder[0].location
         raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
     device = torch.device(device) if device is not None else default_device()
     if device.type == "meta":

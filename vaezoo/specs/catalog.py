@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
-from vaezoo.specs.tree import Node, read_tree, short
+from vaezoo.specs.parse import read_tree
+from vaezoo.specs.tree import Node, short
 
 NAME_RULE = 'letters, digits, "_" and "-" (which are the same)'
 

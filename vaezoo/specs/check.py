@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from vaezoo.errors import SpecError
-from vaezoo.specs.tree import Node, Place, short
+from vaezoo.specs.tree import Location, Node, short
 
 FAILED = object()  # what a value becomes when it has a fault; the fault itself is in `Faults`
 REQUIRED = inspect.Parameter.empty
@@ -42,9 +42,9 @@ class Faults:
     def __init__(self) -> None:
         self.lines: dict[str, None] = {}
 
-    def add(self, place: Place, path: str, text: str) -> object:
+    def add(self, location: Location, path: str, text: str) -> object:
         """Note a fault; returns `FAILED`."""
-        self.lines[f"{place}: {path}: {text}" if path else f"{place}: {text}"] = None
+        self.lines[f"{location}: {path}: {text}" if path else f"{location}: {text}"] = None
         return FAILED
 
     def check(self) -> None:
@@ -67,7 +67,7 @@ def fields_of(target: type) -> dict[str, Field]:
 def fill(node: Node, target: type, path: str, faults: Faults, skip: Collection[str] = ()) -> dict[str, Any]:
     """The checked arguments of `target` that a mapping spells out; keys in `skip` are somebody else's."""
     if not isinstance(node.value, dict):
-        faults.add(node.place, path, f"expected a mapping of {_listing(fields_of(target))}, got {_shown(node)}")
+        faults.add(node.location, path, f"expected a mapping of {_listing(fields_of(target))}, got {_shown(node)}")
         return {}
     fields, arguments = fields_of(target), {}
     for key, child in node.value.items():
@@ -88,7 +88,7 @@ def record(node: Node, target: type, path: str, faults: Faults) -> Any:
     own = Faults()
     arguments = fill(node, target, path, own)
     if isinstance(node.value, dict) and (absent := missing(arguments, target)):
-        own.add(node.place, path, f"missing {_listing(absent)}")
+        own.add(node.location, path, f"missing {_listing(absent)}")
     faults.lines |= own.lines
     return FAILED if own.lines else target(**arguments)
 
@@ -106,7 +106,7 @@ def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
     if typing.get_origin(hint) is tuple:
         return _list(node, hint, path, faults)
     value = _scalar(node.value, hint)
-    return faults.add(node.place, path, _expected(hint, node)) if value is FAILED else value
+    return faults.add(node.location, path, _expected(hint, node)) if value is FAILED else value
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
@@ -151,7 +151,7 @@ def _union(node: Node, hint: Any, path: str, faults: Faults) -> Any:
     if len(real) == 1:
         faults.lines |= real[0].lines
         return FAILED
-    return faults.add(node.place, path, _expected(hint, node))
+    return faults.add(node.location, path, _expected(hint, node))
 
 
 def _kind_fits(hint: Any, node: Node) -> bool:
@@ -167,7 +167,7 @@ def _kind_fits(hint: Any, node: Node) -> bool:
 
 def _list(node: Node, hint: Any, path: str, faults: Faults) -> Any:
     if not isinstance(node.value, list):
-        return faults.add(node.place, path, _expected(hint, node))
+        return faults.add(node.location, path, _expected(hint, node))
     item = typing.get_args(hint)[0]
     values = tuple(convert(child, item, f"{path}[{index}]", faults) for index, child in enumerate(node.value))
     return FAILED if any(value is FAILED for value in values) else values
@@ -176,9 +176,9 @@ def _list(node: Node, hint: Any, path: str, faults: Faults) -> Any:
 def _marked(node: Node, value: Any, marks: list[Any], path: str, faults: Faults) -> Any:
     for mark in marks:
         if isinstance(mark, Mapping) and value not in mark:
-            return faults.add(node.place, path, unknown(value, mark, path.rpartition(".")[2]))
+            return faults.add(node.location, path, unknown(value, mark, path.rpartition(".")[2]))
         if isinstance(mark, Between) and not mark.low <= value <= mark.high:
-            return faults.add(node.place, path, f"expected {mark.low:,} to {mark.high:,}, got {value:,}")
+            return faults.add(node.location, path, f"expected {mark.low:,} to {mark.high:,}, got {value:,}")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from vaezoo.errors import SpecError
 from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, record, unknown
-from vaezoo.specs.tree import Node, Place
+from vaezoo.specs.tree import Location, Node
 
 MAX_ROWS = 64
 HALVES = ("encoder", "decoder")
@@ -51,12 +51,12 @@ class Expect:
 
 
 @dataclass(frozen=True)
-class Row:
+class BlockSpec:
     """One block: its name and the arguments that differ from the block's frozen defaults."""
 
     block: str
     arguments: dict[str, Any]
-    place: Place = field(compare=False, default=Place("spec"))
+    location: Location = field(compare=False, default=Location("spec"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ class ModelSpec:
 
     image: ImageSpec
     latent: LatentSpec
-    encoder: tuple[Row, ...]
-    decoder: tuple[Row, ...]
+    encoder: tuple[BlockSpec, ...]
+    decoder: tuple[BlockSpec, ...]
     summary: str = field(compare=False, default="")
     expect: Expect | None = field(compare=False, default=None)
     name: str | None = field(compare=False, default=None)
@@ -114,18 +114,18 @@ def check_model(
         name: The network's name, if it has one.
 
     Raises:
-        SpecError: With every fault of the tree, each with its place.
+        SpecError: With every fault of the tree, each with its location.
     """
     if not isinstance(tree.value, dict):
-        raise SpecError(f"{tree.place}: a network is a mapping of {', '.join(_TOP)}")
+        raise SpecError(f"{tree.location}: a network is a mapping of {', '.join(_TOP)}")
     faults, parts = Faults(), tree.value
-    for key, place in tree.keys.items():
+    for key, location in tree.keys.items():
         if key == "base":
-            faults.add(place, key, "only ablation files have a base; a network's file is complete in itself")
+            faults.add(location, key, "only ablation files have a base; a network's file is complete in itself")
         elif key not in _TOP:
-            faults.add(place, key, unknown(key, _TOP, "key for a network"))
+            faults.add(location, key, unknown(key, _TOP, "key for a network"))
     if absent := [key for key in ("image", "latent", *HALVES) if key not in parts]:
-        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+        faults.add(tree.location, "", f"missing {', '.join(absent)}")
     image = record(parts["image"], ImageSpec, "image", faults) if "image" in parts else FAILED
     latent = _latent(parts["latent"], latents, faults) if "latent" in parts else FAILED
     shared = _shared(parts, blocks, faults)
@@ -151,12 +151,12 @@ def _shared(parts: dict[str, Node], blocks: Mapping[str, type], faults: Faults) 
     if node is None:
         return {}
     if not isinstance(node.value, dict):
-        faults.add(node.place, "shared", "expected a mapping of keys that rows have")
+        faults.add(node.location, "shared", "expected a mapping of keys that rows have")
         return {}
     known = {key for block in _blocks_used(parts, blocks) for key in fields_of(block)}
-    for key, place in node.keys.items():
+    for key, location in node.keys.items():
         if key not in known:
-            faults.add(place, f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
+            faults.add(location, f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
     return {key: child for key, child in node.value.items() if key in known}
 
 
@@ -169,20 +169,22 @@ def _blocks_used(parts: dict[str, Node], blocks: Mapping[str, type]) -> list[typ
 
 def _half(
     parts: dict[str, Node], half: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
-) -> tuple[Row, ...]:
+) -> tuple[BlockSpec, ...]:
     if half not in parts:
         return ()
     node = parts[half]
     if not isinstance(node.value, list) or not 1 <= len(node.value) <= MAX_ROWS:
-        faults.add(node.place, half, f"expected a list of 1 to {MAX_ROWS} rows, such as {{block: conv, …}}")
+        faults.add(node.location, half, f"expected a list of 1 to {MAX_ROWS} rows, such as {{block: conv, …}}")
         return ()
     rows = (_row(child, f"{half}[{i}]", shared, blocks, faults) for i, child in enumerate(node.value))
     return tuple(row for row in rows if row is not None)
 
 
-def _row(node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults) -> Row | None:
+def _row(
+    node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
+) -> BlockSpec | None:
     if not isinstance(node.value, dict) or "block" not in node.value:
-        faults.add(node.place, path, "expected a row with a block, such as {block: conv, out: 64, kernel: 3}")
+        faults.add(node.location, path, "expected a row with a block, such as {block: conv, out: 64, kernel: 3}")
         return None
     name = convert(node.value["block"], Annotated[str, blocks], f"{path}.block", faults)
     if name is FAILED:
@@ -194,6 +196,6 @@ def _row(node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, ty
         if key in known and key not in arguments:
             arguments[key] = convert(child, known[key].hint, f"shared.{key}", faults)
     if absent := missing(arguments, block):
-        faults.add(node.place, path, f"missing {', '.join(absent)} for {block.__name__}")
+        faults.add(node.location, path, f"missing {', '.join(absent)} for {block.__name__}")
     kept = {k: arguments[k] for k, f in known.items() if k in arguments and arguments[k] != f.default}
-    return Row(name, kept, node.place)
+    return BlockSpec(name, kept, node.location)

@@ -14,7 +14,7 @@ _EXAMPLES = {"hf-hub": "org/name", "local-dir": "folder", "file": "weights.safet
 SOURCES = tuple(_EXAMPLES)
 
 
-class Name(NamedTuple):
+class ModelName(NamedTuple):
     """A parsed name: `source` is "zoo", "yaml" or one of `SOURCES`; the rest only where it is given.
 
     `variant`, of the weights of a folder, is no part of the text.
@@ -33,12 +33,12 @@ class Name(NamedTuple):
         revision = f"@{self.revision}" if self.revision else ""
         return f"{self.source}:{self.id}{revision}" + (f"#{self.subfolder}" if self.subfolder else "")
 
-    def below(self, subfolder: str) -> "Name":
+    def below(self, subfolder: str) -> "ModelName":
         """The name of a folder within this one."""
         return self._replace(subfolder=f"{self.subfolder}/{subfolder}" if self.subfolder else subfolder)
 
 
-def parse_name(text: str) -> Name:
+def parse_name(text: str) -> ModelName:
     """Split a name into source, id, tag, revision and subfolder.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_name(text: str) -> Name:
     if colon and source in SOURCES:
         return _sourced(source, rest, text)
     if text.endswith((".yaml", ".yml")):
-        return Name("yaml", text)
+        return ModelName("yaml", text)
     if any(mark in text for mark in "/\\:") or not text:
         raise UnknownNameError(
             f"{text!r} is no model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
@@ -59,25 +59,25 @@ def parse_name(text: str) -> Name:
     network, dot, tag = _current(canonical(text)).partition(".")
     if dot and not tag:
         raise UnknownNameError(f"{text!r}: nothing follows the dot; write network.tag, or network alone")
-    return Name("zoo", network, tag or None)
+    return ModelName("zoo", network, tag or None)
 
 
-def _sourced(source: str, rest: str, text: str) -> Name:
+def _sourced(source: str, rest: str, text: str) -> ModelName:
     if not rest:
         raise UnknownNameError(f"{text!r}: nothing follows the colon; write {source}:{_EXAMPLES[source]}")
     if source == "file":
-        return Name(source, rest)
+        return ModelName(source, rest)
     folder, mark, subfolder = rest.rpartition("#") if "#" in rest else (rest, "", "")
     if mark and not (folder and subfolder):
         raise UnknownNameError(f"{text!r}: nothing on one side of the #; write {source}:{_EXAMPLES[source]}#subfolder")
     if source == "local-dir":
-        return Name(source, folder, subfolder=subfolder or None)
+        return ModelName(source, folder, subfolder=subfolder or None)
     if any(step in ("", ".", "..") for step in subfolder.split("/")) and mark:
         raise UnknownNameError(f"{text!r}: {subfolder!r} is no subfolder of a repository; write one such as #vae")
     repo, at, revision = folder.partition("@")
     if at and not revision:
         raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
-    return Name(source, repo, revision=revision or None, subfolder=subfolder or None)
+    return ModelName(source, repo, revision=revision or None, subfolder=subfolder or None)
 
 
 def _current(name: str) -> str:

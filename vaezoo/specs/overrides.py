@@ -7,7 +7,8 @@ from typing import Any
 from vaezoo.errors import SpecError
 from vaezoo.specs.check import fields_of, unknown
 from vaezoo.specs.model import HALVES, ModelSpec, check_model
-from vaezoo.specs.tree import Node, Place, from_plain, parse_scalar, short
+from vaezoo.specs.parse import parse_scalar
+from vaezoo.specs.tree import Location, Node, from_plain, short
 
 
 def override(
@@ -30,13 +31,13 @@ def override(
     """
     if not isinstance(changes, Mapping):
         raise SpecError(f"overrides: expected a mapping such as {{'latent.channels': 16}}, got {short(changes)}")
-    tree = from_plain(spec.to_dict(), Place(spec.name or "spec"))
+    tree = from_plain(spec.to_dict(), Location(spec.name or "spec"))
     nodes = {str(path): _node(path, value) for path, value in changes.items()}
     # found before anything is changed, so that a new `block` in one path does not hide rows from another
-    touched = {path: _targets(tree, path, node.place, blocks) for path, node in nodes.items()}
+    touched = {path: _targets(tree, path, node.location, blocks) for path, node in nodes.items()}
     for path, node in nodes.items():
         for target, key in touched[path]:
-            target.value[key], target.keys[key] = node, node.place
+            target.value[key], target.keys[key] = node, node.location
     name = spec.name or "network"
     said = [f"{path}={'null' if node.value is None else node.value}" for path, node in nodes.items()]
     changed = check_model(tree, blocks, latents, f"{name}+{','.join(said)}")
@@ -56,40 +57,40 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Node]:
             raise SpecError(f"--set {setting}: expected path=value, such as latent.channels=16")
         if path in changes:
             raise SpecError(f"--set {setting}: {path} is set twice")
-        changes[path] = parse_scalar(text, Place(f"--set {path}"))
+        changes[path] = parse_scalar(text, Location(f"--set {path}"))
     return changes
 
 
 def _node(path: str, value: Any) -> Node:
-    return value if isinstance(value, Node) else from_plain(value, Place(f"override {path}"))
+    return value if isinstance(value, Node) else from_plain(value, Location(f"override {path}"))
 
 
-def _targets(tree: Node, path: str, place: Place, blocks: Mapping[str, type]) -> list[tuple[Node, str]]:
+def _targets(tree: Node, path: str, location: Location, blocks: Mapping[str, type]) -> list[tuple[Node, str]]:
     """The rows (or `image`, or `latent`) that a path touches, each with the key."""
     parts = path.split(".")
     if len(parts) == 2 and parts[0] in ("image", "latent"):
         return [(tree.value[parts[0]], parts[1])]
     if len(parts) != 3 or parts[0] not in (*HALVES, "*"):
         raise SpecError(
-            f"{place}: no such path; expected latent.channels, latent.kind, image.channels, or half.row.key such as "
+            f"{location}: no such path; expected latent.channels, latent.kind, image.channels, or half.row.key such as "
             "encoder.4.heads, encoder.*.layers or *.*.skip"
         )
     half, row, key = parts
-    rows = [r for h in (HALVES if half == "*" else [half]) for r in _rows(tree, h, row, place)]
+    rows = [r for h in (HALVES if half == "*" else [half]) for r in _rows(tree, h, row, location)]
     if row != "*" and half != "*":
         return [(r, key) for r in rows]  # one row: the checker names a key it does not have
     having = [r for r in rows if key in fields_of(blocks[r.value["block"].value])]
     if not having:
         known = sorted({k for r in rows for k in fields_of(blocks[r.value["block"].value])})
-        raise SpecError(f"{place}: touches no row; {unknown(key, known, 'key')}")
+        raise SpecError(f"{location}: touches no row; {unknown(key, known, 'key')}")
     return [(r, key) for r in having]
 
 
-def _rows(tree: Node, half: str, row: str, place: Place) -> list[Node]:
+def _rows(tree: Node, half: str, row: str, location: Location) -> list[Node]:
     rows = tree.value[half].value
     if row == "*":
         return rows
     numbers = [str(index) for index in range(len(rows))]
     if row not in numbers:
-        raise SpecError(f"{place}: {half} has rows 0 to {len(rows) - 1} and *, not {short(row)}")
+        raise SpecError(f"{location}: {half} has rows 0 to {len(rows) - 1} and *, not {short(row)}")
     return [rows[int(row)]]

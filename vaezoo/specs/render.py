@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from vaezoo.specs.check import REQUIRED, fields_of
-from vaezoo.specs.model import HALVES, ModelSpec, Row
+from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 _OWN = ("out", "layers", "kernel", "resample")  # what tells rows apart is written in each
 
@@ -40,7 +40,7 @@ def shared_arguments(spec: ModelSpec, blocks: dict[str, type]) -> dict[str, Any]
     return {key: value for key, value in alike.items() if key in required and key not in _OWN}
 
 
-def own_arguments(row: Row, shared: dict[str, Any]) -> dict[str, Any]:
+def own_arguments(row: BlockSpec, shared: dict[str, Any]) -> dict[str, Any]:
     """A row's arguments but for the shared ones."""
     return {key: value for key, value in row.arguments.items() if key not in shared}
 

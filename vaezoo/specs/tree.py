@@ -1,41 +1,31 @@
-"""Text to located trees: every value knows the file, line and column it came from.
+"""Trees of plain data in which every value knows its location: file, line and column."""
 
-YAML is read by PyYAML's event parser alone, so nothing is constructed from tags; scalars follow the YAML 1.2 core
-schema (`1e-6` is a number, `no` is a string). Anchors, aliases, tags and duplicate keys are faults.
-"""
-
-import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from vaezoo.errors import SpecError
-from vaezoo.io.files import read_bytes
 
-MAX_BYTES = 256 * 1024  # a network is about 2 KiB; the limits keep hostile files cheap
-MAX_KEPT = 16 * 1024  # larger texts are parsed each time, so that what is kept stays small
+# These limits keep malicious files cheap to refuse.
 MAX_NODES = 20_000
 MAX_DEPTH = 12
 MAX_KEY, MAX_TEXT = 100, 10_000  # characters
 MAX_NUMBER = 1e18
 
-_NULL = re.compile(r"~|null|Null|NULL|")
-_TRUE, _FALSE = re.compile(r"true|True|TRUE"), re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]{1,18}|[-+]?[0-9]{1,3}(_[0-9]{3}){1,5}")  # 21_970_983 reads better than 21970983
-_BASED = re.compile(r"0o[0-7]{1,19}|0x[0-9a-fA-F]{1,14}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ODD_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF|nan|NaN|NAN)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and line feed, and half surrogates
+# All control characters but tab and line feed, and unpaired surrogates.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value stands: `source:line:column`, or the source alone where the text has no lines of ours."""
+class Location:
+    """Where a value was written.
+
+    Args:
+        source: File name, or the option or argument that gave the value.
+        line: Line, counted from 1; `None` if the source has no lines.
+        column: Column, counted from 1.
+    """
 
     source: str
     line: int | None = None
@@ -47,213 +37,96 @@ class Place:
 
 @dataclass(slots=True)
 class Node:
-    """A scalar, a list of nodes or a dict of nodes, with its place; `keys` holds the places of a dict's keys."""
+    """A value with its location.
+
+    Args:
+        value: A scalar, a list of nodes, or a dict from key to node.
+        location: Location of the value.
+        keys: Locations of the keys, if the value is a dict.
+    """
 
     value: Any
-    place: Place
-    keys: dict[str, Place] = field(default_factory=dict)
+    location: Location
+    keys: dict[str, Location] = field(default_factory=dict)
 
     def plain(self) -> Any:
-        """The value as plain Python data."""
+        """Return the value as plain Python data, without locations."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
 
-
-def read_tree(path: str | Path) -> Node:
-    """The tree of a YAML or JSON file (by suffix); readers of the same text share it, so change a copy.
-
-    Raises:
-        FileError: If the file cannot be read or is larger than `MAX_BYTES`.
-        SpecError: If the text is not well-formed.
-    """
-    content = read_bytes(path, MAX_BYTES)
-    return (_kept if len(content) <= MAX_KEPT else _parsed)(content, str(path))
-
-
-def _parsed(content: bytes, source: str) -> Node:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    parse = parse_json if Path(source).suffix == ".json" else parse_yaml
-    return parse(text, source)
+    def at(self, path: str) -> "Node":
+        """Return the node at a path such as `source.file` or `files[0].sha256`, or the deepest one that exists."""
+        node = self
+        for key in re.findall(r"[^.\[\]]+", path):
+            if isinstance(node.value, dict) and key in node.value:
+                node = node.value[key]
+            elif isinstance(node.value, list) and key.isdecimal() and int(key) < len(node.value):
+                node = node.value[int(key)]
+            else:
+                break
+        return node
 
 
-_kept = functools.lru_cache(maxsize=128)(_parsed)  # networks and records are asked for again and again
+def from_plain(data: Any, location: Location) -> Node:
+    """Build a tree from plain Python data.
 
-
-def parse_yaml(text: str, source: str) -> Node:
-    """The tree of a YAML text; `source` names it in errors."""
-    events = _events(text, source)
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            break
-    else:
-        raise SpecError(f"{source}: empty; nothing but comments and white space")
-    root = _Builder(source, events).build(next(events), depth=0)
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            _fail(_place(event.start_mark, source), "a second document; one file holds one")
-    return root
-
-
-def parse_scalar(text: str, place: Place) -> Node:
-    """The value of one command-line setting, by the same rules as a file: `16`, `null`, `conv_4x4`, `[1, 2]`."""
-    node = parse_yaml(text, str(place)) if text.strip() else Node(None, place)
-    return from_plain(node.plain(), place)
-
-
-def parse_json(text: str, source: str) -> Node:
-    """The tree of a JSON text; places are the source alone."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in items:
-            if key in result:
-                raise SpecError(f"{source}: duplicate key {short(key)}")
-            result[key] = value
-        return result
-
-    try:
-        data = json.loads(text, object_pairs_hook=pairs)
-    except SpecError:
-        raise
-    except json.JSONDecodeError as error:
-        raise SpecError(f"{Place(source, error.lineno, error.colno)}: not JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
-        raise SpecError(f"{source}: not JSON that vaezoo reads: {error}") from error
-    return from_plain(data, Place(source))
-
-
-def from_plain(data: Any, place: Place) -> Node:
-    """A tree of plain Python data, every node at `place`.
+    Args:
+        data: `None`, booleans, finite numbers, text, and lists and mappings of these.
+        location: Location of every node.
 
     Raises:
-        SpecError: If the data is too deep, too large, or holds something that YAML could not.
+        SpecError: If the data is too deep, too large, or holds a value that YAML cannot express.
     """
-    return _plain_node(data, place, depth=0, budget=iter(range(MAX_NODES)))
+    return _from_plain(data, location, depth=0, budget=iter(range(MAX_NODES)))
 
 
 def short(value: Any) -> str:
-    """`repr(value)`, cut to a length that fits a message."""
+    """Return `repr(value)`, shortened to at most 60 characters for messages."""
     text = repr(value[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _plain_node(data: Any, place: Place, depth: int, budget: Iterator[int]) -> Node:
+def _from_plain(data: Any, location: Location, depth: int, budget: Iterator[int]) -> Node:
     if depth > MAX_DEPTH or next(budget, None) is None:
-        _fail_large(place)
+        fail_large(location)
     if isinstance(data, Mapping):
         for key in data:
-            _check_key(key, place)
-        children = {key: _plain_node(value, place, depth + 1, budget) for key, value in data.items()}
-        return Node(children, place, dict.fromkeys(children, place))
+            check_key(key, location)
+        children = {key: _from_plain(value, location, depth + 1, budget) for key, value in data.items()}
+        return Node(children, location, dict.fromkeys(children, location))
     if isinstance(data, (list, tuple)):
-        return Node([_plain_node(value, place, depth + 1, budget) for value in data], place)
+        return Node([_from_plain(value, location, depth + 1, budget) for value in data], location)
     if data is not None and not isinstance(data, (bool, int, float, str)):
         kind = type(data).__name__
-        _fail(place, f"{kind} is no value of a spec (null, true, false, number, text, list or mapping)")
-    return _leaf(data, place)
+        fail(location, f"expected null, true, false, a number, text, a list or a mapping, got {kind}")
+    return scalar_node(data, location)
 
 
-def _leaf(value: Any, place: Place) -> Node:
-    if isinstance(value, (int, float)) and not abs(value) < MAX_NUMBER:  # nor is nan
-        _fail(place, f"the number is not finite, or not below {MAX_NUMBER:g}")
+def scalar_node(value: Any, location: Location) -> Node:
+    """Return a scalar as a node; raise `SpecError` if it exceeds the limits of this module."""
+    if isinstance(value, (int, float)) and not abs(value) < MAX_NUMBER:  # true for nan as well
+        fail(location, f"expected a finite number below {MAX_NUMBER:g}")
     if isinstance(value, str) and len(value) > MAX_TEXT:
-        _fail(place, f"a text of {len(value):,} characters; the limit is {MAX_TEXT:,}")
+        fail(location, f"text of {len(value):,} characters; the limit is {MAX_TEXT:,}")
     if isinstance(value, str) and _CONTROL.search(value):
-        _fail(place, f"{short(value)} holds a control character or half a surrogate pair")
-    return Node(value, place)
+        fail(location, f"{short(value)} contains a control character or an unpaired surrogate")
+    return Node(value, location)
 
 
-def _check_key(key: Any, place: Place) -> None:
+def check_key(key: Any, location: Location) -> None:
+    """Raise `SpecError` unless `key` is short printable text."""
     if not isinstance(key, str) or not key.isprintable() or not 1 <= len(key) <= MAX_KEY:
-        _fail(place, f"a key is 1 to {MAX_KEY} printable characters, not {short(key)}")
+        fail(location, f"a key is 1 to {MAX_KEY} printable characters, not {short(key)}")
 
 
-def _events(text: str, source: str) -> Iterator[Any]:
-    try:
-        yield from yaml.parse(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        raise SpecError(f"{_place(error.problem_mark, source)}: not YAML: {error.problem}") from error
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        place = Place(source, before.count("\n") + 1, error.position - before.rfind("\n"))
-        raise SpecError(f"{place}: not YAML: character U+{error.character:04X} is not allowed") from error
-    except (ValueError, OverflowError) as error:  # PyYAML lets those of int() and chr() through
-        raise SpecError(f"{source}: not YAML: a %YAML version or \\U escape is out of range ({error})") from error
+def fail(location: Location, text: str) -> NoReturn:
+    """Raise `SpecError` for one fault."""
+    raise SpecError(f"{location}: {text}")
 
 
-class _Builder:
-    def __init__(self, source: str, events: Iterator[Any]):
-        self.source, self.events, self.count = source, events, 0
-
-    def build(self, event: Any, depth: int) -> Node:
-        place = _place(event.start_mark, self.source)
-        self.count += 1
-        if depth > MAX_DEPTH or self.count > MAX_NODES:
-            _fail_large(place)
-        if isinstance(event, yaml.AliasEvent) or event.anchor:
-            _fail(place, "anchors and aliases are not used here; write the value out")
-        if event.tag:
-            _fail(place, f"tags are not used here; remove {short(event.tag)}")
-        if isinstance(event, yaml.MappingStartEvent):
-            return self.mapping(place, depth)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self.sequence(place, depth)
-        return _leaf(event.value if event.style else _scalar(event.value), place)
-
-    def sequence(self, place: Place, depth: int) -> Node:
-        children = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            children.append(self.build(event, depth + 1))
-        return Node(children, place)
-
-    def mapping(self, place: Place, depth: int) -> Node:
-        children, keys = {}, {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.key(event, depth + 1)
-            name = event.value
-            if name in children:
-                _fail(key, f"duplicate key {short(name)}; first at {keys[name]}")
-            keys[name] = key
-            children[name] = self.build(next(self.events), depth + 1)
-        return Node(children, place, keys)
-
-    def key(self, event: Any, depth: int) -> Place:
-        """The place of a key, which is always text: `on:` is the word "on"."""
-        place = self.build(event, depth).place
-        if not isinstance(event, yaml.ScalarEvent):
-            _fail(place, "a key is a word, not a list or mapping")
-        _check_key(event.value, place)
-        return place
-
-
-def _scalar(text: str) -> Any:
-    """A plain scalar by the YAML 1.2 core schema; an integer too large for it becomes a float."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return text[0] in "tT"
-    if _INT.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    if odd := _ODD_FLOAT.fullmatch(text):
-        return float(odd[1] + odd[2])
-    return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def _place(mark: Any, source: str) -> Place:
-    return Place(source, mark.line + 1, mark.column + 1)
-
-
-def _fail(place: Place, text: str) -> NoReturn:
-    raise SpecError(f"{place}: {text}")
-
-
-def _fail_large(place: Place) -> NoReturn:
-    _fail(place, f"too deep or too large (limits: {MAX_DEPTH} levels, {MAX_NODES:,} values)")
+def fail_large(location: Location) -> NoReturn:
+    """Raise `SpecError` for a tree that exceeds `MAX_DEPTH` or `MAX_NODES`."""
+    fail(location, f"too deep or too large (limits: {MAX_DEPTH} levels, {MAX_NODES:,} values)")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaezoo.errors import SpecError
-from vaezoo.training import recipe_schema as recipes
+from vaezoo.training.recipe_schema import OptimizerConfig, ScheduleConfig
 
 
 class Updater:
@@ -29,8 +29,8 @@ class Updater:
     def __init__(
         self,
         module: nn.Module,
-        optimizer: recipes.Optimizer,
-        schedule: recipes.Schedule,
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
         steps: int,
         clip: float | None,
     ) -> None:
@@ -57,7 +57,7 @@ class Updater:
         return self.optimizer.param_groups[0]["lr"]
 
 
-def make_optimizer(module: nn.Module, settings: recipes.Optimizer) -> Optimizer:
+def make_optimizer(module: nn.Module, settings: OptimizerConfig) -> Optimizer:
     """An optimiser of the parameters of `module` that need a gradient; norms and biases have no weight decay.
 
     Raises:
@@ -82,7 +82,7 @@ def make_optimizer(module: nn.Module, settings: recipes.Optimizer) -> Optimizer:
         raise SpecError(f"optimizer {settings.name}: timm cannot make it with these settings ({error})") from error
 
 
-def make_schedule(optimizer: Optimizer, settings: recipes.Schedule, lr: float, steps: int) -> Scheduler:
+def make_schedule(optimizer: Optimizer, settings: ScheduleConfig, lr: float, steps: int) -> Scheduler:
     """The learning rate over `steps`; `step_update(n)` sets that of update n (0 is the first)."""
     options = {"step": {"decay_rate": 1.0}, "poly": {"decay_rate": 1.0}}
     name = "step" if settings.name == "constant" else settings.name

@@ -13,7 +13,7 @@ from timm.data.dataset import ImageDataset
 from vaezoo.errors import FileError, ImageError, InputError, VaezooError
 from vaezoo.io.images import SUFFIXES, decode_picture
 from vaezoo.specs.catalog import data_dir
-from vaezoo.training.recipe_schema import Data
+from vaezoo.training.recipe_schema import DataConfig
 
 MIB = 2**20
 
@@ -29,7 +29,7 @@ class Pictures:
         dataset: What `open_dataset` gave.
     """
 
-    def __init__(self, data: Data, dataset: Any) -> None:
+    def __init__(self, data: DataConfig, dataset: Any) -> None:
         self.data, self.dataset = data, dataset
         self.kept: dict[int, np.ndarray] = {}
         self.room = data.cache * MIB
@@ -75,7 +75,7 @@ class Pictures:
             raise FileError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def open_dataset(data: Data, seed: int = 0) -> Any:
+def open_dataset(data: DataConfig, seed: int = 0) -> Any:
     """What `timm.data.create_dataset` makes of the recipe's data.
 
     Raises:
@@ -110,7 +110,7 @@ def to_array(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def check_size(pixels: np.ndarray, data: Data, name: str) -> np.ndarray:
+def check_size(pixels: np.ndarray, data: DataConfig, name: str) -> np.ndarray:
     """`pixels` if the largest crop fits in; raises `ImageError` otherwise."""
     needed = math.ceil(max(data.sizes) * data.scale[0])
     height, width = pixels.shape[:2]
@@ -122,7 +122,7 @@ def check_size(pixels: np.ndarray, data: Data, name: str) -> np.ndarray:
     return pixels
 
 
-def crop(pixels: np.ndarray, size: int, data: Data, draw: random.Random) -> np.ndarray:
+def crop(pixels: np.ndarray, size: int, data: DataConfig, draw: random.Random) -> np.ndarray:
     """A random square of a photo (H, W, 3), reduced by Lanczos (antialiased) -> (size, size, 3) of uint8.
 
     Args:

@@ -17,7 +17,7 @@ BOOKKEEPING = ("summary", "keep", "log_every", "grid_every", "checkpoint_every")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class DataConfig:
     """Photos, and the crops that are made of them.
 
     Args:
@@ -50,7 +50,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class OptimizerConfig:
     """An optimiser of timm.
 
     Args:
@@ -71,7 +71,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class ScheduleConfig:
     """The learning rate over the steps, by timm: a linear `warmup` of so many steps, then down to `end` times lr."""
 
     name: Literal["cosine", "tanh", "poly", "constant"] = "cosine"
@@ -80,7 +80,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ema:
+class EmaConfig:
     """The average of the weights that is published: 1 - (1 + step / gamma) ** -power of the old, at most `decay`."""
 
     decay: Annotated[float, Share] = 0.999
@@ -89,7 +89,7 @@ class Ema:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
+class ValidationConfig:
     """Photos by which a run is judged, by the protocol of `vaezoo evaluate`.
 
     Args:
@@ -104,7 +104,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Part:
+class LossTerm:
     """A loss or regulariser of the objective: its `kind`, its `weight`, and the arguments of its class."""
 
     kind: str
@@ -117,14 +117,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Discriminator:
+class DiscriminatorConfig:
     """A discriminator of a `kind` with the `arguments` of its class, the `game` it plays (the keys of
     `adversary.Adversary`), and its `optimizer`, whose learning rate follows the recipe's schedule."""
 
     kind: str
     arguments: dict[str, Any]
     game: dict[str, Any]
-    optimizer: Optimizer
+    optimizer: OptimizerConfig
 
     def to_dict(self) -> dict[str, Any]:
         """As a recipe writes it."""
@@ -171,16 +171,16 @@ class Recipe:
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     train: Literal["all", "encoder", "decoder"] | tuple[str, ...] = "all"
-    data: Data
-    losses: tuple[Part, ...]
-    regularizers: tuple[Part, ...] = ()
-    discriminator: Discriminator | None = None
-    optimizer: Optimizer
-    schedule: Schedule = Schedule()
-    ema: Ema = Ema()
+    data: DataConfig
+    losses: tuple[LossTerm, ...]
+    regularizers: tuple[LossTerm, ...] = ()
+    discriminator: DiscriminatorConfig | None = None
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig = ScheduleConfig()
+    ema: EmaConfig = EmaConfig()
     clip: Annotated[float, Between(0.0, 1e9)] | None = 1.0
     bad_steps: Annotated[int, Count] = 20
-    validation: Validation = Validation()
+    validation: ValidationConfig = ValidationConfig()
     checkpoint_every: Annotated[int, Count] = 1000
     keep: Annotated[int, Between(1, 1_000_000)] = 2
     log_every: Annotated[int, Count] = 10
@@ -206,7 +206,7 @@ def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Part | Discriminator):
+    if isinstance(value, LossTerm | DiscriminatorConfig):
         return value.to_dict()
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}

@@ -189,7 +189,7 @@ def _way(vae: VAE, half: str, kinds: int) -> Way:
     path: list[Convolution] = []
     head, rows = None, getattr(vae, half)
     for index, (spec, row) in enumerate(zip(getattr(vae.spec, half), rows, strict=True)):
-        place = f"{spec.place}: {half}[{index}] ({spec.block})"
+        place = f"{spec.location}: {half}[{index}] ({spec.block})"
         if getattr(row, "shortcut", None):
             raise SpecError(f"{place} has a shortcut; start: resampler leads nothing around it")
         if type(row) is Head and head is None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.vae import VAE, build
-from vaezoo.specs.model import HALVES, ModelSpec, Row
+from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 WIDTHS = ("out", "resample_out", "groups", "heads")  # what grows
 ROUNDING = 1e-2  # of the largest value
@@ -103,7 +103,7 @@ def _check_factor(small: ModelSpec, large: ModelSpec) -> None:
         raise SpecError(f"{text}: they grow by {', '.join(map(str, sorted(factors))) or 'nothing'}")
 
 
-def _factors(row: Row, other: Row, text: str) -> set[Fraction]:
+def _factors(row: BlockSpec, other: BlockSpec, text: str) -> set[Fraction]:
     """By how much the widths of a row grow; all else is the same."""
     if row.block != other.block or row.arguments.keys() != other.arguments.keys():
         raise SpecError(f"{text} is another row")

@@ -11,8 +11,9 @@ from vaezoo.formats.diffusers.config_class import CLASS, CLASSES, Foreign, spec_
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import Between, Faults, fill, missing
 from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.parse import read_tree
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Node, read_tree
+from vaezoo.specs.tree import Node
 from vaezoo.version import __version__
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -29,7 +30,7 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class PublishedConfig:
     """The keys of `config.json` beside `spec`; `spec_hash` guards the spec, `weights.sha256` the weights."""
 
     library_name: str
@@ -41,11 +42,11 @@ class Config:
     latent_stats: LatentStats | None = None
 
 
-class Published(NamedTuple):
+class PublishedNetwork(NamedTuple):
     """What a `config.json` says, checked."""
 
     spec: ModelSpec
-    config: Config
+    config: PublishedConfig
 
 
 def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
@@ -63,7 +64,7 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_network(path: str | Path) -> Published | Foreign:
+def read_network(path: str | Path) -> PublishedNetwork | Foreign:
     """Read and check a `config.json` of vaezoo or diffusers.
 
     Raises:
@@ -75,25 +76,25 @@ def read_network(path: str | Path) -> Published | Foreign:
     return spec_from_config(tree) if CLASS in keys and "library_name" not in keys else _check_config(tree)
 
 
-def _check_config(tree: Node) -> Published:
+def _check_config(tree: Node) -> PublishedNetwork:
     _check_origin(tree)
     faults = Faults()
-    arguments = fill(tree, Config, "", faults, skip=("spec",))
-    if absent := [*missing(arguments, Config), *(["spec"] if "spec" not in tree.value else [])]:
-        faults.add(tree.place, "", f"missing {', '.join(absent)}")
+    arguments = fill(tree, PublishedConfig, "", faults, skip=("spec",))
+    if absent := [*missing(arguments, PublishedConfig), *(["spec"] if "spec" not in tree.value else [])]:
+        faults.add(tree.location, "", f"missing {', '.join(absent)}")
     faults.check()
-    config = Config(**arguments)
+    config = PublishedConfig(**arguments)
     spec = check_spec(tree.value["spec"], config.network)
     if spec.hash != config.spec_hash:
         raise SpecError(
-            f"{tree.place}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to {spec.hash[:12]}; "
-            "the file was edited: undo that, or build the network you want with overrides="
+            f"{tree.location}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to "
+            f"{spec.hash[:12]}; the file was edited: undo that, or build the network you want with overrides="
         )
     if config.weights.file != WEIGHTS:
-        raise SpecError(f"{tree.place}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
+        raise SpecError(f"{tree.location}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
     if config.latent_stats:
-        config.latent_stats.check(spec.latent.channels, str(tree.place))
-    return Published(spec, config)
+        config.latent_stats.check(spec.latent.channels, str(tree.location))
+    return PublishedNetwork(spec, config)
 
 
 def _check_origin(tree: Node) -> None:
@@ -101,14 +102,14 @@ def _check_origin(tree: Node) -> None:
     if data.get("library_name") != "vaezoo":
         found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS, "architecture") if key in data), "")
         raise SpecError(
-            f"{tree.place}: not written by vaezoo: no library_name vaezoo in it{found}; nor is it of one of these "
+            f"{tree.location}: not written by vaezoo: no library_name vaezoo in it{found}; nor is it of one of these "
             f"classes of diffusers: {', '.join(CLASSES)} (docs/hub.md)"
         )
     version = data.get("format")
     if isinstance(version, int) and version > FORMAT:
         writer = f"{data.get('vaezoo_version', 'unknown')!s:.60}"
         raise SpecError(
-            f"{tree.place}: written by a newer vaezoo ({writer}, format {version}; this one, {__version__}, reads "
+            f"{tree.location}: written by a newer vaezoo ({writer}, format {version}; this one, {__version__}, reads "
             f"{FORMAT}): pip install --upgrade vaezoo"
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vaezoo.errors import CheckpointError, FileError, HubError, SpecError, VaezooError
-from vaezoo.specs.names import Name
+from vaezoo.specs.names import ModelName
 from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_sha256
@@ -17,7 +17,7 @@ class Folder(Protocol):
     """A folder with files; `name` is what it is called in messages."""
 
     @property
-    def name(self) -> Name: ...
+    def name(self) -> ModelName: ...
 
     def find(self, file: str) -> Path | None:
         """The path of a file, or None where the folder lacks it."""
@@ -33,7 +33,7 @@ class Folder(Protocol):
 class LocalFolder:
     """A folder on disk."""
 
-    name: Name
+    name: ModelName
 
     def find(self, file: str) -> Path | None:
         path = self._path() / file
@@ -73,7 +73,7 @@ class HubFolder:
     `fetched` collects the paths of what was found, by the names of the files in the repository.
     """
 
-    name: Name
+    name: ModelName
     hub: Hub
     commit: str
     pin: Pin | None = None
@@ -90,8 +90,8 @@ class HubFolder:
         file = self._file(file)
         if self.pin and self.pin.sha256(file) is None:
             raise SpecError(
-                f"{self.pin.place}: {self.name.text}: {file} is needed and not in this lock: remove the entry, or name "
-                f"the commit, @{self.commit}"
+                f"{self.pin.location}: {self.name.text}: {file} is needed and not in this lock: remove the entry, or "
+                f"name the commit, @{self.commit}"
             )
         self.fetched[file] = path
         return check_fetched(path, self.name.id, file, sha256, self.pin)
@@ -113,7 +113,7 @@ def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin
     try:
         check_sha256(path, sha256, remedy)
         if pin:
-            check_sha256(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.place}")
+            check_sha256(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.location}")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return path

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from vaezoo.errors import FileError, SpecError
 from vaezoo.io.files import write_text
 from vaezoo.specs.check import FAILED, Faults, record
-from vaezoo.specs.tree import Node, Place, parse_yaml, read_tree
+from vaezoo.specs.parse import parse_yaml, read_tree
+from vaezoo.specs.tree import Location, Node
 from vaezoo.weights.load import sha256_of
 from vaezoo.weights.record_schema import COMMIT, SHA256
 
@@ -29,9 +30,9 @@ class LockedFile:
 
 @dataclass(frozen=True)
 class Pin:
-    """What a name stands for: `files` of the repository `repo` at one commit. `place` is where the lock says so."""
+    """What a name stands for: `files` of the repository `repo` at one commit. `location` is where the lock says so."""
 
-    place: Place = field(compare=False, default=Place(DEFAULT))
+    location: Location = field(compare=False, default=Location(DEFAULT))
     _: KW_ONLY
     repo: str
     commit: str
@@ -86,8 +87,8 @@ def find_pin(
     for what, locked, known in said:
         if locked != known:
             raise SpecError(
-                f"{pin.place}: {name}: {what} is {locked} in this lock and {known} on record: remove the entry to load "
-                f"what is on record, or name another lock ({VARIABLE})"
+                f"{pin.location}: {name}: {what} is {locked} in this lock and {known} on record: remove the entry to "
+                f"load what is on record, or name another lock ({VARIABLE})"
             )
     return pin
 
@@ -96,7 +97,7 @@ def read_lock(path: str | Path) -> dict[str, Pin]:
     """Name to pin; none where there is no such file.
 
     Raises:
-        SpecError: With every fault of the file and its place.
+        SpecError: With every fault of the file and its location.
         FileError: If it cannot be read.
     """
     return _parsed(read_tree(path)) if os.path.lexists(path) else {}
@@ -122,23 +123,23 @@ def add_pin(path: str | Path, fetched: Fetched) -> Pin:
 
 def _parsed(tree: Node) -> dict[str, Pin]:
     if not isinstance(tree.value, dict):
-        raise SpecError(f"{tree.place}: expected a mapping of names to repo, commit and files")
+        raise SpecError(f"{tree.location}: expected a mapping of names to repo, commit and files")
     faults = Faults()
     pins = {name: record(node, Pin, name, faults) for name, node in tree.value.items()}
     for name, pin in pins.items():
         if pin is not FAILED:
             _check(name, pin, tree.value[name], faults)
     faults.check()
-    return {name: replace(pin, place=tree.keys[name]) for name, pin in pins.items()}
+    return {name: replace(pin, location=tree.keys[name]) for name, pin in pins.items()}
 
 
 def _check(name: str, pin: Pin, node: Node, faults: Faults) -> None:
     if not COMMIT.fullmatch(pin.commit):
-        faults.add(node.value["commit"].place, f"{name}.commit", "expected a commit of 40 hexadecimal digits")
+        faults.add(node.value["commit"].location, f"{name}.commit", "expected a commit of 40 hexadecimal digits")
     for index, locked in enumerate(pin.files):
-        place = node.value["files"].value[index].place
+        location = node.value["files"].value[index].location
         if not SHA256.fullmatch(locked.sha256):
-            faults.add(place, f"{name}.files[{index}].sha256", "expected 64 hexadecimal digits")
+            faults.add(location, f"{name}.files[{index}].sha256", "expected 64 hexadecimal digits")
 
 
 def _text(pins: Mapping[str, Pin]) -> str:

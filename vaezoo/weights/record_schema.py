@@ -16,7 +16,7 @@ _BUNDLED = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class WeightsSource:
     """Where a file is: beside the record; in the repository `hub`, at the commit `revision`; or behind a `url`.
 
     What lies behind a `url` (a folder, or an archive that holds `file`) is told to people and never fetched.
@@ -28,7 +28,7 @@ class Source:
     url: str | None = None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file and where it is, in words."""
         home = self.hub or self.url
         return f"{self.file} of {home}" if home else self.file
@@ -45,7 +45,7 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quoted:
+class QuotedMetrics:
     """Quality as others report it: measured on `data`, printed in `source`. Rows of two sources do not compare."""
 
     data: str
@@ -66,7 +66,7 @@ class Quoted:
 class WeightsRecord:
     """One set of weights (`docs/hub.md`). `verified: false` marks those whose hash or commit nobody has checked."""
 
-    source: Source
+    source: WeightsSource
     license: str
     layout: Annotated[str | None, LAYOUTS] = None
     summary: str = ""
@@ -83,7 +83,7 @@ class WeightsRecord:
     gated: bool = False
     confidence: str | None = None
     statistics_source: str | None = None
-    quoted: tuple[Quoted, ...] = ()
+    quoted: tuple[QuotedMetrics, ...] = ()
     notes: str | None = None
 
     @property
@@ -104,10 +104,10 @@ class WeightsRecord:
 
 def check_record(entry: WeightsRecord, tag: str, node: Node, faults: Faults) -> None:
     """Note the faults of a record whose keys and types are right: where keys contradict, or need one another."""
-    source, at = entry.source, node.value["source"].place
+    source, at = entry.source, node.value["source"].location
     runs_code = entry.pickle_only or entry.torchscript_only
     if entry.layout is None and not entry.torchscript_only:
-        faults.add(node.place, tag, "missing layout; only TorchScript, which is not read, needs none")
+        faults.add(node.location, tag, "missing layout; only TorchScript, which is not read, needs none")
     if source.hub and source.url:
         faults.add(at, f"{tag}.source", "hub and url exclude each other; keep the one that has the file")
     if entry.bundled and not _BUNDLED.fullmatch(source.file):
@@ -119,14 +119,14 @@ def check_record(entry: WeightsRecord, tag: str, node: Node, faults: Faults) -> 
     if source.revision is not None and not COMMIT.fullmatch(source.revision):
         faults.add(at, f"{tag}.source.revision", "expected a commit of 40 hexadecimal digits")
     if entry.sha256 is not None and not SHA256.fullmatch(entry.sha256):
-        faults.add(node.value["sha256"].place, f"{tag}.sha256", "expected 64 hexadecimal digits")
+        faults.add(node.value["sha256"].location, f"{tag}.sha256", "expected 64 hexadecimal digits")
     if entry.verified and not entry.pinned:
         faults.add(at, tag, "needs sha256, and with a hub revision; where nobody has checked them, say verified: false")
     for alias in entry.aliases:
         if not is_name(alias):
             text = f"{short(alias)} is no name; a name is {NAME_RULE}"
-            faults.add(node.value["aliases"].place, f"{tag}.aliases", text)
+            faults.add(node.value["aliases"].location, f"{tag}.aliases", text)
     for index, quoted in enumerate(entry.quoted):
         if not quoted.values:
-            place = node.value["quoted"].value[index].place
-            faults.add(place, f"{tag}.quoted[{index}]", "needs one or more of psnr, ssim, lpips and rfid")
+            location = node.value["quoted"].value[index].location
+            faults.add(location, f"{tag}.quoted[{index}]", "needs one or more of psnr, ssim, lpips and rfid")

@@ -7,12 +7,13 @@ from typing import Annotated, NamedTuple
 from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
 from vaezoo.specs.catalog import canonical, files, is_name, match, natural, unknown_name
 from vaezoo.specs.check import FAILED, Faults, convert, record, unknown
-from vaezoo.specs.names import Name
-from vaezoo.specs.tree import Node, Place, read_tree
+from vaezoo.specs.names import ModelName
+from vaezoo.specs.parse import read_tree
+from vaezoo.specs.tree import Location, Node
 from vaezoo.weights.record_schema import WeightsRecord, check_record
 
 
-class Tagged(NamedTuple):
+class NamedWeights(NamedTuple):
     """A record with its network, tag, and the file it stands in."""
 
     network: str
@@ -30,7 +31,7 @@ class Records(NamedTuple):
     """All records of a network, by tag, and which of them is the default; None where it has no weights."""
 
     default: str | None
-    by_tag: dict[str, Tagged]
+    by_tag: dict[str, NamedWeights]
 
 
 def read_records(network: str) -> Records:
@@ -44,32 +45,32 @@ def read_records(network: str) -> Records:
         return Records(None, {})
     tree = read_tree(path)
     if not isinstance(tree.value, dict) or "default" not in tree.value:
-        raise SpecError(f"{tree.place}: expected a mapping with default: and one entry for each tag")
+        raise SpecError(f"{tree.location}: expected a mapping with default: and one entry for each tag")
     faults = Faults()
     nodes = {tag: node for tag, node in tree.value.items() if tag != "default"}
     entries = {tag: _record(tag, node, tree.keys[tag], faults) for tag, node in nodes.items()}
     default = tree.value["default"]
     convert(default, Annotated[str, nodes], "default", faults)
     faults.check()
-    return Records(default.value, {tag: Tagged(network, tag, entry, path) for tag, entry in entries.items()})
+    return Records(default.value, {tag: NamedWeights(network, tag, entry, path) for tag, entry in entries.items()})
 
 
-def all_records() -> Iterator[Tagged]:
+def all_records() -> Iterator[NamedWeights]:
     """The records of all networks, in natural order of these."""
     for network in files("weights"):
         yield from read_records(network).by_tag.values()
 
 
-def _record(tag: str, node: Node, place: Place, faults: Faults) -> WeightsRecord:
+def _record(tag: str, node: Node, location: Location, faults: Faults) -> WeightsRecord:
     if not is_name(tag) or tag != canonical(tag):
-        faults.add(place, tag, 'a tag is letters, digits and "_"')
+        faults.add(location, tag, 'a tag is letters, digits and "_"')
     entry = record(node, WeightsRecord, tag, faults)
     if entry is not FAILED:
         check_record(entry, tag, node, faults)
     return entry
 
 
-def find_record(name: Name) -> Tagged:
+def find_record(name: ModelName) -> NamedWeights:
     """The record that a zoo name asks for: its tag, or the network's default.
 
     Raises:
@@ -87,7 +88,7 @@ def find_record(name: Name) -> Tagged:
     return tagged[tag]
 
 
-def check_loadable(found: Tagged) -> None:
+def check_loadable(found: NamedWeights) -> None:
     """Raise `CheckpointError` if the weights were withdrawn, or are published only as files that can run code."""
     if found.record.loadable:
         return
@@ -96,20 +97,20 @@ def check_loadable(found: Tagged) -> None:
     raise CheckpointError(f"{found.name} {_why_not(found)} (other weights: {others})")
 
 
-def _why_not(found: Tagged) -> str:
+def _why_not(found: NamedWeights) -> str:
     weights, source = found.record, found.record.source
     if weights.removed_in:
         return f"was withdrawn in vaezoo {weights.removed_in}{f': {weights.summary}' if weights.summary else ''}"
     if weights.torchscript_only:
-        return f"is published as TorchScript only ({source.place}), which runs code when it is loaded"
+        return f"is published as TorchScript only ({source.location}), which runs code when it is loaded"
     return (
-        f"is published as a pickle only, which can run code when it is opened: fetch {source.place}, then vaezoo "
+        f"is published as a pickle only, which can run code when it is opened: fetch {source.location}, then vaezoo "
         f"convert {Path(source.file).name} OUT.safetensors --from-pickle --layout {weights.layout} "
         f"--network {found.network}"
     )
 
 
-def bundled_file(found: Tagged) -> Path:
+def bundled_file(found: NamedWeights) -> Path:
     """The path of weights that travel with the package."""
     return found.path.parent / found.record.source.file
 
@@ -131,7 +132,7 @@ def is_of(weights: WeightsRecord, license: str | None, layout: str | None) -> bo
     return (license is None or weights.license.lower() == license.lower()) and layout in (None, weights.layout)
 
 
-def find_by_sha256(sha256: str) -> Tagged | None:
+def find_by_sha256(sha256: str) -> NamedWeights | None:
     """The weights on record that are a file of this content, the first where several share it; None where none is."""
     return next((tagged for tagged in all_records() if tagged.record.sha256 == sha256), None)
 
@@ -141,7 +142,7 @@ def tags_by_statistics(network: str) -> str:
     return ", ".join(tag for tag, tagged in read_records(network).by_tag.items() if tagged.record.latent_stats)
 
 
-def expand_alias(name: Name) -> Name:
+def expand_alias(name: ModelName) -> ModelName:
     """The network and tag that a zoo name stands for, which may be an alias of weights.
 
     Raises:
@@ -151,7 +152,7 @@ def expand_alias(name: Name) -> Name:
     if name.id in known:
         return name
     aliases = {
-        canonical(alias): Name("zoo", tagged.network, tagged.tag)
+        canonical(alias): ModelName("zoo", tagged.network, tagged.tag)
         for tagged in all_records()
         for alias in tagged.record.aliases
     }

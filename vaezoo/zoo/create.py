@@ -10,7 +10,7 @@ from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE, build, default_device
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.names import Name, parse_name
+from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.warmstart.widen import widen
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
@@ -74,7 +74,7 @@ def create(
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
     name = narrowed(name if isinstance(name, ModelSpec) else parse_name(name), revision, variant)
-    if isinstance(name, Name) and name.source == "file":
+    if isinstance(name, ModelName) and name.source == "file":
         found = find_file(name.id, network, tag, layout, hub)
     else:
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)

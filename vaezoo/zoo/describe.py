@@ -6,7 +6,7 @@ from typing import Any
 from vaezoo.analysis.costs import Costs, costs
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
-from vaezoo.weights.records import Tagged, read_records
+from vaezoo.weights.records import NamedWeights, read_records
 from vaezoo.zoo.create import get_spec
 from vaezoo.zoo.spec_file import read_spec
 
@@ -18,7 +18,7 @@ class Description:
     name: str
     spec: ModelSpec
     costs: Costs
-    weights: tuple[Tagged, ...]
+    weights: tuple[NamedWeights, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -43,7 +43,7 @@ def describe(name: str | ModelSpec, height: int = 256, width: int | None = None)
     return Description(spec.label, spec, costs(spec, height, width), _weights(spec))
 
 
-def _weights(spec: ModelSpec) -> tuple[Tagged, ...]:
+def _weights(spec: ModelSpec) -> tuple[NamedWeights, ...]:
     """The records for a network of the zoo; another one of the same name has none."""
     file = files("models").get(spec.name or "")
     if file is None or read_spec(file).hash != spec.hash:

@@ -10,7 +10,7 @@ from vaezoo.formats.diffusers.config_class import Foreign
 from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.names import Name, parse_name
+from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.config_json import WEIGHTS, read_network
 from vaezoo.weights.diffusers_files import config_file, weights_file
@@ -21,7 +21,7 @@ from vaezoo.weights.load import check_sha256, sha256_of
 from vaezoo.weights.lock import Fetched, find_pin
 from vaezoo.weights.record_schema import COMMIT
 from vaezoo.weights.records import (
-    Tagged,
+    NamedWeights,
     bundled_file,
     check_loadable,
     expand_alias,
@@ -54,7 +54,7 @@ class Found(NamedTuple):
     weights: Weights | None = None
 
 
-def find(name: Name | ModelSpec, pretrained: bool, hub: Hub) -> Found:
+def find(name: ModelName | ModelSpec, pretrained: bool, hub: Hub) -> Found:
     """What a name, but for `file:`, or a spec stands for; with `pretrained` its weights, downloaded if need be.
 
     Raises:
@@ -72,7 +72,7 @@ def find(name: Name | ModelSpec, pretrained: bool, hub: Hub) -> Found:
     return _FINDERS[name.source](name, pretrained, hub)
 
 
-def narrowed(name: Name | ModelSpec, revision: str | None, variant: str | None) -> Name | ModelSpec:
+def narrowed(name: ModelName | ModelSpec, revision: str | None, variant: str | None) -> ModelName | ModelSpec:
     """The name with a revision, and a variant of its weights.
 
     Raises:
@@ -107,10 +107,10 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     if tagged and wanted and (wanted.id, wanted.tag or tagged.tag) != (tagged.network, tagged.tag):
         raise InputError(f"network={network!r}, but tag={tag!r} is {tagged.name}; give one of them")
     if tagged:
-        wanted = Name("zoo", tagged.network)
+        wanted = ModelName("zoo", tagged.network)
     if wanted is None:
         candidate = choose(path, layout)
-        wanted, layout = Name("zoo", candidate.network), candidate.layout
+        wanted, layout = ModelName("zoo", candidate.network), candidate.layout
     spec = find(wanted, False, hub).spec
     if layout == "auto":
         layout = find_layout(build(spec, "meta"), path)
@@ -118,7 +118,7 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
     return Found(spec, Weights(path, layout, stats, remedy=None if stats else _remedy(spec)))
 
 
-def _on_record(path: str, wanted: Name | None) -> Tagged | None:
+def _on_record(path: str, wanted: ModelName | None) -> NamedWeights | None:
     """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
     paths = weights_files(path)
     if len(paths) > 1:
@@ -148,11 +148,11 @@ def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
     return Found(spec)
 
 
-def _from_yaml(name: Name, pretrained: bool, hub: Hub) -> Found:
+def _from_yaml(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     return _from_spec(read_spec(name.id), pretrained)
 
 
-def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
+def _from_zoo(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     name = expand_alias(name)
     spec = read_spec(model_file(name.id), name.id)
     if name.tag is None and not pretrained:
@@ -163,7 +163,7 @@ def _from_zoo(name: Name, pretrained: bool, hub: Hub) -> Found:
     return Found(spec, _recorded(tagged, hub) if pretrained else None)
 
 
-def _recorded(tagged: Tagged, hub: Hub) -> Weights:
+def _recorded(tagged: NamedWeights, hub: Hub) -> Weights:
     source, record = tagged.record.source, tagged.record
     check_loadable(tagged)
     if record.bundled:
@@ -178,11 +178,11 @@ def _recorded(tagged: Tagged, hub: Hub) -> Weights:
     return Weights(path, record.layout, record.latent_stats, None if pin or record.pinned else fetched)
 
 
-def _from_disk(name: Name, pretrained: bool, hub: Hub) -> Found:
+def _from_disk(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     return _from_folder(LocalFolder(name), pretrained)
 
 
-def _from_hub(name: Name, pretrained: bool, hub: Hub) -> Found:
+def _from_hub(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     pin = find_pin(hub.lock, name.text, name.id, name.revision, {})
     # resolved once, so that config and weights are of one commit
     commit = pin.commit if pin else hub.resolve(name.id, name.revision)
@@ -207,14 +207,14 @@ def _from_folder(folder: Folder, pretrained: bool) -> Found:
     return Found(spec, Weights(folder.read(WEIGHTS, config.weights.sha256), "native", config.latent_stats))
 
 
-def _tagged(wanted: Name | None, tag: str) -> Tagged:
+def _tagged(wanted: ModelName | None, tag: str) -> NamedWeights:
     name = expand_alias(parse_name(tag if wanted is None or "." in tag else f"{wanted.id}.{tag}"))
     if name.tag is None:
         raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
     return find_record(name)
 
 
-_FINDERS: dict[str, Callable[[Name, bool, Hub], Found]] = {
+_FINDERS: dict[str, Callable[[ModelName, bool, Hub], Found]] = {
     "zoo": _from_zoo,
     "yaml": _from_yaml,
     "local-dir": _from_disk,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.model import ModelSpec
-from vaezoo.specs.tree import read_tree
+from vaezoo.specs.parse import read_tree
 
 
 def read_spec(path: str | Path, name: str | None = None) -> ModelSpec:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from vaezoo.formats.diffusers.config_keys import ACTS, Keys, Latent, Scale, Widths, first, scaling_of, uneven
 from vaezoo.specs.check import Between
-from vaezoo.specs.model import ModelSpec, Row
+from vaezoo.specs.model import BlockSpec, ModelSpec
 from vaezoo.specs.stats import LatentStats
 
 DOWN = {"ResBlock": "dc_down", "EfficientViTBlock": "vit_down"}
@@ -172,7 +172,9 @@ def dc_keys(spec: ModelSpec, stats: LatentStats | None) -> dict[str, Any]:
     }
 
 
-def _half_keys(half: str, rows: list[Row], widths: list[Any], empty: bool, kinds: dict[str, str]) -> dict[str, Any]:
+def _half_keys(
+    half: str, rows: list[BlockSpec], widths: list[Any], empty: bool, kinds: dict[str, str]
+) -> dict[str, Any]:
     """The keys of one half; an `empty` first level, which a resampler alone stands for, has a width of no meaning."""
     names = {ours: theirs for theirs, ours in kinds.items()}
     return {
@@ -183,7 +185,7 @@ def _half_keys(half: str, rows: list[Row], widths: list[Any], empty: bool, kinds
     }
 
 
-def _theirs(table: dict[str, str], rows: Iterable[Row]) -> str | None:
+def _theirs(table: dict[str, str], rows: Iterable[BlockSpec]) -> str | None:
     """The first key of a table whose value is a row's resampler."""
     used = {row.arguments.get("resample") for row in rows}
     return next((theirs for theirs, ours in table.items() if ours in used), None)

@@ -20,7 +20,7 @@ from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import Faults, record
 from vaezoo.specs.model import HALVES, ModelSpec
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Node, Place, from_plain, short
+from vaezoo.specs.tree import Location, Node, from_plain, short
 
 CLASS = "_class_name"
 
@@ -63,24 +63,24 @@ def spec_from_config(tree: Node) -> Foreign:
     name = tree.value[CLASS].plain() if isinstance(tree.value, dict) and CLASS in tree.value else None
     if not isinstance(name, str) or name not in CLASSES:
         raise SpecError(
-            f"{tree.place}: {CLASS} is {short(name)}, not one of these classes of diffusers: {', '.join(CLASSES)}"
+            f"{tree.location}: {CLASS} is {short(name)}, not one of these classes of diffusers: {', '.join(CLASSES)}"
         )
     faults = Faults()
     keys = record(_shaping(tree, CLASSES[name].keys), CLASSES[name].keys, "", faults)
     faults.check()
     if problem := keys.problem():
-        raise SpecError(f"{tree.place}: {problem}")
-    spec = check_spec(from_plain(keys.network(), tree.place))
+        raise SpecError(f"{tree.location}: {problem}")
+    spec = check_spec(from_plain(keys.network(), tree.location))
     stats = keys.stats()
     if stats:
-        stats.check(spec.latent.channels, str(tree.place))
+        stats.check(spec.latent.channels, str(tree.location))
     return Foreign(spec, stats)
 
 
 def _shaping(tree: Node, keys: type[Keys]) -> Node:
     """The tree without what diffusers notes of itself, in keys that start with `_`, and what changes nothing."""
     kept = {k: v for k, v in tree.value.items() if not k.startswith("_") and k not in keys.IGNORED}
-    return Node(kept, tree.place, {k: tree.keys[k] for k in kept})
+    return Node(kept, tree.location, {k: tree.keys[k] for k in kept})
 
 
 def config_from_spec(spec: ModelSpec, stats: LatentStats | None = None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def config_from_spec(spec: ModelSpec, stats: LatentStats | None = None) -> dict[
             continue
         config = {CLASS: name, **_given(kind.read(spec, stats))}
         try:
-            found = spec_from_config(from_plain(config, Place(name)))
+            found = spec_from_config(from_plain(config, Location(name)))
         except SpecError as error:
             misses.append((1_000, name, str(error).partition("\n")[0].removeprefix(f"{name}: ")))
             continue

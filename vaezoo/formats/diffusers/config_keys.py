@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from vaezoo.nn.layers import Layers, Width
 from vaezoo.specs.check import Between
-from vaezoo.specs.model import ModelSpec, Row
+from vaezoo.specs.model import BlockSpec, ModelSpec
 from vaezoo.specs.stats import LatentStats, Positive
 
 ACTS = {"silu": "silu", "swish": "silu", "relu": "relu"}
@@ -66,7 +66,7 @@ def other_image(given: int, returned: int) -> str | None:
     return f"out_channels: {returned}, but in_channels is {given}; a network here gives back what it takes"
 
 
-def rows_of(half: Iterable[Row], block: str) -> list[dict[str, Any]]:
+def rows_of(half: Iterable[BlockSpec], block: str) -> list[dict[str, Any]]:
     """The arguments of the rows of one kind of block."""
     return [row.arguments for row in half if row.block == block]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts.engine import Part, Shapes, check_order, check_values
-from vaezoo.specs.model import HALVES, ModelSpec, Row
+from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 _ROWS = {
     "encoder": r"(conv|downsample) ((dc|vit)_down )+conv",
@@ -78,7 +78,7 @@ class DeepDialect:
             parts.append(Part(key, (f"{self.ends[what]}.{rest.rpartition('.')[2]}",), shape))
         return parts
 
-    def _check(self, rows: tuple[Row, ...], half: str) -> None:
+    def _check(self, rows: tuple[BlockSpec, ...], half: str) -> None:
         check_order(self.name, half, rows, _ROWS[half])
         inner = len(rows) - 1 if half == "encoder" else 0
         for index, row in enumerate(rows):
@@ -91,7 +91,7 @@ class DeepDialect:
         if "shortcut" not in rows[inner].arguments and not self.bare:
             raise CheckpointError(f"layout {self.name} cannot express {half}[{inner}] without a shortcut")
 
-    def _stage(self, key: str, half: str, row: Row, stage: int, rest: str, shape: tuple[int, ...]) -> Part:
+    def _stage(self, key: str, half: str, row: BlockSpec, stage: int, rest: str, shape: tuple[int, ...]) -> Part:
         layers, resampled = row.arguments["layers"], row.arguments["resample"] is not None
         name = self.layer[half]
         if rest.startswith("resample."):
@@ -116,7 +116,7 @@ class DeepDialect:
         return self.inside[f"attention.gather.{gather[2]}"].format(gather[1]) if gather else self.inside[owner]
 
 
-def _stage_number(rows: tuple[Row, ...], index: int, half: str) -> int:
+def _stage_number(rows: tuple[BlockSpec, ...], index: int, half: str) -> int:
     """The stage of a row; the one at full resolution is 0, and is empty where the image is resampled at once."""
     stages = [i for i, row in enumerate(rows) if row.block in _STAGES]
     empty = rows[0 if half == "encoder" else -1].block in ("downsample", "upsample")

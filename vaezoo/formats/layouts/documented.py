@@ -4,7 +4,7 @@ import re
 
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts.engine import Part, Shapes, check_order
-from vaezoo.specs.model import ModelSpec, Row
+from vaezoo.specs.model import BlockSpec, ModelSpec
 
 # What a row's own part of a key becomes, e.g. "layers.0.norm1.weight" -> "resnet_conv_first.0.0.weight"
 _PARTS = [
@@ -62,14 +62,14 @@ def _row_name(half: str, block: str, count: int) -> str:
     return names.get(block, half)
 
 
-def _check_kernels(rows: tuple[Row, ...], half: str) -> None:
+def _check_kernels(rows: tuple[BlockSpec, ...], half: str) -> None:
     kernels = [row.arguments["kernel"] for row in rows if row.block == "conv"]
     expected = [3, 1] if half == "encoder" else [1, 3]
     if kernels != expected:
         raise CheckpointError(f"layout documented: the {half}'s convolutions have kernels {expected}, here {kernels}")
 
 
-def _check_row(row: Row, path: str) -> None:
+def _check_row(row: BlockSpec, path: str) -> None:
     if row.block == "mid" and row.arguments["heads"] == 0:
         raise CheckpointError(f"layout documented cannot express {path}.heads: 0; its mid blocks always attend")
     if extra := row.arguments.keys() - {"out", "layers", "groups", "heads", "kernel", *_FITTING[row.block]}:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vaezoo.errors import CheckpointError
-from vaezoo.specs.model import ModelSpec, Row
+from vaezoo.specs.model import BlockSpec, ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     last: bool = False
 
 
-def check_order(layout: str, half: str, rows: tuple[Row, ...], order: str) -> None:
+def check_order(layout: str, half: str, rows: tuple[BlockSpec, ...], order: str) -> None:
     """Raise `CheckpointError` unless the names of the blocks, with spaces between, match the pattern `order`."""
     if not re.fullmatch(order, " ".join(row.block for row in rows)):
         raise CheckpointError(f"layout {layout}: the {half} must be {order}, row by row")

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts.engine import Part, Shapes, check_order, check_values
-from vaezoo.specs.model import HALVES, ModelSpec, Row
+from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 _ROWS = {"encoder": r"(haar )?conv (down )+mid head( conv)?", "decoder": r"(conv )?conv mid (up )+head( inverse_haar)?"}
 _KERNELS = {"stem": 3, "quant": 1, "head": 3}
@@ -31,7 +31,7 @@ class Place:
         return template.format(**self.resampler_numbers)
 
 
-def places(rows: tuple[Row, ...], half: str) -> list[Place]:
+def places(rows: tuple[BlockSpec, ...], half: str) -> list[Place]:
     """The place of each row of a stack."""
     levels = sum(row.block in ("down", "up") for row in rows)
     convs = [index for index, row in enumerate(rows) if row.block == "conv"]
@@ -121,7 +121,7 @@ class Dialect:
             self._check(row, place, half, f"{half}[{index}]")
         return found
 
-    def _check(self, row: Row, place: Place, half: str, path: str) -> None:
+    def _check(self, row: BlockSpec, place: Place, half: str, path: str) -> None:
         """Raise unless the dialect can express a row; a key that the row lacks is at its default, which all can."""
         averaged, repeated = half == "encoder" and place.kind == "head", half == "decoder" and place.kind == "stem"
         shortcut = ("average" if averaged else "duplicate" if repeated else None) if self.shortcuts else None

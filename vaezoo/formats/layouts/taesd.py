@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaezoo.formats.layouts.engine import Part, Shapes, check_order, check_values
-from vaezoo.specs.model import HALVES, ModelSpec, Row
+from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 _ROWS = {
     "encoder": r"rescale conv (tiny_down )+conv|rescale (conv_act )+(tiny_down )+conv",
@@ -71,7 +71,7 @@ def _parts(spec: ModelSpec, shapes: Shapes, templates: Mapping[str, str], clamps
     return parts
 
 
-def _modules(row: Row, clamps: int) -> int:
+def _modules(row: BlockSpec, clamps: int) -> int:
     """How many modules a row is in a sequence of them."""
     resampled = row.arguments.get("resample") is not None
     counts = {"rescale": 0, "clamp": clamps, "conv": 1, "conv_act": 2}  # a convolution and an activation
@@ -80,7 +80,7 @@ def _modules(row: Row, clamps: int) -> int:
     return row.arguments["layers"] + resampled * (2 if row.block == "tiny_up" else 1)  # an upsampling and a convolution
 
 
-def _inside(row: Row, rest: str) -> tuple[int, str]:
+def _inside(row: BlockSpec, rest: str) -> tuple[int, str]:
     """A tensor's module within its row, and its name there."""
     layers, resampled = row.arguments.get("layers", 0), row.arguments.get("resample") is not None
     if rest.startswith("resample."):

@@ -12,7 +12,7 @@ from vaezoo.training.objective.adversary import Adversary, balance, last_weight
 from vaezoo.training.objective.discriminator import DISCRIMINATORS
 from vaezoo.training.objective.losses import LOSSES
 from vaezoo.training.objective.regularizers import REGULARIZERS
-from vaezoo.training.recipe_schema import Discriminator, Part, Recipe
+from vaezoo.training.recipe_schema import DiscriminatorConfig, LossTerm, Recipe
 
 Scalars = dict[str, Tensor]
 
@@ -20,7 +20,7 @@ Scalars = dict[str, Tensor]
 class Objective(nn.ModuleList):
     """Modules that give losses, with their weights and names; where a kind stands twice, the second is `kind_2`."""
 
-    def __init__(self, parts: Sequence[Part], table: Mapping[str, type[nn.Module]], *arguments: object) -> None:
+    def __init__(self, parts: Sequence[LossTerm], table: Mapping[str, type[nn.Module]], *arguments: object) -> None:
         super().__init__(table[part.kind](*arguments, **part.arguments) for part in parts)
         kinds = [part.kind for part in parts]
         times = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
@@ -155,7 +155,7 @@ def choose_trained(vae: VAE, train: str | tuple[str, ...]) -> int:
     return sum(p.numel() for p in vae.parameters() if p.requires_grad)
 
 
-def _adversary(settings: Discriminator) -> Adversary:
+def _adversary(settings: DiscriminatorConfig) -> Adversary:
     try:
         return Adversary(DISCRIMINATORS[settings.kind](**settings.arguments), **settings.game)
     except ValueError as error:
