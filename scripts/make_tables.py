@@ -20,7 +20,7 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.catalog import files
-from vaezoo.specs.check import REQUIRED, Between, fields_of
+from vaezoo.specs.check import REQUIRED, Between, fields_of, inlined_in
 from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.record_schema import QuotedMetrics
@@ -124,14 +124,22 @@ def blocks() -> str:
 
 
 def _block(name: str, block: type) -> str:
-    doc = inspect.getdoc(block) or ""
-    about, _, rest = doc.partition("\nArgs:")
-    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", rest, re.MULTILINE))
+    about, _, _ = (inspect.getdoc(block) or "").partition("\nArgs:")
+    meanings = _meanings(block)
     rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
     for key, field in fields_of(block).items():
         default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
         rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
     return f"### `{name}`\n\n{about.strip()}\n\n{table_of(rows)}"
+
+
+def _meanings(target: type) -> dict[str, str]:
+    """What the docstring of a class says of each of its keys, and those of the dataclasses inlined in it of theirs."""
+    _, _, arguments = (inspect.getdoc(target) or "").partition("\nArgs:")
+    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", arguments, re.MULTILINE))
+    for inner in inlined_in(target).values():
+        meanings |= _meanings(inner)
+    return meanings
 
 
 def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:

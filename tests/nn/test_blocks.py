@@ -12,10 +12,10 @@ from vaezoo.nn.attention import Attention, attention
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
 from vaezoo.nn.layers import ACTIVATIONS, SKIPS, Conv, ResidualLayer, damp
-from vaezoo.nn.norms import NORMS
+from vaezoo.nn.norms import NORMS, NormConfig
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS
 
-NORM = {"norm": "group", "groups": 8, "eps": 1e-5}
+NORM = {"norm": NormConfig(norm="group", groups=8, eps=1e-5)}
 LAYER = {**NORM, "act": "silu", "skip": "conv", "padding": "zeros"}
 
 
@@ -69,9 +69,9 @@ def test_a_residual_layer_holds_three_feature_maps_at_once_without_gradients(ski
 @pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_activations_overwrite_a_layer_s_own_tensors_but_never_its_input(act, norm):
-    kind = {"norm": norm, "groups": 8 if norm == "group" else None}
+    kind = {"norm": NormConfig(norm=norm, groups=8 if norm == "group" else None, eps=1e-5)}
     layer = ResidualLayer(8, 8, **{**LAYER, "act": act, **kind})
-    head = BLOCKS["head"](8, out=3, kernel=3, **{**NORM, **kind}, act=act)
+    head = BLOCKS["head"](8, out=3, kernel=3, **kind, act=act)
     x = torch.randn(1, 8, 6, 6)
     before = x.clone()
     expected = layer(x), head(x)

@@ -7,7 +7,7 @@ import pytest
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import Between, Faults, record
+from vaezoo.specs.check import Between, Faults, Inlined, fields_of, record
 from vaezoo.specs.model import BlockSpec
 from vaezoo.specs.parse import parse_yaml
 from vaezoo.zoo.spec_file import read_spec
@@ -243,3 +243,22 @@ def test_any_keyword_only_dataclass_is_a_schema():
         "t:1:27: inner.values: expected a list (each item a number), got 1"
     ]
     assert checked("{mode: a, inner: 3}")[1] == ["t:1:18: inner: expected a mapping or null, got 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    before: int = 1
+    inner: Annotated[Inner, Inlined()]
+    after: int
+
+
+def test_the_keys_of_an_inlined_dataclass_stand_among_those_of_its_owner():
+    found = Faults()
+    assert list(fields_of(Owner)) == ["before", "values", "after"]
+    owner = record(parse_yaml("{values: [1], after: 2}", "t"), Owner, "", found)
+    assert (owner, found.lines) == (Owner(inner=Inner(values=(1.0,)), after=2), {})
+    record(parse_yaml("{inner: {values: [1]}}", "t"), Owner, "", found)
+    assert list(found.lines) == [
+        "t:1:2: inner: unknown key 'inner' for Owner; known: before, values and after",
+        "t:1:1: missing values and after",
+    ]

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import Heads, damp
-from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
+from vaezoo.nn.norms import Norm, NormConfig
 
 
 class Attention(nn.Module):
@@ -15,9 +15,7 @@ class Attention(nn.Module):
     Args:
         channels: C.
         heads: Number of heads, at least 1; must divide `channels`.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm.
-        eps: Keeps the norm from dividing by zero.
+        norm: The norm and its settings.
 
     Raises:
         ValueError: If `heads` or `groups` does not divide `channels`.
@@ -25,12 +23,12 @@ class Attention(nn.Module):
     Source: Vaswani et al. 2017 (arXiv:1706.03762); same function as `torch.nn.MultiheadAttention` with `batch_first`.
     """
 
-    def __init__(self, channels: int, *, heads: Heads, norm: Norm, groups: Groups, eps: Eps) -> None:
+    def __init__(self, channels: int, *, heads: Heads, norm: Norm) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads {heads} does not divide {channels} channels")
         self.heads = heads
-        self.norm = NORMS[norm](channels, groups, eps)
+        self.norm = norm.build(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = damp(nn.Linear(channels, channels))
 
@@ -43,6 +41,6 @@ class Attention(nn.Module):
         return x + self.proj(mixed).transpose(1, 2).reshape(b, c, h, w)
 
 
-def attention(channels: int, *, heads: int, norm: str, groups: int | None, eps: float) -> nn.Module:
+def attention(channels: int, *, heads: int, norm: NormConfig) -> nn.Module:
     """`Attention`, or nothing where `heads` is 0."""
-    return Attention(channels, heads=heads, norm=norm, groups=groups, eps=eps) if heads else nn.Identity()
+    return Attention(channels, heads=heads, norm=norm) if heads else nn.Identity()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaezoo.nn.attention import attention
 from vaezoo.nn.dcae_blocks import DCDown, DCUp, ViTDown, ViTUp
 from vaezoo.nn.layers import Act, Channels, Heads, Layers, Padding, ResidualLayer, Skip, Width
-from vaezoo.nn.norms import Eps, Groups, Norm
+from vaezoo.nn.norms import Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
 from vaezoo.nn.single_layers import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
 from vaezoo.nn.taesd_blocks import TinyDown, TinyUp
@@ -31,9 +31,7 @@ class DownBlock(nn.Module):
         resample: A key of `resample.DOWNSAMPLERS`, or null.
         resample_out: Channels after the resampler; null keeps `out`.
         heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm, must divide every width; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
         padding: What the padded convolutions see beyond the edge.
@@ -54,15 +52,13 @@ class DownBlock(nn.Module):
         resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         skip: Skip,
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
+        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = resample_out or out
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
@@ -83,9 +79,7 @@ class MidBlock(nn.Module):
         out: Channels after the first residual layer.
         layers: Number of (attention, residual layer) pairs.
         heads: Attention heads; 0 keeps the residual layers and drops attention.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm, must divide every width; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
         padding: What the padded convolutions see beyond the edge.
@@ -106,15 +100,13 @@ class MidBlock(nn.Module):
         layers: Layers,
         heads: Heads,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         skip: Skip,
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
+        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = out
         self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers + 1))
         self.attentions = nn.ModuleList(attend() for _ in range(layers))
@@ -139,9 +131,7 @@ class UpBlock(nn.Module):
         resample: A key of `resample.UPSAMPLERS`, or null.
         resample_out: Channels after the resampler; null keeps `in_channels`.
         heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm, must divide every width; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         skip: A key of `layers.SKIPS`.
         padding: What the padded convolutions see beyond the edge.
@@ -162,15 +152,13 @@ class UpBlock(nn.Module):
         resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         skip: Skip,
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, groups=groups, eps=eps, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm, groups=groups, eps=eps)
+        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
+        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = out
         self.resample = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
         self.scale = self.resample.scale

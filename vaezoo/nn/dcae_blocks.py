@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
 from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
-from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
+from vaezoo.nn.norms import Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
 from vaezoo.nn.sequences import LayersThenResample, ResampleThenLayers
 from vaezoo.specs.check import Between
@@ -22,19 +22,17 @@ class NormLastLayer(nn.Module):
 
     Args:
         channels: C.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norm from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         padding: What the 3x3 convolutions see beyond the edge.
     """
 
-    def __init__(self, channels: int, *, norm: Norm, groups: Groups, eps: Eps, act: Act, padding: Padding) -> None:
+    def __init__(self, channels: int, *, norm: Norm, act: Act, padding: Padding) -> None:
         super().__init__()
         self.act = ACTIVATIONS[act]
         self.conv1 = Conv(channels, channels, 3, padding)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False, padding_mode=padding)
-        self.norm = damp(NORMS[norm](channels, groups, eps))
+        self.norm = damp(norm.build(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm(self.conv2(self.act(self.conv1(x))))
@@ -50,9 +48,7 @@ class DCDown(LayersThenResample):
         layers: Number of residual layers.
         resample: A key of `resample.DOWNSAMPLERS`, or null.
         resample_out: Channels after the resampler; null keeps them.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         padding: What the 3x3 convolutions see beyond the edge.
     """
@@ -65,15 +61,10 @@ class DCDown(LayersThenResample):
         resample: Annotated[str | None, DOWNSAMPLERS],
         resample_out: Width | None = None,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        made = (
-            NormLastLayer(in_channels, norm=norm, groups=groups, eps=eps, act=act, padding=padding)
-            for _ in range(layers)
-        )
+        made = (NormLastLayer(in_channels, norm=norm, act=act, padding=padding) for _ in range(layers))
         last = resampler(DOWNSAMPLERS, resample, in_channels, resample_out, padding)
         super().__init__(made, last, resample_out or in_channels)
 
@@ -88,9 +79,7 @@ class DCUp(ResampleThenLayers):
         layers: Number of residual layers.
         resample: A key of `resample.UPSAMPLERS`, or null.
         resample_out: Channels after the resampler, and of all layers; null keeps `in_channels`.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         padding: What the 3x3 convolutions see beyond the edge.
     """
@@ -103,16 +92,12 @@ class DCUp(ResampleThenLayers):
         resample: Annotated[str | None, UPSAMPLERS],
         resample_out: Width | None = None,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
         width = resample_out or in_channels
         first = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
-        made = (
-            NormLastLayer(width, norm=norm, groups=groups, eps=eps, act=act, padding=padding) for _ in range(layers)
-        )
+        made = (NormLastLayer(width, norm=norm, act=act, padding=padding) for _ in range(layers))
         super().__init__(made, first, width)
 
 
@@ -129,9 +114,7 @@ class ViTDown(LayersThenResample):
         head_channels: Channels of one attention head; must divide `in_channels`.
         kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
         padding: What the resampler sees beyond the edge.
     """
@@ -147,13 +130,11 @@ class ViTDown(LayersThenResample):
         kernels: Kernels,
         expand: Expand,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
         settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
-        settings |= {"norm": norm, "groups": groups, "eps": eps, "act": act}
+        settings |= {"norm": norm, "act": act}
         last = resampler(DOWNSAMPLERS, resample, in_channels, resample_out, padding)
         made = (EfficientViTLayer(in_channels, **settings) for _ in range(layers))
         super().__init__(made, last, resample_out or in_channels)
@@ -172,9 +153,7 @@ class ViTUp(ResampleThenLayers):
         head_channels: Channels of one attention head; must divide the layers' width.
         kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
         padding: What the resampler sees beyond the edge.
     """
@@ -190,13 +169,11 @@ class ViTUp(ResampleThenLayers):
         kernels: Kernels,
         expand: Expand,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
         settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
-        settings |= {"norm": norm, "groups": groups, "eps": eps, "act": act}
+        settings |= {"norm": norm, "act": act}
         width = resample_out or in_channels
         first = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
         super().__init__((EfficientViTLayer(width, **settings) for _ in range(layers)), first, width)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import ACTIVATIONS, Act, damp
-from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
+from vaezoo.nn.norms import Norm
 from vaezoo.specs.check import Between
 
 HeadChannels = Annotated[int, Between(1, 1_024)]
@@ -26,9 +26,7 @@ class EfficientViTLayer(nn.Sequential):
         head_channels: Channels of one attention head; must divide `channels`.
         kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
         expand: The gated convolutions are this many times as wide.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm; null for other norms.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
     """
 
@@ -40,12 +38,10 @@ class EfficientViTLayer(nn.Sequential):
         kernels: tuple[int, ...],
         expand: int,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
     ) -> None:
         super().__init__()
-        norms = [NORMS[norm](channels, groups, eps) for _ in range(2)]
+        norms = [norm.build(channels) for _ in range(2)]
         self.attention = LinearAttention(channels, head_channels, kernels, norms[0])
         self.convs = GatedConvs(channels, expand, act, norms[1])
 

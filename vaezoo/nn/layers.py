@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
+from vaezoo.nn.norms import Norm
 from vaezoo.specs.check import Between
 
 Width = Annotated[int, Between(1, 65_536)]
@@ -77,9 +77,7 @@ class ResidualLayer(nn.Module):
     Args:
         in_channels: Channels that come in.
         out: Channels that go out; the first convolution changes the width.
-        norm: A key of `NORMS`.
-        groups: Groups of a group norm; must divide both widths.
-        eps: Keeps the norms from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `ACTIVATIONS`.
         skip: A key of `SKIPS`.
         padding: What the 3x3 convolutions see beyond the edge.
@@ -96,17 +94,15 @@ class ResidualLayer(nn.Module):
         out: int,
         *,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         skip: Skip,
         padding: Padding,
     ) -> None:
         super().__init__()
         self.act = ACTIVATIONS[act]
-        self.norm1 = NORMS[norm](in_channels, groups, eps)
+        self.norm1 = norm.build(in_channels)
         self.conv1 = Conv(in_channels, out, 3, padding)
-        self.norm2 = NORMS[norm](out, groups, eps)
+        self.norm2 = norm.build(out)
         self.conv2 = damp(Conv(out, out, 3, padding))
         self.skip = SKIPS[skip](in_channels, out)
 

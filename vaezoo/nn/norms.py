@@ -1,13 +1,17 @@
-"""Norms. Each takes `(channels, groups, eps)` and keeps shape: (B, channels, H, W) -> the same."""
+"""Normalization layers, and `NormConfig`, which blocks take to build them.
+
+Every norm maps (B, channels, H, W) to the same shape. To add one, add a class and its key in `NORMS`.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.specs.check import Between
+from vaezoo.specs.check import Between, Inlined
 
 Groups = Annotated[int, Between(1, 65_536)] | None
 Eps = Annotated[float, Between(1e-12, 1.0)]
@@ -73,6 +77,8 @@ class BatchNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.running_mean: Tensor
+        self.running_var: Tensor
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
@@ -91,4 +97,33 @@ NORMS: dict[str, Callable[[int, int | None, float], nn.Module]] = {
     "l2": L2Norm,
     "batch": BatchNorm,
 }
-Norm = Annotated[str, NORMS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormConfig:
+    """Which norm a block uses; a row of a spec has these keys among its own.
+
+    Args:
+        norm: Key of `NORMS`.
+        groups: Number of groups of a group norm, which must divide the number of channels; null for other norms.
+        eps: Added to the variance or mean square before the division by its square root; `l2` uses it as the smallest
+            divisor.
+    """
+
+    norm: Annotated[str, NORMS]
+    groups: Groups
+    eps: Eps
+
+    def build(self, channels: int) -> nn.Module:
+        """The norm as a module with fresh parameters.
+
+        Args:
+            channels: Number of channels of its input.
+
+        Raises:
+            ValueError: If `groups` does not divide `channels`, is missing, or is given to a norm without groups.
+        """
+        return NORMS[self.norm](channels, self.groups, self.eps)
+
+
+Norm = Annotated[NormConfig, Inlined()]

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding
-from vaezoo.nn.norms import NORMS, Eps, Groups, Norm
+from vaezoo.nn.norms import Norm
 from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
 from vaezoo.nn.sequences import LayersThenResample
 from vaezoo.nn.shortcuts import Shortcut, find_shortcut
@@ -51,9 +51,7 @@ class Head(nn.Module):
         in_channels: Channels leaving the previous row.
         out: Channels of the result.
         kernel: Kernel size, odd.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm, must divide `in_channels`; null for other norms.
-        eps: Keeps the norm from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
         padding: What the convolution sees beyond the edge.
         shortcut: A key of `shortcuts.SHORTCUTS`, from the row's input to its result; or null.
@@ -68,8 +66,6 @@ class Head(nn.Module):
         out: Channels,
         kernel: Kernel,
         norm: Norm,
-        groups: Groups,
-        eps: Eps,
         act: Act,
         padding: Padding = "zeros",
         shortcut: Shortcut = None,
@@ -77,7 +73,7 @@ class Head(nn.Module):
         super().__init__()
         self.out = out
         self.act = ACTIVATIONS[act]
-        self.norm = NORMS[norm](in_channels, groups, eps)
+        self.norm = norm.build(in_channels)
         self.conv = Conv(in_channels, out, kernel, padding)
         self.shortcut = find_shortcut(shortcut, in_channels, out)
 
@@ -124,19 +120,17 @@ class NormAct(nn.Module):
 
     Args:
         in_channels: Channels leaving the previous row.
-        norm: A key of `norms.NORMS`.
-        groups: Groups of a group norm, must divide `in_channels`; null for other norms.
-        eps: Keeps the norm from dividing by zero.
+        norm: The norm and its settings.
         act: A key of `layers.ACTIVATIONS`.
     """
 
     scale = Fraction(1)
 
-    def __init__(self, in_channels: int, *, norm: Norm, groups: Groups, eps: Eps, act: Act) -> None:
+    def __init__(self, in_channels: int, *, norm: Norm, act: Act) -> None:
         super().__init__()
         self.out = in_channels
         self.act = ACTIVATIONS[act]
-        self.norm = NORMS[norm](in_channels, groups, eps)
+        self.norm = norm.build(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.norm(x))

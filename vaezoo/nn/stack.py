@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
-from vaezoo.specs.check import Faults
+from vaezoo.specs.check import Faults, arguments_for
 from vaezoo.specs.model import ModelSpec
 
 
@@ -48,7 +48,7 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
         if isinstance(arguments.get("out"), str):
             arguments["out"] = named[arguments["out"]]
         try:
-            block = BLOCKS[row.block](channels, **arguments)
+            block = BLOCKS[row.block](channels, **arguments_for(BLOCKS[row.block], arguments))
             if block.scale > 1 if half == "encoder" else block.scale < 1:
                 raise ValueError(f"a row of the {half} cannot be {row.block} with a resampler")
             stack.append(block)

@@ -29,6 +29,11 @@ class Between:
     high: float
 
 
+@dataclass(frozen=True)
+class Inlined:
+    """A mark for `Annotated[NormConfig, Inlined()]`: the keys of that dataclass stand among those of its owner."""
+
+
 class Field(NamedTuple):
     """One key: its type hint and its frozen default, or `REQUIRED`."""
 
@@ -58,7 +63,32 @@ class Faults:
 
 @functools.cache
 def fields_of(target: type) -> dict[str, Field]:
-    """The keys that `target` (a block, or a keyword-only dataclass) takes."""
+    """The keys that `target` (a block, or a keyword-only dataclass) takes, with those of inlined dataclasses."""
+    fields: dict[str, Field] = {}
+    for name, field in _keyword_only(target).items():
+        inner = inlined_in(target).get(name)
+        fields |= fields_of(inner) if inner else {name: field}
+    return fields
+
+
+@functools.cache
+def inlined_in(target: type) -> dict[str, type]:
+    """The dataclasses that `target` takes as arguments and whose keys stand among its own."""
+    hints = {name: field.hint for name, field in _keyword_only(target).items()}
+    marked = {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Annotated}
+    return {name: inner for name, (inner, *marks) in marked.items() if Inlined() in marks}
+
+
+def arguments_for(target: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `target` from checked values by key: inlined dataclasses are built from their keys."""
+    arguments = dict(values)
+    for name, inner in inlined_in(target).items():
+        own = {key: arguments.pop(key) for key in fields_of(inner) if key in arguments}
+        arguments[name] = inner(**arguments_for(inner, own))
+    return arguments
+
+
+def _keyword_only(target: type) -> dict[str, Field]:
     hints = typing.get_type_hints(target.__init__, include_extras=True)
     parameters = inspect.signature(target).parameters.values()
     return {p.name: Field(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -90,7 +120,7 @@ def record(node: Node, target: type, path: str, faults: Faults) -> Any:
     if isinstance(node.value, dict) and (absent := missing(arguments, target)):
         own.add(node.location, path, f"missing {_listing(absent)}")
     faults.lines |= own.lines
-    return FAILED if own.lines else target(**arguments)
+    return FAILED if own.lines else target(**arguments_for(target, arguments))
 
 
 def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
