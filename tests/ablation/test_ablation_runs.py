@@ -9,10 +9,10 @@ from support.ablations import plan_of, pretend, write_question
 
 from vaezoo.ablation import runs as schedule
 from vaezoo.ablation.run_results import RESULT, read_table, rows_of
-from vaezoo.ablation.runs import Manner, run_all
+from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.cli import main
 from vaezoo.io.files import make_folder, write_text
-from vaezoo.jobs.claims import claim
+from vaezoo.jobs.local import folder_lock
 
 FAKE = """\
 import json, os, pathlib, signal, sys, time
@@ -45,15 +45,15 @@ def began(plan):
 def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     plan, said = fake("time.sleep(0.01)", "while len(list(folder.parent.glob('*/began'))) < 6:"), []
-    assert run_all(plan, plan.runs, Manner(jobs=6, nets=("a", "b"), released=("h",)), said.append) is None
+    assert make_runs(plan, RunOptions(jobs=6, nets=("a", "b")), said.append) is None
     assert began(plan) == list(plan.runs)
-    assert (plan.folder_of(plan.runs[0]) / "began").read_text() == "--nets a b --release h|none"
+    assert (plan.folder_of(plan.runs[0]) / "began").read_text() == "--nets a b|none"
     assert len(read_table(plan.folder)) == 6
     for run in plan.runs[:2]:
         (plan.folder_of(run) / "began").unlink()
     (plan.folder_of(plan.runs[1]) / RESULT).unlink()
     fake()  # a worker that waits for nobody
-    run_all(plan, plan.runs, Manner(), said.append)
+    make_runs(plan, RunOptions(), said.append)
     assert plan.runs[0] not in began(plan)
     assert plan.runs[1] in began(plan)
     assert "6 runs, 5 done before" in said
@@ -69,7 +69,7 @@ def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
 )
 def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
     plan, said = fake(action), []
-    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    make_runs(plan, RunOptions(jobs=6), said.append)
     rows = rows_of(plan)
     assert {row["name"]: row["error"] for row in rows} == {
         "tiny": None,
@@ -80,14 +80,14 @@ def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
     assert sum(f"failed: {error}" in line for line in said) == 2
 
 
-def test_claimed_runs_are_left_to_who_claimed_them(fake, tmp_path):
+def test_runs_that_another_process_makes_are_left_to_it(fake):
     plan, said = fake("sys.exit(75)"), []
-    claim(make_folder(plan.folder_of(plan.runs[0])))
-    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    with folder_lock(plan.folder_of(plan.runs[0])):
+        make_runs(plan, RunOptions(jobs=6), said.append)
     assert plan.runs[0] not in began(plan)
-    assert any(f"claimed by process {os.getpid()} on" in line and "--release" in line for line in said)
-    assert len(rows_of(plan)) == 3  # nor is there a row for what somebody else was faster with
-    assert sum("claimed by somebody else" in line for line in said) == 2
+    assert "tiny, seed 0: another process is making it" in said
+    assert len(rows_of(plan)) == 3  # nor is there a row for what another process was faster with
+    assert sum("another process is making it" in line for line in said) == 3
 
 
 def test_a_signal_ends_the_runs_at_hand_and_begins_no_other(fake):
@@ -98,14 +98,14 @@ def test_a_signal_ends_the_runs_at_hand_and_begins_no_other(fake):
         if len(rows_of(plan)) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert run_all(plan, plan.runs, Manner(jobs=2), say) == "SIGTERM"
+    assert make_runs(plan, RunOptions(jobs=2), say) == "SIGTERM"
     assert len(rows_of(plan)) == 1
     assert any("channels3, seed 0: stopped" in line for line in said)
 
 
 def test_ctrl_c_that_reaches_a_worker_too_early_is_no_failure(fake):
     plan, said = fake("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"), []
-    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    make_runs(plan, RunOptions(jobs=6), said.append)
     assert not any(row["error"] for row in rows_of(plan))
     assert sum(line.endswith("channels3, seed 0: stopped") for line in said) == 1
 
@@ -114,13 +114,13 @@ def test_who_is_slower_leaves_what_the_run_has_said(fake):
     plan = fake("print('more', flush=True)", "if True:")
     folder = make_folder(plan.folder_of(plan.runs[0]))
     write_text(folder / "output.txt", "said before\n")
-    run_all(plan, plan.runs[:1], Manner(), lambda text: None)
+    make_runs(plan, RunOptions(), lambda text: None)
     assert (folder / "output.txt").read_text() == "said before\nmore\n"
 
 
 def test_a_run_without_a_finite_psnr_stops_nobody(fake):
     plan, said = fake("(folder / 'result.json').write_text('{\"psnr\": null}'); sys.exit(0)"), []
-    run_all(plan, plan.runs, Manner(jobs=6), said.append)
+    make_runs(plan, RunOptions(jobs=6), said.append)
     assert sum("no finite PSNR" in line for line in said) == 2
     assert len(rows_of(plan)) == 6
 
@@ -137,8 +137,7 @@ def test_costs_alone_are_one_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--shard", "3/2"], "--shard 3/2: expected I/N"),
-        (["--jobs", "0"], "--jobs 0: at least 1"),
+        (["--jobs", "0"], "--jobs 0: expected 1 or more"),
         (["--train-set", "steps=3"], "name one with --train"),
         (["--steps", "3"], "--steps: steps: nothing is trained without a recipe"),
         (["--train", "quickstart", "--device", "cuda:99"], "device cuda:99: PyTorch cannot use it here"),
@@ -163,22 +162,23 @@ def test_options_overrule_a_file(fake, tmp_path):
     assert "discriminator: null" in recipe  # what the file sets stays
 
 
-def test_shards_share_the_runs_and_failed_ones_come_again_on_request(fake, tmp_path, monkeypatch):
+def test_failed_runs_come_again_on_request(fake, tmp_path):
     plan = fake("sys.exit('no')")
     question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
-    assert main(["ablate", question, *out, "--shard", "2/4"]) == 0
-    assert began(plan) == [plan.runs[1], plan.runs[5]]
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["ablate", question, *out]) == 0
-    assert began(plan) == [plan.runs[i] for i in (0, 1, 2, 4, 5)]
-    monkeypatch.delenv("RANK")
     (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
-    monkeypatch.delenv("WORLD_SIZE")
     assert main(["ablate", question, *out]) == 0
     assert [bool(row["error"]) for row in rows_of(plan)] == [False, True, False, False, True, False]
     assert main(["ablate", question, *out, "--retry"]) == 0
     assert not any(row["error"] for row in rows_of(plan))
+
+
+def test_torchrun_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    base = ["ablate", "vae_f8_z4_micro", "--set", "latent.channels=8", "--out", str(tmp_path / "out")]
+    assert main(base) == 2
+    assert "start it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_ends_while_the_report_is_written_is_in_it(tmp_path, monkeypatch):

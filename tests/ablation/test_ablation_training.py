@@ -1,6 +1,5 @@
 """Runs of an ablation that really train: judged, shown, made once, and gone on with after a kill."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,10 +12,11 @@ from support.backbones import Colours
 from support.training import environment, tiny_spec, write_photos
 
 from vaezoo.ablation import run_worker as worker
-from vaezoo.ablation.run_results import RECIPE, read_result, read_table
+from vaezoo.ablation.run_results import RECIPE, RESULT, read_result, read_table
 from vaezoo.cli import main
 from vaezoo.evaluation.nets import lpips
 from vaezoo.io.files import make_folder, write_text
+from vaezoo.jobs.local import folder_lock
 from vaezoo.training.log import read_log
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import recipe_text
@@ -26,7 +26,7 @@ from vaezoo.zoo.create import create
 def test_a_variant_is_judged_by_lpips_where_its_net_is_to_be_had(tmp_path, monkeypatch):
     monkeypatch.setitem(lpips.BACKBONES, "alex", Colours)
     how = ValidationConfig(root=str(write_photos(tmp_path / "photos")), size=32)
-    row = worker.judge(create(tiny_spec()), how, ["lpips_alex"])
+    row = worker.evaluate_run(create(tiny_spec()), how, ["lpips_alex"])
     assert row["lpips_alex"] > 0
     assert row["nets"] == "lpips_alex"
 
@@ -45,7 +45,11 @@ def test_a_worker_trains_judges_and_shows_and_does_nothing_twice(tmp_path):
         f"{n}_{i}.png" for n in ("input", "output") for i in range(4)
     }
     assert [line["step"] for line in read_log(folder / "train") if "psnr" in line] == [1, 2]
-    assert worker.main([str(folder)]) == worker.TAKEN
+    written = (folder / RESULT).stat().st_mtime_ns
+    assert worker.main([str(folder)]) == 0
+    assert (folder / RESULT).stat().st_mtime_ns == written
+    with folder_lock(folder):
+        assert worker.main([str(folder)]) == worker.LOCKED
 
 
 def ablate(question, out, *more):
@@ -60,12 +64,15 @@ def test_an_ablation_that_is_killed_goes_on_and_ends_in_a_report(tmp_path):
     smaller = {"steps": "12", "grid": "{latent.channels: [2, 3]}"}
     plan, question = plan_of(tmp_path, **smaller), write_question(tmp_path, **smaller)
     first = ablate(question, plan.folder)
-    claimed = plan.folder_of(plan.runs[0]) / "claim_0001.json"
     while not (plan.folder_of(plan.runs[0]) / "train" / "checkpoints").is_dir():
         assert first.poll() is None, first.stdout.read()
         time.sleep(0.1)
+    children = subprocess.run(
+        ["ps", "--ppid", str(first.pid), "-o", "pid="], capture_output=True, text=True, check=True
+    )
     first.kill()
-    os.kill(json.loads(claimed.read_text())["pid"], signal.SIGKILL)
+    for child in children.stdout.split():
+        os.kill(int(child), signal.SIGKILL)
     first.communicate()
     second, third = ablate(question, plan.folder), ablate(question, plan.folder)
     for process in (second, third):
@@ -75,7 +82,6 @@ def test_an_ablation_that_is_killed_goes_on_and_ends_in_a_report(tmp_path):
     assert len(rows) == 4
     assert not any(row["error"] for row in rows)
     assert all(float(row["psnr"]) > 3 for row in rows)
-    assert (plan.folder_of(plan.runs[0]) / "claim_0002.json").exists()
     assert "resumed from step" in (plan.folder_of(plan.runs[0]) / "output.txt").read_text()
     page = (plan.folder / "report.html").read_text(encoding="utf-8")
     assert "has the highest PSNR" in page

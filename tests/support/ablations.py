@@ -8,7 +8,7 @@ import torch
 
 from support.training import write_recipe
 from vaezoo.ablation import measured_costs as measurements
-from vaezoo.ablation.plan import Plan, make_plan
+from vaezoo.ablation.plan import AblationPlan, make_plan
 from vaezoo.ablation.question import check_question
 from vaezoo.ablation.run_results import write_result
 from vaezoo.benchmark.measure import COLUMNS
@@ -43,14 +43,14 @@ def write_question(folder: Path, **changes: str) -> Path:
     return path
 
 
-def plan_of(folder: Path, **changes: str) -> Plan:
+def plan_of(folder: Path, **changes: str) -> AblationPlan:
     """Its plan, in `folder/out`."""
     path = write_question(folder, **changes)
     tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     return make_plan(check_question(tree), make_folder(folder / "out"))
 
 
-def pretend_measuring(plan: Plan, seconds: dict[str, float]) -> None:
+def pretend_measuring(plan: AblationPlan, seconds: dict[str, float]) -> None:
     """Measure what is missing as if steps took so long: label of a variant -> seconds; others fail."""
     labels = {variant.name: variant.label for variant in plan.variants}
 
@@ -67,7 +67,7 @@ def pretend_measuring(plan: Plan, seconds: dict[str, float]) -> None:
         measurements.measure_all(plan, measurements.unmeasured(plan), lambda text: None)
 
 
-def pretend(plan: Plan, psnr: dict[str, list[float]], **more: Any) -> None:
+def pretend(plan: AblationPlan, psnr: dict[str, list[float]], **more: Any) -> None:
     """Write results as if runs had ended so: label of a variant -> PSNR of each seed."""
     for run in plan.runs:
         values = psnr.get(run.variant.label, [])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vaezoo.ablation.plan import Plan
+from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.variants import Variant
 from vaezoo.benchmark.measure import Row, largest_batch, measure, memory_of
 from vaezoo.errors import FileError, InputError
@@ -33,7 +33,7 @@ class Step(NamedTuple):
         return f"{self.what}_{self.size}"
 
 
-def unmeasured(plan: Plan, retry: bool = False) -> list[Step]:
+def unmeasured(plan: AblationPlan, retry: bool = False) -> list[Step]:
     """The measurements that are asked for and missing; with `retry` those that failed as well.
 
     Raises:
@@ -59,7 +59,7 @@ def unmeasured(plan: Plan, retry: bool = False) -> list[Step]:
     return missing
 
 
-def measure_all(plan: Plan, steps: Sequence[Step], say: Callable[[str], None] = print) -> None:
+def measure_all(plan: AblationPlan, steps: Sequence[Step], say: Callable[[str], None] = print) -> None:
     """Measure one step after the other, each in a process of its own; one that fails says why in its row.
 
     Raises:
@@ -78,7 +78,7 @@ def measure_all(plan: Plan, steps: Sequence[Step], say: Callable[[str], None] = 
         say(f"{variant.name}, {what} at {size}x{size}: {said}")
 
 
-def read_measured(plan: Plan, variant: Variant) -> dict[str, Row]:
+def read_measured(plan: AblationPlan, variant: Variant) -> dict[str, Row]:
     """The rows of a variant under the conditions that are asked for: "decode_256" -> row.
 
     Raises:
@@ -94,7 +94,7 @@ def read_measured(plan: Plan, variant: Variant) -> dict[str, Row]:
     return rows
 
 
-def measured_columns(plan: Plan, variant: Variant) -> dict[str, Any]:
+def measured_columns(plan: AblationPlan, variant: Variant) -> dict[str, Any]:
     """Columns of a variant, None where there is no figure.
 
     Of each step: `decode_seconds_256` with quartiles `decode_seconds_q1_256` and `…_q3_256`,
@@ -113,7 +113,7 @@ def measured_columns(plan: Plan, variant: Variant) -> dict[str, Any]:
     return columns
 
 
-def _path(plan: Plan, variant: Variant) -> Path:
+def _path(plan: AblationPlan, variant: Variant) -> Path:
     """Of the network and all conditions but step and size."""
     conditions = {key: value for key, value in asdict(plan.ablation.measure).items() if key not in ("what", "sizes")}
     digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()

@@ -19,7 +19,7 @@ LINES = 50  # of a run's log
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """One training of a variant, by a recipe that says all."""
 
     variant: Variant
@@ -42,20 +42,20 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """An ablation in its `folder`; `runs` are the trainings of its variants, none where there is no recipe."""
 
     ablation: Ablation
     folder: Path
     variants: tuple[Variant, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[AblationRun, ...]
 
-    def folder_of(self, run: Run) -> Path:
+    def folder_of(self, run: AblationRun) -> Path:
         """Where all of one run lies."""
         return self.folder / "runs" / run.key
 
 
-def make_plan(ablation: Ablation, folder: Path) -> Plan:
+def make_plan(ablation: Ablation, folder: Path) -> AblationPlan:
     """The plan of an ablation, after everything that could be wrong with it has been looked at.
 
     Raises:
@@ -68,7 +68,7 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
     if ablation.measure:
         usable_device(ablation.measure.device)
     if training is None:
-        return Plan(ablation, folder, tuple(make_variants(ablation)), ())
+        return AblationPlan(ablation, folder, tuple(make_variants(ablation)), ())
     recipe = read_recipe(training.name, training.settings)
     recipe = replace(
         recipe,
@@ -88,11 +88,11 @@ def make_plan(ablation: Ablation, folder: Path) -> Plan:
         spent = [costs(variant.spec, max(recipe.data.sizes)).gmacs() for variant in variants]
         shares = [spent[0] / each for each in spent]
     runs = [
-        Run(variant, _recipe(recipe, variant, max(1, round(recipe.steps * share)), seed))
+        AblationRun(variant, _recipe(recipe, variant, max(1, round(recipe.steps * share)), seed))
         for seed in ablation.seeds
         for variant, share in zip(variants, shares, strict=True)
     ]
-    return Plan(ablation, folder, tuple(variants), tuple(runs))
+    return AblationPlan(ablation, folder, tuple(variants), tuple(runs))
 
 
 def _recipe(recipe: Recipe, variant: Variant, steps: int, seed: int) -> Recipe:

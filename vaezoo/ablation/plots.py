@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaezoo.ablation.plan import Plan
+from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.run_results import TRAIN
 from vaezoo.ablation.summary import Summary
 from vaezoo.training.log import read_log
@@ -28,7 +28,7 @@ NAMED = 6  # points of a plot that all have their names beside them
 DASHES = ("-", "--", ":", "-.")  # after ten variants colours come again
 
 
-def draw_all(plan: Plan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
+def draw_all(plan: AblationPlan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
     """Name of each plot -> its title and SVG; only those that there are values for."""
     size, trained = plan.ablation.sizes[0], [each for each in found if each.rows]
     column, label = _speed(plan)
@@ -78,7 +78,7 @@ def _svg(draw: Callable[[Axes], None], title: str) -> str:
     return text.getvalue()
 
 
-def _speed(plan: Plan) -> tuple[str, str]:
+def _speed(plan: AblationPlan) -> tuple[str, str]:
     """The column of speeds that is plotted and its label, of decoding if that was measured; empty where nothing was."""
     steps = sorted(plan.ablation.measured, key=lambda step: step[0] != "decode")
     for what, size in steps:
@@ -151,7 +151,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _curves(axes: Axes, plan: Plan, trained: Sequence[Summary], column: str, label: str) -> None:
+def _curves(axes: Axes, plan: AblationPlan, trained: Sequence[Summary], column: str, label: str) -> None:
     """One line a run; those of a variant look alike."""
     for place, each in enumerate(trained):
         look = {"color": f"C{place % 10}", "linestyle": DASHES[place // 10 % len(DASHES)], "alpha": 0.8}

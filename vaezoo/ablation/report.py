@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.ablation.measured_costs import read_measured
-from vaezoo.ablation.plan import Plan
-from vaezoo.ablation.run_results import OUTPUT, Row
+from vaezoo.ablation.plan import AblationPlan
+from vaezoo.ablation.run_results import OUTPUT, ResultRow
 from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
 from vaezoo.analysis.compare import compare_specs
@@ -31,7 +31,7 @@ def check_extra() -> None:
             ) from error
 
 
-def write_report(plan: Plan, rows: Sequence[Row], command: str) -> None:
+def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) -> None:
     """Write `report.html`, `report.md` and the plots of the latter into the folder of a plan.
 
     Args:
@@ -77,7 +77,7 @@ def write_report(plan: Plan, rows: Sequence[Row], command: str) -> None:
         write_text(plan.folder / f"report.{suffix}", environment.from_string(template).render(data) + "\n")
 
 
-def conditions(plan: Plan, rows: Sequence[Row]) -> list[str]:
+def conditions(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[str]:
     """What the figures were measured under, in sentences."""
     measured = _measuring(plan)
     if not plan.runs:
@@ -107,7 +107,7 @@ def _same(a: str | None, b: str | None) -> bool:
     return a == b or (None not in (a, b) and Path(a).resolve() == Path(b).resolve())
 
 
-def _measuring(plan: Plan) -> list[str]:
+def _measuring(plan: AblationPlan) -> list[str]:
     """What speeds were measured under; nothing where none are."""
     how, rows = plan.ablation.measure, [row for each in plan.variants for row in read_measured(plan, each).values()]
     if not rows:
@@ -120,13 +120,13 @@ def _measuring(plan: Plan) -> list[str]:
     ]
 
 
-def _unmeasured(plan: Plan, summary: Summary) -> Iterator[str]:
+def _unmeasured(plan: AblationPlan, summary: Summary) -> Iterator[str]:
     for what, size in plan.ablation.measured:
         if error := summary.costs[f"{what}_error_{size}"]:
             yield f"{what} at {size}x{size}: {error}"
 
 
-def pictures(plan: Plan, found: Sequence[Summary]) -> list[dict[str, Any]]:
+def pictures(plan: AblationPlan, found: Sequence[Summary]) -> list[dict[str, Any]]:
     """For each photo its `input` and the `outputs` of the first seed of every variant, as data URIs with names."""
     folders = {}
     for each in found:
@@ -155,7 +155,7 @@ def pictures(plan: Plan, found: Sequence[Summary]) -> list[dict[str, Any]]:
     ]
 
 
-def differences(plan: Plan, found: Sequence[Summary]) -> list[dict[str, Any]]:
+def differences(plan: AblationPlan, found: Sequence[Summary]) -> list[dict[str, Any]]:
     """What each variant changes in the base, row by row."""
     base, size = found[0].variant.spec, plan.ablation.sizes[0]
     return [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.ablation.measured_costs import measured_columns
-from vaezoo.ablation.plan import Plan, Run
+from vaezoo.ablation.plan import AblationPlan, AblationRun
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS
 from vaezoo.io.files import opened, read_json, write_json, write_text
@@ -18,15 +18,15 @@ TABLE, LINES = "results.csv", "results.jsonl"
 KEYS = ("name", "changes", "spec_hash", "recipe_hash", "seed", "error")
 _FIGURES = COLUMNS[COLUMNS.index("psnr") : COLUMNS.index("vaezoo")]
 TRAINED = ("steps", "seconds", "protocol", "nets", "images", "size", *_FIGURES, "hardware")
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 
 
-def write_result(folder: Path, figures: Row) -> None:
+def write_result(folder: Path, figures: ResultRow) -> None:
     """What came of a run; its last act."""
     write_json(folder / RESULT, _plain(figures))
 
 
-def read_result(folder: Path) -> Row | None:
+def read_result(folder: Path) -> ResultRow | None:
     """What came of a run, or None where it is not done.
 
     Raises:
@@ -41,9 +41,9 @@ def read_result(folder: Path) -> Row | None:
     return result
 
 
-def rows_of(plan: Plan) -> list[Row]:
+def rows_of(plan: AblationPlan) -> list[ResultRow]:
     """A row for each run that is done, in the order of the plan; for each variant where nothing is trained."""
-    trainings: list[tuple[Run | None, Any, Row]] = [(None, variant, {}) for variant in plan.variants]
+    trainings: list[tuple[AblationRun | None, Any, ResultRow]] = [(None, variant, {}) for variant in plan.variants]
     if plan.runs:
         results = [(run, run.variant, read_result(plan.folder_of(run))) for run in plan.runs]
         trainings = [each for each in results if each[2] is not None]
@@ -62,12 +62,12 @@ def rows_of(plan: Plan) -> list[Row]:
     return rows
 
 
-def write_tables(plan: Plan) -> list[Row]:
+def write_tables(plan: AblationPlan) -> list[ResultRow]:
     """Write `results.csv` and `results.jsonl` anew from the results of the runs; returns their rows.
 
     Others may do the same at the same time: what has come in between reading and writing is written, too.
     """
-    rows: list[Row] | None = None
+    rows: list[ResultRow] | None = None
     while rows != (found := rows_of(plan)):
         rows, table = found, io.StringIO()
         columns = list(rows[0]) if rows else list(KEYS)

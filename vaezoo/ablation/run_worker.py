@@ -14,7 +14,7 @@ from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
 from vaezoo.io.images import resize_and_crop, save_picture, to_tensor
-from vaezoo.jobs.claims import claim
+from vaezoo.jobs.local import folder_lock
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.display import Display
@@ -24,51 +24,82 @@ from vaezoo.training.run import RECIPE as BEGUN
 from vaezoo.training.run import train
 from vaezoo.zoo.create import create
 
-TAKEN, STOPPED = 75, 130  # exit statuses: somebody else has the run; it was stopped and saved
-SHOWN, SIDE = 4, 128  # photos of the report, and pixels per side of the crops of them
+LOCKED, STOPPED = 75, 130  # exit statuses: another process makes the run; the run was stopped and saved
+LOCK_TIMEOUT = 2  # seconds; a scheduler that looks whether the run is free holds its lock for a moment
+CROPS, CROP_SIZE = 4, 128  # number of crops that a report shows, and their pixels per side
 
 
 def main(arguments: list[str]) -> int:
-    """Train, judge and write the result of the run that a folder describes, unless it is done or claimed."""
+    """Train and evaluate the run of a folder and write its result, unless it is done or another process makes it.
+
+    Returns:
+        Exit status of the process: 0, `LOCKED` or `STOPPED`.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nets", nargs="*", default=[])
     parser.add_argument("--device")
-    parser.add_argument("--release", nargs="*", default=[])
     options = parser.parse_args(arguments)
-    if other := claim(options.folder, options.release):
-        print(f"claimed by {other}")
-        return TAKEN
-    if (options.folder / RESULT).exists():
-        return 0
-    recipe, run = read_recipe(options.folder / RECIPE), options.folder / TRAIN
+    with folder_lock(options.folder, LOCK_TIMEOUT) as acquired:
+        if not acquired:
+            return LOCKED
+        return 0 if (options.folder / RESULT).exists() else make_run(options.folder, options.nets, options.device)
+
+
+def make_run(folder: Path, nets: list[str], device: str | None) -> int:
+    """Train, or resume, the run that a folder's recipe describes, evaluate it and write its result.
+
+    Args:
+        folder: Folder of the run, with its recipe.
+        nets: Names of the networks that evaluate it, as for `open_nets`.
+        device: Device to train on; `None` means a GPU if there is one, otherwise the CPU.
+
+    Returns:
+        0, or `STOPPED` if a signal stopped the training.
+    """
+    recipe, train_folder = read_recipe(folder / RECIPE), folder / TRAIN
     display = Display(recipe)
-    with process_group(options.device) as group:
-        report = train(recipe, run, group, (run / BEGUN).exists(), display.say, display.show)
+    with process_group(device) as group:
+        report = train(recipe, train_folder, group, (train_folder / BEGUN).exists(), display.say, display.show)
         if report.stopped:
             return STOPPED
-        vae = create(f"local-dir:{run}", pretrained=True, device=group.device)
+        vae = create(f"local-dir:{train_folder}", pretrained=True, device=group.device)
     figures = {"steps": recipe.steps, "seconds": report.progress.seconds}
-    figures |= judge(vae, recipe.validation, options.nets)
-    show(vae, recipe.validation, options.folder)
-    write_result(options.folder, figures)
+    figures |= evaluate_run(vae, recipe.validation, nets)
+    save_crops(vae, recipe.validation, folder)
+    write_result(folder, figures)
     return 0
 
 
-def judge(vae: VAE, how: ValidationConfig, names: list[str]) -> dict[str, Any]:
-    """The columns of `vaezoo evaluate` by its latest protocol; None for what was not measured."""
+def evaluate_run(vae: VAE, how: ValidationConfig, names: list[str]) -> dict[str, Any]:
+    """Evaluate a trained variant by the latest protocol.
+
+    Args:
+        vae: The trained variant, in eval mode.
+        how: Photos and size to evaluate at.
+        names: Names of the networks, as for `open_nets`; one that is unavailable is left out.
+
+    Returns:
+        The columns of `vaezoo evaluate`; `None` for a figure that was not measured.
+    """
     opened, _ = open_nets(names, vae.device)
     result = evaluate(vae, _photos(how), how.size, LATEST, nets=opened)
     return row_of(result, {"nets": " ".join([*opened.distances, *opened.features]), "hardware": hardware(vae.device)})
 
 
-def show(vae: VAE, how: ValidationConfig, folder: Path) -> None:
-    """Write the middle of the first photos, and of what the model makes of them: `input_N.png` and `output_N.png`."""
-    for index, photo in enumerate(_photos(how)[:SHOWN]):
+def save_crops(vae: VAE, how: ValidationConfig, folder: Path) -> None:
+    """Write the center crops of the first photos and of their reconstructions as `input_N.png` and `output_N.png`.
+
+    Args:
+        vae: The trained variant, in eval mode.
+        how: Photos, and the size in pixels per side to which they are brought first.
+        folder: Existing folder to write to.
+    """
+    for index, photo in enumerate(_photos(how)[:CROPS]):
         images = to_tensor(resize_and_crop(photo.read(), how.size))
         with torch.inference_mode():
             outputs = vae(images.to(vae.device), sample=False).reconstruction.cpu()
-        start, side = max(0, (how.size - SIDE) // 2), min(SIDE, how.size)
+        start, side = max(0, (how.size - CROP_SIZE) // 2), min(CROP_SIZE, how.size)
         for name, picture in (("input", images), ("output", outputs)):
             save_picture(picture[:, :, start : start + side, start : start + side], folder / f"{name}_{index}.png")
 

@@ -1,119 +1,104 @@
-"""The runs of an ablation, each in a process of its own, some at a time."""
+"""Make the runs of an ablation that are missing, each in a process of its own."""
 
-import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vaezoo.ablation.plan import Plan, Run
+from vaezoo.ablation.plan import AblationPlan, AblationRun
 from vaezoo.ablation.run_results import OUTPUT, RECIPE, RESULT, read_result, write_result, write_tables
-from vaezoo.ablation.run_worker import STOPPED, TAKEN
-from vaezoo.io.files import make_folder, write_text
-from vaezoo.jobs.claims import holder
+from vaezoo.ablation.run_worker import LOCKED, STOPPED
+from vaezoo.errors import FileError
+from vaezoo.io.files import write_text
+from vaezoo.jobs.local import Job, folder_lock, run_jobs
 from vaezoo.training.recipes import recipe_text
-from vaezoo.training.run import stop_signals
 
 WORKER = (sys.executable, "-m", "vaezoo.ablation.run_worker")
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+IN_PROGRESS = "another process is making it"
+STOPPED_STATUSES = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # Ctrl-C also reaches a worker that is still starting
+REASON_LENGTH = 500  # characters of the last output line that are kept as the error of a run
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How runs are made: `jobs` at a time, on a `device`, judged by `nets`, whatever the hosts `released` claim."""
+class RunOptions:
+    """How the runs of an ablation are made.
+
+    Args:
+        jobs: Number of runs at the same time.
+        device: Device to train on; `None` means a GPU if there is one, otherwise the CPU.
+        nets: Names of the networks that evaluate the trained variants, as for `vaezoo evaluate`.
+    """
 
     jobs: int = 1
     device: str | None = None
     nets: tuple[str, ...] = ()
-    released: tuple[str, ...] = ()
 
 
-@dataclass
-class _Job:
-    run: Run
-    process: subprocess.Popen
-    begun: float
+def make_runs(plan: AblationPlan, options: RunOptions, log: Callable[[str], None] = print) -> str | None:
+    """Make every run of a plan that has no result yet and that no other process is making.
 
+    The tables of the ablation are rewritten after each run. SIGTERM and Ctrl-C let the running ones save a checkpoint,
+    from which the next call resumes.
 
-def run_all(plan: Plan, runs: Sequence[Run], manner: Manner, say: Callable[[str], None] = print) -> str | None:
-    """Make those of the runs that are missing and that nobody else has claimed; returns the signal that ended it early.
+    Args:
+        plan: The plan.
+        options: How the runs are made.
+        log: Called with one line of text per event.
 
-    SIGTERM and Ctrl-C let the runs at hand save themselves; what is done is in the tables at any time.
+    Returns:
+        The name of the signal that stopped the runs, or `None`.
 
     Raises:
-        FileError: If the folder cannot be written.
+        FileError: If the folder of the plan cannot be written.
     """
-    waiting = [run for run in runs if read_result(plan.folder_of(run)) is None]
-    say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before")
-    working: list[_Job] = []
-    with stop_signals() as signals:
-        try:
-            while working or (waiting and not signals):
-                while waiting and len(working) < manner.jobs and not signals:
-                    if job := _start(plan, waiting.pop(0), manner, say):
-                        working.append(job)
-                if signals:
-                    _stop(working)
-                for job in [job for job in working if job.process.poll() is not None]:
-                    working.remove(job)
-                    _finish(plan, job, say)
-                time.sleep(0.1)
-        finally:
-            _stop(working)  # after a fault of ours no run goes on without its scheduler
-    return signals[0] if signals else None
+    missing = [run for run in plan.runs if read_result(plan.folder_of(run)) is None]
+    log(f"{len(plan.runs)} runs, {len(plan.runs) - len(missing)} done before")
+
+    def on_exit(job: Job, status: int, seconds: float) -> None:
+        if status == LOCKED:
+            log(f"{job.name}: {IN_PROGRESS}")
+        elif status in STOPPED_STATUSES:
+            log(f"{job.name}: stopped")
+        else:
+            log(f"{job.name}: {_outcome(job, status)}, {seconds:.0f} s")
+            write_tables(plan)
+
+    return run_jobs(_jobs(plan, missing, options, log), options.jobs, on_exit)
 
 
-def _start(plan: Plan, run: Run, manner: Manner, say: Callable[[str], None]) -> _Job | None:
-    folder = make_folder(plan.folder_of(run))
-    if other := holder(folder, manner.released):
-        say(f"{_title(run)}: claimed by {other}; --release {other.host} if that process has ended")
-        return None
-    write_text(folder / RECIPE, recipe_text(run.recipe))
-    command = [*WORKER, str(folder)]
-    command += ["--device", manner.device] if manner.device else []
-    command += ["--nets", *manner.nets, "--release", *manner.released]
-    # threads of several processes would wait for each other
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // manner.jobs)), **os.environ}
-    environment = {name: value for name, value in threads.items() if name not in _TORCHRUN}
-    with (folder / OUTPUT).open("a", encoding="utf-8") as output:  # somebody else may write to it, who is faster
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-    return _Job(run, process, time.monotonic())
+def _jobs(
+    plan: AblationPlan, missing: Sequence[AblationRun], options: RunOptions, log: Callable[[str], None]
+) -> Iterator[Job]:
+    """Yield the job of each run, unless another process has begun it by then."""
+    for run in missing:
+        name, folder = f"{run.variant.name}, seed {run.seed}", plan.folder_of(run)
+        with folder_lock(folder) as free:
+            if free:
+                write_text(folder / RECIPE, recipe_text(run.recipe))
+        if free:
+            device = ["--device", options.device] if options.device else []
+            yield Job(name, [*WORKER, str(folder), *device, "--nets", *options.nets], folder / OUTPUT)
+        else:
+            log(f"{name}: {IN_PROGRESS}")
 
 
-def _stop(working: Sequence[_Job]) -> None:
-    for job in working:
-        job.process.terminate()
-    for job in working:
-        job.process.wait()
-
-
-def _finish(plan: Plan, job: _Job, say: Callable[[str], None]) -> None:
-    """Tell how a run ended; one that failed becomes a row that says why."""
-    folder, status = plan.folder_of(job.run), job.process.returncode
-    took = f"{time.monotonic() - job.begun:.0f} s"
-    if status in (TAKEN, STOPPED, -signal.SIGTERM, -signal.SIGINT):  # Ctrl-C reaches a worker that only begins, too
-        say(f"{_title(job.run)}: {'stopped' if status != TAKEN else 'claimed by somebody else'}")
-        return
+def _outcome(job: Job, status: int) -> str:
+    """Describe how a run ended; the result of one that failed is its error."""
+    folder = job.output.parent
     if status != 0 and not (folder / RESULT).exists():
-        write_result(
-            folder, {"error": _reason(status, (folder / OUTPUT).read_text(encoding="utf-8", errors="replace"))}
-        )
+        output = job.output.read_text(encoding="utf-8", errors="replace")
+        write_result(folder, {"error": _error(status, output)})
     result = read_result(folder)
-    psnr = "no finite PSNR" if result.get("psnr") is None else f"PSNR {result['psnr']:.2f} dB"
-    said = f"failed: {result['error']} ({folder / OUTPUT})" if result.get("error") else psnr
-    say(f"{_title(job.run)}: {said}, {took}")
-    write_tables(plan)
+    if result is None:
+        raise FileError(f"{folder / RESULT}: missing although the run ended well; the same command makes it again")
+    if result.get("error"):
+        return f"failed: {result['error']} ({job.output})"
+    return "no finite PSNR" if result.get("psnr") is None else f"PSNR {result['psnr']:.2f} dB"
 
 
-def _reason(status: int, output: str) -> str:
-    """The last line of what a process said, or the signal that ended it."""
+def _error(status: int, output: str) -> str:
+    """Return the last line of a process's output, or the signal that killed it."""
     if status < 0:
         return f"ended by {signal.Signals(-status).name}"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][-500:] if lines else f"exit status {status}"
-
-
-def _title(run: Run) -> str:
-    return f"{run.variant.name}, seed {run.seed}"
+    return lines[-1][-REASON_LENGTH:] if lines else f"exit status {status}"

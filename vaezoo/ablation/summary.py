@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vaezoo.ablation.measured_costs import measured_columns
-from vaezoo.ablation.plan import Plan
-from vaezoo.ablation.run_results import Row
+from vaezoo.ablation.plan import AblationPlan
+from vaezoo.ablation.run_results import ResultRow
 from vaezoo.ablation.variants import Variant
 from vaezoo.errors import InputError
 
@@ -17,7 +17,7 @@ class Summary:
 
     variant: Variant
     costs: dict[str, Any]
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ResultRow, ...] = ()
     errors: tuple[str, ...] = field(default=())
 
     def values(self, column: str) -> list[float]:
@@ -50,7 +50,7 @@ def mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def summarize(plan: Plan, rows: Sequence[Row]) -> list[Summary]:
+def summarize(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[Summary]:
     """One summary a variant, the base first."""
     found = []
     for variant in plan.variants:
@@ -66,7 +66,7 @@ def apart(better: Summary, worse: Summary) -> bool:
     return min(len(better.rows), len(worse.rows)) > 1 and better.low > worse.high
 
 
-def answer(plan: Plan, rows: Sequence[Row]) -> str:
+def answer(plan: AblationPlan, rows: Sequence[ResultRow]) -> str:
     """The answer to the question as far as the rows give one, in sentences."""
     found = summarize(plan, rows)
     trained = [each for each in found if each.rows]

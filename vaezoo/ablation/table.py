@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vaezoo.ablation.plan import Plan
+from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.summary import Summary, mean
 from vaezoo.specs.model import HALVES
 
@@ -21,7 +21,7 @@ FIGURES = {  # column -> heading, digits, whether more is better
 Cell = dict[str, Any]
 
 
-def table(plan: Plan, found: Sequence[Summary]) -> dict[str, Any]:
+def table(plan: AblationPlan, found: Sequence[Summary]) -> dict[str, Any]:
     """`head`, the headings, and `rows` of cells: `text`, the number to `sort` by, and the `change` against the base."""
     trained = [column for column in FIGURES if any(each.values(column) for each in found)]
     size, measured = plan.ablation.sizes[0], plan.ablation.measured

@@ -1,0 +1,123 @@
+"""Run commands in processes of this machine, several at a time, and lock the folders they work in."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from vaezoo.errors import FileError
+from vaezoo.io.files import make_folder
+from vaezoo.training.run import stop_signals
+
+LOCK = "lock"
+POLL = 0.1  # seconds between two looks at the running processes
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, timeout: float = 0) -> Iterator[bool]:
+    """Hold the lock of a folder during the block, so that one process at a time works in it.
+
+    The operating system releases the lock when its process ends, in whatever way, so a killed process blocks nobody.
+
+    Args:
+        folder: The folder; it is created if it is missing.
+        timeout: Seconds to wait for the lock.
+
+    Yields:
+        Whether the lock was acquired; `False` if another process holds it.
+
+    Raises:
+        FileError: If the folder or the lock file cannot be created.
+    """
+    lock = filelock.FileLock(make_folder(folder) / LOCK)
+    try:
+        lock.acquire(timeout=timeout)
+    except filelock.Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        raise FileError(f"{folder / LOCK}: cannot be locked ({error}); use a folder on a local disk") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that runs in a process of its own.
+
+    Args:
+        name: Name of the job for messages.
+        command: The program and its arguments.
+        output: File that standard output and standard error are appended to.
+    """
+
+    name: str
+    command: Sequence[str]
+    output: Path
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    started: float
+
+
+def run_jobs(jobs: Iterable[Job], limit: int, on_exit: Callable[[Job, int, float], None]) -> str | None:
+    """Run jobs until all of them have ended, or a signal arrives.
+
+    SIGTERM and Ctrl-C are passed on to the running jobs as SIGTERM; no further job is started. An exception raised here
+    or in `on_exit` stops the running jobs as well, so none outlives its scheduler.
+
+    Args:
+        jobs: The jobs; each is taken from the iterable when a process is free for it.
+        limit: Number of jobs that run at the same time, at least 1. Unless `OMP_NUM_THREADS` is set, they share the
+            processors evenly.
+        on_exit: Called with each job that ended, its exit status (negative: the signal that killed it) and the
+            seconds it took.
+
+    Returns:
+        The name of the signal that stopped the jobs, or `None` if all of them ran.
+    """
+    waiting = iter(jobs)
+    running: list[_Running] = []
+    with stop_signals() as signals:
+        try:
+            while True:
+                while len(running) < limit and not signals and (job := next(waiting, None)):
+                    running.append(_start(job, limit))
+                if not running:
+                    break
+                if signals:
+                    _terminate(running)
+                for each in [each for each in running if each.process.poll() is not None]:
+                    running.remove(each)
+                    on_exit(each.job, each.process.returncode, time.monotonic() - each.started)
+                time.sleep(POLL)
+        finally:
+            _terminate(running)
+    return signals[0] if signals else None
+
+
+def _start(job: Job, limit: int) -> _Running:
+    # more threads than processors would wait for each other
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // limit)), **os.environ}
+    environment = {name: value for name, value in threads.items() if name not in _TORCHRUN}
+    with job.output.open("ab") as output:
+        process = subprocess.Popen(job.command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    return _Running(job, process, time.monotonic())
+
+
+def _terminate(running: Sequence[_Running]) -> None:
+    for each in running:
+        each.process.terminate()
+    for each in running:
+        each.process.wait()
