@@ -93,7 +93,7 @@ def test_listing_needs_no_torch():
 
 def test_facts_are_read_from_the_file_as_they_stand_there(folder):
     assert facts("vae_f8_z4")[2:] == (4, 8, 21_970_983)
-    assert facts("vae_f8_z4").summary.startswith("The documented 64-128-256-256 VAE")
+    assert facts("vae_f8_z4").summary.startswith("The base network of the zoo")
     (folder / "models" / "odd.yaml").write_text("{summary: {a: 1}, latent: 3, expect: {params: many}}")
     add_config_dir(folder)
     assert facts("odd") == ("odd", "", None, None, None)

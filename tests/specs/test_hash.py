@@ -93,7 +93,7 @@ def test_a_network_written_as_yaml_is_the_same_network(name):
 def test_a_network_written_as_yaml_reads_like_a_published_file():
     lines = to_yaml(read_spec(model_file("vae_f8_z4")), BLOCKS).splitlines()
     assert lines[:6] == [
-        "summary: The documented 64-128-256-256 VAE, 8x smaller per side, 4 latent channels.",
+        "summary: The base network of the zoo, with widths 64-128-256-256, 8x downsampling and 4 latent channels.",
         "image: {channels: 3}",
         "latent: {kind: gaussian, channels: 4}",
         "shared: {norm: group, groups: 32, eps: 1.0e-05, act: silu, skip: conv}",
