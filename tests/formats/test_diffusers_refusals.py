@@ -86,7 +86,7 @@ REFUSED = [
     ({**WAN, "z_dim": 8}, r"latent_stats.mean has 16 values for 8 latent channels"),
     ({**ASYMMETRIC, "use_quant_conv": False}, r"unknown key 'use_quant_conv' for AsymmetricAutoencoderKL"),
     ({**SD, "block_out_channels": [32] * 1_000_000}, r"too deep or too large"),
-    ({**SD, "block_out_channels": [10**30] * 2}, r"not below 1e\+18"),
+    ({**SD, "block_out_channels": [10**30] * 2}, r"expected a finite number below 1e\+18"),
 ]
 
 
@@ -118,13 +118,19 @@ def test_no_key_is_both_read_and_ignored(name):
 TEXTS = [json.dumps(config).encode() for _, config, _ in PUBLISHED.values()]
 
 
+_built: set[str] = set()  # spec hashes; many damaged configs describe the same network
+
+
 @FAST
 @given(damaged(TEXTS) | rearranged([config for _, config, _ in PUBLISHED.values()]))
 def test_a_damaged_config_is_read_or_refused_and_nothing_is_allocated(content):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        found = spec_from_config(parse_json(content.decode("utf-8", "replace"), "config.json"))
-        told, parameters = "a network", list(build(found.spec, "meta").parameters())
+        spec = spec_from_config(parse_json(content.decode("utf-8", "replace"), "config.json")).spec
+        if spec.hash in _built:
+            return
+        told, parameters = "a network", list(build(spec, "meta").parameters())
+        _built.add(spec.hash)
     except vaezoo.VaezooError as error:
         told, parameters = str(error), []
     assert 0 < len(told) < 50_000

@@ -1,5 +1,7 @@
 """Layers and blocks: attention, residual layers, resamplers, every entry of every table, and the memory they hold."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -44,7 +46,7 @@ def test_no_heads_are_no_attention_and_heads_must_divide_the_channels():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("channels", "heads"), [(16, 1), (16, 4), (256, 1), (512, 1)])
 def test_the_matrix_of_scores_is_never_made_and_qkv_is_one_product(channels, heads, dtype, training):
-    side = 40  # T*T is above every other size here, such as the fused qkv: T * 3 * channels
+    side = math.isqrt(3 * channels) + 1  # T*T is above every other size here, such as the fused qkv: T * 3 * channels
     layer = Attention(channels, heads=heads, **NORM).to(dtype)
     x = torch.randn(1, channels, side, side, dtype=dtype)
     with Watch() as watch, torch.set_grad_enabled(training):
