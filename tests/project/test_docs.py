@@ -52,6 +52,14 @@ def test_every_test_that_a_page_names_is_there():
     assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
 
 
+def test_every_path_of_the_design_exists_and_every_folder_is_in_it():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|yaml))?)`", text))
+    assert [path for path in sorted(named) if not any((at / path).exists() for at in (ROOT, ROOT / "vaezoo"))] == []
+    folders = {f"vaezoo/{path.parent.name}/" for path in (ROOT / "vaezoo").glob("*/__init__.py")}
+    assert folders <= named
+
+
 def test_recorded_metrics_are_those_of_the_results_file():
     with (ROOT / "docs" / "results" / "reconstruction.csv").open(newline="", encoding="utf-8") as file:
         rows = {(row["model"], row["data"], row["protocol"]): row for row in csv.DictReader(file)}
