@@ -5,26 +5,27 @@ import torch
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.formats.layouts.engine import Layout, Part
+from vaezoo.formats.layouts.engine import Layout, TensorNames
 from vaezoo.weights.header import read_header
 
 
-def apart(spec, shapes) -> list[Part]:
+def apart(spec, shapes) -> list[TensorNames]:
     """Queries, keys and values each under a name of its own, as 1x1 convolutions."""
     return [
-        _apart(key, shape) if ".qkv." in key else Part(key, (f"model.{key}",), shape) for key, shape in shapes.items()
+        _apart(key, shape) if ".qkv." in key else TensorNames(key, (f"model.{key}",), shape)
+        for key, shape in shapes.items()
     ]
 
 
-def _apart(key: str, shape: tuple[int, ...]) -> Part:
+def _apart(key: str, shape: tuple[int, ...]) -> TensorNames:
     names = tuple(key.replace("qkv", letter) for letter in "qkv")
     one = (shape[0] // 3, *shape[1:])
-    return Part(key, names, (*one, 1, 1) if key.endswith("weight") else one)
+    return TensorNames(key, names, (*one, 1, 1) if key.endswith("weight") else one)
 
 
 @pytest.fixture
 def vae(monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "apart", Layout(about="Apart.", parts=apart))
+    monkeypatch.setitem(LAYOUTS, "apart", Layout(about="Apart.", tensor_names=apart))
     return vaezoo.create("vae_f8_z4_micro")
 
 

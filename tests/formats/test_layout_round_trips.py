@@ -11,7 +11,7 @@ import vaezoo
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.specs.catalog import files
-from vaezoo.weights.load import parts_of
+from vaezoo.weights.load import tensor_names_of
 
 
 def layouts_of(name: str) -> list[str]:
@@ -19,7 +19,7 @@ def layouts_of(name: str) -> list[str]:
     vae, found = small_on_meta(name), []
     for layout in LAYOUTS:
         try:
-            parts_of(vae, layout)
+            tensor_names_of(vae, layout)
             found.append(layout)
         except CheckpointError:
             continue
@@ -29,7 +29,7 @@ def layouts_of(name: str) -> list[str]:
 def is_written(name: str, layout: str) -> bool:
     """Whether a layout that can express a network can also be written."""
     vae = small_on_meta(name)
-    return LAYOUTS[layout].read_only(vae.spec, parts_of(vae, layout)) is None
+    return LAYOUTS[layout].read_only(vae.spec, tensor_names_of(vae, layout)) is None
 
 
 PAIRS = [(name, layout) for name in files("models") for layout in layouts_of(name) if layout != "native"]
@@ -42,7 +42,7 @@ def place(tmp_path, layout: str, name: str = "x") -> str:
     one = f"{tmp_path}/{name}.safetensors"
     return (
         f"{tmp_path}/{name}_encoder.safetensors,{tmp_path}/{name}_decoder.safetensors"
-        if LAYOUTS[layout].halves
+        if LAYOUTS[layout].two_files
         else one
     )
 
@@ -59,14 +59,13 @@ def test_every_published_network_has_a_foreign_layout():
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
 def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
     vae = on_meta(name)
-    parts, state = parts_of(vae, layout), vae.state_dict()
-    names = [foreign for part in parts for foreign in part.names]
+    translated, state = tensor_names_of(vae, layout), vae.state_dict()
+    names = [foreign for tensor in translated for foreign in tensor.names]
     assert len(set(names)) == len(names)
-    assert [part.key for part in parts] == list(state)
-    for part in parts:
-        ours = state[part.key]
-        theirs = torch.empty(part.shape, device="meta").numel() * len(part.names)
-        assert theirs == ours.numel() * (part.shape[2] if part.last else 1)
+    assert [tensor.key for tensor in translated] == list(state)
+    for key, names, shape, _, last_frame in translated:
+        theirs = torch.empty(shape, device="meta").numel() * len(names)
+        assert theirs == state[key].numel() * (shape[2] if last_frame else 1)
 
 
 @pytest.mark.parametrize(("name", "layout"), WRITTEN)
@@ -147,5 +146,5 @@ def test_a_network_that_a_layout_cannot_express_is_refused(name, layout, changes
     with torch.device("meta"):
         vae = vaezoo.create(name, overrides=changes)
     with pytest.raises(CheckpointError, match=f"layout {layout}") as caught:
-        parts_of(vae, layout)
+        tensor_names_of(vae, layout)
     assert all(key.rpartition(".")[2] in str(caught.value) for key in changes)

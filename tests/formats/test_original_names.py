@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.weights.header import wanted_shapes
-from vaezoo.weights.load import parts_of
+from vaezoo.weights.header import expected_shapes
+from vaezoo.weights.load import tensor_names_of
 
 # black-forest-labs/flux2 src/flux2/autoencoder.py, `AutoEncoder`
 BFL = {
@@ -122,6 +122,6 @@ def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 @pytest.mark.parametrize(("name", "layout", "original"), ORIGINALS)
 def test_a_layout_keeps_tensors_under_the_names_and_shapes_of_the_original(name, layout, original):
     with torch.device("meta"):
-        wanted = wanted_shapes(parts_of(vaezoo.create(name), layout))
+        wanted = expected_shapes(tensor_names_of(vaezoo.create(name), layout))
     found = {key: without_ones(wanted[key]) if key in wanted else None for key in original}
     assert found == {key: without_ones(shape) for key, shape in original.items()}

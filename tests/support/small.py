@@ -10,7 +10,7 @@ from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
 from vaezoo.specs.tree import Location, from_plain
-from vaezoo.weights.load import parts_of
+from vaezoo.weights.load import tensor_names_of
 
 
 @functools.cache
@@ -77,11 +77,11 @@ def write_small(name: str, folder) -> str:
 def in_layout(vae: vaezoo.VAE, layout: str) -> dict[str, torch.Tensor]:
     """A state dict as its authors would write it, with 3-D convolutions where the layout has them."""
     tensors, state = {}, vae.state_dict()
-    for part in parts_of(vae, layout):
-        for name, piece in zip(part.names, state[part.key].chunk(len(part.names)), strict=True):
-            if part.last:
-                tensors[name] = torch.randn(part.shape)
+    for key, names, shape, _, last_frame in tensor_names_of(vae, layout):
+        for name, piece in zip(names, state[key].chunk(len(names)), strict=True):
+            if last_frame:
+                tensors[name] = torch.randn(shape)
                 tensors[name][:, :, -1] = piece
             else:
-                tensors[name] = piece.reshape(part.shape).clone()
+                tensors[name] = piece.reshape(shape).clone()
     return tensors

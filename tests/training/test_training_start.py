@@ -167,7 +167,9 @@ def test_padding_is_replaced_under_weights_that_stay(tmp_path):
 
 def test_weights_that_do_not_fit_the_overrides_are_told_by_the_tensor(tmp_path):
     _, settings, _ = from_a_folder(tmp_path, None)
-    with pytest.raises(CheckpointError, match=r"shape       decoder\.0\.weight \(8, 2, 3, 3\), wanted \(16, 2, 3, 3\)"):
+    with pytest.raises(
+        CheckpointError, match=r"shape       decoder\.0\.weight \(8, 2, 3, 3\), expected \(16, 2, 3, 3\)"
+    ):
         fine_tune(tmp_path, *settings, "overrides={decoder.0.out: 16}")
 
 

@@ -88,8 +88,8 @@ def test_a_file_of_another_network_is_refused_with_a_short_readable_diff(vae, pa
         vaezoo.load_checkpoint(vae, path)
     text = str(caught.value)
     assert "does not fit vae_f8_z4_micro (layout native): 1 missing, 21 unexpected, 1 of another shape" in text
-    assert "missing     encoder.0.weight (16, 3, 3, 3)   (there is encoder.0.wieght)" in text
-    assert "shape       decoder.1.bias (7,), wanted (48,)" in text
+    assert "missing     encoder.0.weight (16, 3, 3, 3)   (similar: encoder.0.wieght)" in text
+    assert "shape       decoder.1.bias (7,), expected (48,)" in text
     assert "… and 13 more" in text
     assert len(text.splitlines()) < 15
     assert all(torch.equal(a, b) for a, b in zip(before, tensors(vae), strict=True))

@@ -12,7 +12,7 @@ import vaezoo
 from vaezoo.errors import CheckpointError, FileError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.weights.header import read_header, view
-from vaezoo.weights.load import parts_of
+from vaezoo.weights.load import tensor_names_of
 from vaezoo.weights.tensors import joined_statistics
 from vaezoo.zoo.recognize import Candidate
 
@@ -114,7 +114,7 @@ def test_a_tensor_of_another_shape_is_refused(kl):
     tensors = in_layout(vae, "ldm")
     tensors["encoder.conv_in.weight"] = tensors["encoder.conv_in.weight"][..., :1]
     with pytest.raises(
-        CheckpointError, match=r"shape       encoder.conv_in.weight \(32, 3, 3, 1\), wanted \(32, 3, 3, 3\)"
+        CheckpointError, match=r"shape       encoder.conv_in.weight \(32, 3, 3, 1\), expected \(32, 3, 3, 3\)"
     ):
         load(tensors, "ldm")
 
@@ -209,7 +209,9 @@ def test_recognize_says_which_networks_names_and_shapes_allow_and_why(tmp_path):
     with torch.device("meta"):
         vae = vaezoo.create("ldm_f8_z4")
     tensors = {
-        f"first_stage_model.{n}": torch.zeros(p.shape).to(torch.float16) for p in parts_of(vae, "ldm") for n in p.names
+        f"first_stage_model.{n}": torch.zeros(p.shape).to(torch.float16)
+        for p in tensor_names_of(vae, "ldm")
+        for n in p.names
     }
     save_file({**tensors, "model.diffusion_model.x": torch.zeros(1)}, tmp_path / "sd.safetensors")
     found = vaezoo.recognize(tmp_path / "sd.safetensors")

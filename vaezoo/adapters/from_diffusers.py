@@ -51,9 +51,9 @@ def from_diffusers(module: nn.Module) -> VAE:
 def _translated(vae: VAE, state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], LatentStats | None]:
     """Copies of the tensors under our names, and the packed latent statistics among them."""
     header = Header({key: tuple(tensor.shape) for key, tensor in state.items()}, {}, {}, {})
-    parts, seen = fitting(vae, header, LAYOUT, f"this {name} has other tensors than its config stands for")
+    names, seen = fitting(vae, header, LAYOUT, f"this {name} has other tensors than its config stands for")
     odd = sorted({str(state[raw].dtype) for raw in seen.names.values()} - set(map(str, STORED_DTYPES.values())))
     if odd:
         raise CheckpointError(f"this {name} has tensors of type {', '.join(odd)}; take it before it is quantised")
     read = state.__getitem__
-    return tensors_of(vae, read, parts, seen), read_statistics(read, seen, vae.latent_channels, f"this {name}")
+    return tensors_of(vae, read, names, seen), read_statistics(read, seen, vae.latent_channels, f"this {name}")

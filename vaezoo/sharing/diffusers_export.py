@@ -8,7 +8,7 @@ from vaezoo.adapters.as_diffusers import known_stats
 from vaezoo.formats.diffusers.config_class import config_from_spec
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.export import export_checkpoint
-from vaezoo.weights.load import parts_of
+from vaezoo.weights.load import tensor_names_of
 
 SUBFOLDER = "vae"
 FILES = (f"{SUBFOLDER}/diffusion_pytorch_model.safetensors", f"{SUBFOLDER}/config.json")
@@ -22,7 +22,7 @@ def diffusers_config(vae: VAE) -> dict[str, Any]:
         InputError: If the latent statistics are not known.
     """
     config = config_from_spec(vae.spec, known_stats(vae))
-    parts_of(vae, "diffusers")
+    tensor_names_of(vae, "diffusers")
     return config
 
 

@@ -13,7 +13,7 @@ from vaezoo.io.files import replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
 from vaezoo.weights.header import HASH_KEY, weights_files
-from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, parts_of
+from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, tensor_names_of
 
 
 def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
@@ -37,8 +37,8 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     files = weights_files(path)
     # one entry only: safetensors writes several in random order, and equal weights must be equal files
     metadata = {HASH_KEY: vae.spec.hash} if layout == "native" else {"format": "pt"}
-    if LAYOUTS[layout].halves != (len(files) == 2):
-        wanted = "two files, ENCODER,DECODER" if LAYOUTS[layout].halves else "one file"
+    if LAYOUTS[layout].two_files != (len(files) == 2):
+        wanted = "two files, ENCODER,DECODER" if LAYOUTS[layout].two_files else "one file"
         raise CheckpointError(f"{path}: layout {layout} is {wanted}")
     if len(files) == 1:
         _write(tensors, files[0], metadata)
@@ -54,14 +54,14 @@ def foreign_tensors(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> 
     Raises:
         CheckpointError: If the layout cannot express the network, or is one to read only.
     """
-    parts = parts_of(vae, layout)
-    if why := LAYOUTS[layout].read_only(vae.spec, parts):
+    translated = tensor_names_of(vae, layout)
+    if why := LAYOUTS[layout].read_only(vae.spec, translated):
         raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
     state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
     tensors = {}
-    for part in parts:
-        pieces = state[part.key].chunk(len(part.names))
-        tensors |= {n: p.reshape(part.shape).contiguous() for n, p in zip(part.names, pieces, strict=True)}
+    for key, names, shape, *_ in translated:
+        pieces = state[key].chunk(len(names))
+        tensors |= {n: p.reshape(shape).contiguous() for n, p in zip(names, pieces, strict=True)}
     tensors |= _statistics(vae, layout, dtype)
     if layout != "native":
         # a batch norm of PyTorch counts its batches, and theirs is loaded strictly

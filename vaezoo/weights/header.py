@@ -1,4 +1,4 @@
-"""What weights files say of themselves, and how a layout sees them; no tensor is read."""
+"""Headers of safetensors files, and how a layout interprets them; no tensor is read."""
 
 import os
 import re
@@ -9,36 +9,42 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.formats.layouts.engine import Layout, Part, Shapes
+from vaezoo.formats.layouts.engine import Layout, Shapes, TensorNames
 from vaezoo.io.files import opened
 from vaezoo.specs.model import HALVES
 
 HASH_KEY = "vaezoo_spec_hash"
-_FUSED = ".to_qkv."  # what `fuse_qkv_projections` of diffusers adds to an attention
+_FUSED = ".to_qkv."  # added to an attention by `fuse_qkv_projections` of diffusers
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm of PyTorch
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class Header(NamedTuple):
-    """Shape, dtype code and place (file, name in it) of every tensor, and the metadata.
+    """The tensors that one or two safetensors files list in their headers, by name.
 
-    Of an encoder's and a decoder's file together, names begin with `encoder.` and `decoder.`.
+    If encoder and decoder are separate files, names begin with `encoder.` and `decoder.`.
+
+    Args:
+        shapes: Name to shape.
+        dtypes: Name to the dtype code of safetensors (`F32`, `BF16`).
+        metadata: Metadata of the file.
+        locations: Name to the file, and the name of the tensor in it.
     """
 
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
     metadata: dict[str, str]
-    places: dict[str, tuple[Path, str]]
+    locations: dict[str, tuple[Path, str]]
 
 
 class View(NamedTuple):
-    """A header as a layout sees it.
+    """A header as interpreted by a layout.
 
     Args:
-        names: The layout's names to those of the file.
-        shapes: The layout's names to shapes.
+        names: Name in the layout to name in the file.
+        shapes: Name in the layout to shape.
         dropped: Rule to the number of names that it left out.
-        statistics: `running_mean`, `running_var` of the packed latents to their names in the file.
+        statistics: `running_mean` and `running_var` of the packed latents to their names in the file.
     """
 
     names: dict[str, str]
@@ -48,7 +54,11 @@ class View(NamedTuple):
 
 
 def weights_files(path: str | Path) -> list[Path]:
-    """The files that a path means: itself, or of `ENCODER,DECODER` the two."""
+    """Return the files that a path stands for: one, or two for `ENCODER,DECODER`.
+
+    Raises:
+        FileError: If there are more than two.
+    """
     text = str(path)
     if "," not in text or os.path.exists(text):
         return [Path(path)]
@@ -59,17 +69,25 @@ def weights_files(path: str | Path) -> list[Path]:
 
 
 def read_header(path: str | Path) -> Header:
-    """The header of a safetensors file, or of an encoder's and a decoder's together (`ENCODER,DECODER`).
+    """Read the header of a safetensors file, or of two.
+
+    Args:
+        path: A safetensors file, or an encoder's and a decoder's as `ENCODER,DECODER`.
 
     Raises:
-        FileError: If there is no such file.
-        CheckpointError: If it is a pickle, or no whole safetensors file.
+        FileError: If a file does not exist.
+        CheckpointError: If a file is a pickle, or not a complete safetensors file.
     """
     files = weights_files(path)
     if len(files) == 1:
         return _read(files[0], "")
     encoder, decoder = (_read(file, f"{half}.") for half, file in zip(HALVES, files, strict=True))
-    return Header(*({**a, **b} for a, b in zip(encoder, decoder, strict=True)))
+    return Header(
+        encoder.shapes | decoder.shapes,
+        encoder.dtypes | decoder.dtypes,
+        encoder.metadata | decoder.metadata,
+        encoder.locations | decoder.locations,
+    )
 
 
 def _read(path: Path, prefix: str) -> Header:
@@ -77,32 +95,32 @@ def _read(path: Path, prefix: str) -> Header:
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            shapes = {prefix + key: tuple(part.get_shape()) for key, part in slices.items()}
-            dtypes = {prefix + key: part.get_dtype() for key, part in slices.items()}
+            shapes = {prefix + key: tuple(piece.get_shape()) for key, piece in slices.items()}
+            dtypes = {prefix + key: piece.get_dtype() for key, piece in slices.items()}
             return Header(shapes, dtypes, dict(file.metadata() or {}), {prefix + key: (path, key) for key in slices})
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: {_what_else(start)} ({error})") from error
+        raise CheckpointError(f"{path}: {_problem(start)} ({error})") from error
 
 
 def _first_bytes(path: Path) -> bytes:
-    if not os.path.isfile(path):  # Path.is_file raises OSError for too long a name
+    if not os.path.isfile(path):  # Path.is_file raises OSError for a name that is too long
         raise FileError(f"{path}: {f'a folder; write local-dir:{path}' if os.path.isdir(path) else 'no such file'}")
     with opened(path) as file:
         return file.read(4)
 
 
-def _what_else(start: bytes) -> str:
-    """What a file that is not safetensors seems to be from its first bytes, and what to do."""
+def _problem(start: bytes) -> str:
+    """Describe a file that is not safetensors by its first bytes, with the remedy."""
     if start.startswith(_PICKLE_STARTS):
         return (
-            "a pickle, which can run code when opened, and vaezoo loads safetensors only: "
-            "vaezoo convert IN OUT.safetensors --from-pickle makes one of it"
+            "a pickle, which can run code when opened, and vaezoo loads safetensors only; convert it with "
+            "vaezoo convert IN OUT.safetensors --from-pickle"
         )
-    return "not a whole safetensors file: damaged, cut off, or of another format; fetch it again"
+    return "not a whole safetensors file: it is damaged, truncated or of another format; download it again"
 
 
 def view(header: Header, layout: Layout) -> View:
-    """A header as a layout sees it: no wrapper's prefix, older names brought up to date, some left out by rule."""
+    """Interpret a header by a layout: remove the prefix, apply renames, and leave out what the layout ignores."""
     prefix = _prefix(header, layout)
     seen = View({}, {}, Counter(), {})
     for name, shape in header.shapes.items():
@@ -112,17 +130,17 @@ def view(header: Header, layout: Layout) -> View:
             seen.dropped[f"outside {prefix}"] += 1
         elif owner and owner == layout.statistics and leaf in _STATISTICS:
             seen.statistics[leaf] = name
-        elif rule := next((rule for rule in layout.drops if re.fullmatch(rule, inner)), None):
-            seen.dropped[_readable(rule)] += 1
+        elif rule := next((rule for rule in layout.ignored if re.fullmatch(rule, inner)), None):
+            seen.dropped[rule.replace(".*", "*").replace("\\.", ".")] += 1
         else:
-            known = _respelt(inner, layout)
+            known = _renamed(inner, layout)
             seen.names[known], seen.shapes[known] = name, shape
     _drop_fused(seen)
     return seen
 
 
 def _drop_fused(seen: View) -> None:
-    """Leave out queries, keys and values in one tensor where they also are apart, which diffusers then loads."""
+    """Leave out fused queries, keys and values if the file also has separate ones, which diffusers then loads."""
     for name in [name for name in seen.names if name.replace(_FUSED, ".to_q.") in seen.names.keys() - {name}]:
         del seen.names[name], seen.shapes[name]
         seen.dropped[f"*{_FUSED}*"] += 1
@@ -135,27 +153,28 @@ def _prefix(header: Header, layout: Layout) -> str:
     return ""
 
 
-def _readable(rule: str) -> str:
-    """A pattern as a person would write it: `loss.*`."""
-    return rule.replace(".*", "*").replace("\\.", ".")
-
-
-def _respelt(name: str, layout: Layout) -> str:
-    for pattern, replacement in layout.spellings:
+def _renamed(name: str, layout: Layout) -> str:
+    for pattern, replacement in layout.renamed:
         name = re.sub(f"^{pattern}$", replacement, name)
     return name
 
 
-def fused(parts: list[Part], names: Shapes | dict[str, str]) -> list[Part]:
-    """The parts with the one name where the file keeps queries, keys and values together."""
-    return [_fused(part) if part.fused in names else part for part in parts]
+def merge_fused(tensors: list[TensorNames], names: Shapes | dict[str, str]) -> list[TensorNames]:
+    """Replace separate queries, keys and values by the fused name wherever the file has that name.
+
+    Args:
+        tensors: Names of our tensors in a layout.
+        names: Names in the file, as the layout interprets them.
+    """
+    merged = []
+    for tensor in tensors:
+        if tensor.fused is not None and tensor.fused in names:
+            first, *rest = tensor.shape
+            tensor = tensor._replace(names=(tensor.fused,), shape=(first * len(tensor.names), *rest))
+        merged.append(tensor)
+    return merged
 
 
-def _fused(part: Part) -> Part:
-    first, *rest = part.shape
-    return part._replace(names=(part.fused,), shape=(first * len(part.names), *rest))
-
-
-def wanted_shapes(parts: list[Part]) -> Shapes:
-    """The foreign names of all parts and the shapes that are wanted under them."""
-    return {name: part.shape for part in parts for name in part.names}
+def expected_shapes(tensors: list[TensorNames]) -> Shapes:
+    """Return the names and shapes that a file must have."""
+    return {name: tensor.shape for tensor in tensors for name in tensor.names}

@@ -1,4 +1,4 @@
-"""The difference between the tensors a network wants and those a file has, for people."""
+"""The difference between the tensors that a network needs and those that a file has, as text."""
 
 import difflib
 
@@ -8,49 +8,61 @@ _MOST_LINES = 8  # of each kind; a file of another network differs in hundreds
 _LONGEST_NAME = 120
 
 
-def same_tensors(wanted: Shapes, found: Shapes) -> bool:
-    """Whether names and shapes are equal, but for trailing dimensions of size 1 (a 1x1 convolution, a linear layer)."""
-    return wanted.keys() == found.keys() and all(_core(wanted[key]) == _core(found[key]) for key in wanted)
+def same_tensors(expected: Shapes, found: Shapes) -> bool:
+    """Return whether names and shapes are equal, except for trailing dimensions of size 1 in the shapes.
+
+    A 1x1 convolution therefore equals a linear layer.
+    """
+    return expected.keys() == found.keys() and all(_core(expected[key]) == _core(found[key]) for key in expected)
 
 
-def header_diff(wanted: Shapes, found: Shapes) -> str | None:
-    """Missing, unexpected and mis-shaped tensors with the nearest names, or None where they are the same tensors."""
-    if same_tensors(wanted, found):
+def header_diff(expected: Shapes, found: Shapes) -> str | None:
+    """List missing and unexpected tensors and different shapes, with the most similar names.
+
+    Args:
+        expected: Name to shape of the tensors that the network needs.
+        found: Name to shape of the tensors in the file.
+
+    Returns:
+        Several lines of text, or `None` if `same_tensors` holds.
+    """
+    if same_tensors(expected, found):
         return None
-    missing = sorted(wanted.keys() - found.keys())
-    unexpected = sorted(found.keys() - wanted.keys())
-    shaped = sorted(key for key in wanted.keys() & found.keys() if _core(wanted[key]) != _core(found[key]))
-    lines = [f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape"]
-    candidates = [name for name in unexpected[:500] if _cut(name) == name]
-    lines += _some(
-        [f"  missing     {key} {wanted[key]}{_near(key, candidates)}" for key in missing[:_MOST_LINES]], missing
-    )
-    lines += _some([f"  unexpected  {_cut(key)} {_cut(found[key])}" for key in unexpected[:_MOST_LINES]], unexpected)
-    lines += _some(
-        [f"  shape       {key} {_cut(found[key])}, wanted {wanted[key]}" for key in shaped[:_MOST_LINES]], shaped
-    )
+    missing = sorted(expected.keys() - found.keys())
+    unexpected = sorted(found.keys() - expected.keys())
+    shaped = sorted(key for key in expected.keys() & found.keys() if _core(expected[key]) != _core(found[key]))
+    candidates = [name for name in unexpected[:500] if _shown(name) == name]
+    lines = [
+        f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape",
+        *(f"  missing     {key} {expected[key]}{_similar(key, candidates)}" for key in missing[:_MOST_LINES]),
+        *_more(missing),
+        *(f"  unexpected  {_shown(key)} {_shown(found[key])}" for key in unexpected[:_MOST_LINES]),
+        *_more(unexpected),
+        *(f"  shape       {key} {_shown(found[key])}, expected {expected[key]}" for key in shaped[:_MOST_LINES]),
+        *_more(shaped),
+    ]
     return "\n".join(lines)
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without its trailing dimensions of size 1."""
+    """Return a shape without its trailing dimensions of size 1."""
     while shape and shape[-1] == 1:
         shape = shape[:-1]
     return shape
 
 
-def _some(lines: list[str], keys: list[str]) -> list[str]:
-    more = len(keys) - len(lines)
-    return [*lines, f"  … and {more} more"] if more else lines
+def _more(keys: list[str]) -> list[str]:
+    more = len(keys) - _MOST_LINES
+    return [f"  … and {more} more"] if more > 0 else []
 
 
-def _near(key: str, candidates: list[str]) -> str:
-    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.7)
-    return f"   (there is {near[0]})" if near else ""
+def _similar(key: str, candidates: list[str]) -> str:
+    similar = difflib.get_close_matches(key, candidates, n=1, cutoff=0.7)
+    return f"   (similar: {similar[0]})" if similar else ""
 
 
-def _cut(foreign: object) -> str:
-    """A name or shape from a file as text, short and without control characters."""
-    text = str(foreign)
+def _shown(value: object) -> str:
+    """Return a name or shape from a file as short text without control characters."""
+    text = str(value)
     shown = text if text.isprintable() else ascii(text)
     return shown if len(shown) <= _LONGEST_NAME else shown[:_LONGEST_NAME] + "…"

@@ -8,14 +8,14 @@ import torch
 
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.formats.layouts.engine import Part, Shapes
+from vaezoo.formats.layouts.engine import Shapes, TensorNames
 from vaezoo.io.files import opened
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
+from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
 from vaezoo.weights.header_diff import header_diff
-from vaezoo.weights.tensors import Read, read_part, read_statistics, reading
+from vaezoo.weights.tensors import Read, read_statistics, read_tensor, reading
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def load_into(
     """
     check_dtype(dtype)
     header = read_header(path)
-    parts, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
+    names, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
     odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - STORED_DTYPES.keys())
     if odd:
         raise CheckpointError(f"{path}: tensors of type {', '.join(odd)}; vaezoo reads {', '.join(STORED_DTYPES)}")
@@ -61,36 +61,36 @@ def load_into(
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
     with reading(header) as read:
-        tensors = tensors_of(vae, read, parts, seen, device, dtype)
+        tensors = tensors_of(vae, read, names, seen, device, dtype)
         statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
     return statistics
 
 
-def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Part], View]:
+def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[TensorNames], View]:
     """Where a file keeps each tensor of a VAE, and how the layout sees the file.
 
     Raises:
         CheckpointError: If names or shapes differ: `misfit`, and a diff.
     """
     seen = view(header, LAYOUTS[layout])
-    parts = fused(parts_of(vae, layout), seen.names)
-    if diff := header_diff(wanted_shapes(parts), seen.shapes):
+    names = merge_fused(tensor_names_of(vae, layout), seen.names)
+    if diff := header_diff(expected_shapes(names), seen.shapes):
         raise CheckpointError(f"{misfit}: {diff}")
-    return parts, seen
+    return names, seen
 
 
 def tensors_of(
     vae: VAE,
     read: Read,
-    parts: list[Part],
+    names: list[TensorNames],
     seen: View,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> dict[str, torch.Tensor]:
     """The tensors of a VAE under our names, in our shapes, as copies: they never point into the file or module."""
     shapes = _shapes(vae)
-    return {part.key: read_part(read, part, seen, shapes[part.key]).to(device, dtype, copy=True) for part in parts}
+    return {each.key: read_tensor(read, each, seen, shapes[each.key]).to(device, dtype, copy=True) for each in names}
 
 
 def dropped_text(seen: View) -> str:
@@ -117,11 +117,11 @@ def check_as_specified(vae: VAE) -> None:
         raise CheckpointError(f"the model has other tensors than {vae.spec.label} ({what}): {diff}")
 
 
-def parts_of(vae: VAE, layout: str) -> list[Part]:
+def tensor_names_of(vae: VAE, layout: str) -> list[TensorNames]:
     """Where a layout keeps each tensor of `vae`; raises `CheckpointError` if it cannot express the network."""
     if layout not in LAYOUTS:
         raise CheckpointError(f"layout {layout!r} is not known; there are {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout].parts(vae.spec, _shapes(vae))
+    return LAYOUTS[layout].tensor_names(vae.spec, _shapes(vae))
 
 
 def _shapes(vae: VAE) -> Shapes:

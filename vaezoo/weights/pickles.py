@@ -1,4 +1,4 @@
-"""Pickled checkpoints to safetensors, by PyTorch's restricted reader, which builds tensors and plain data only."""
+"""Convert pickled checkpoints to safetensors with PyTorch's restricted unpickler, which runs no code."""
 
 import re
 import warnings
@@ -14,65 +14,66 @@ from torch import Tensor
 from vaezoo.errors import CheckpointError
 from vaezoo.io.files import opened, replacing
 
-_WRAPPERS = (
-    "state_dict",
-    "model",
-    "module",
-    "autoencoder",
-    "params",
-)  # where training code keeps the tensors
+_WRAPPERS = ("state_dict", "model", "module", "autoencoder", "params")  # where training code keeps the tensors
 _DEPTH = 4
 
 
 def from_pickle(path: str | Path, out: str | Path) -> int:
-    """Write the tensors of a pickled checkpoint (`.ckpt`, `.pt`, `.pth`, `.bin`) to a safetensors file; their number.
+    """Write the tensors of a pickled checkpoint to a safetensors file.
 
-    The pickle is opened with `weights_only=True`: nothing in it is run. Dictionaries around the tensors
-    (`state_dict`, `model`) are opened; what is no tensor is left out.
+    The pickle is opened with `weights_only=True`, so that no code in it runs. Dictionaries around the tensors
+    (`state_dict`, `model`) are unwrapped; entries that are not tensors are left out.
 
     Args:
-        path: The pickle.
-        out: The safetensors file to write, whole or not at all.
+        path: Pickled checkpoint (`.ckpt`, `.pt`, `.pth`, `.bin`).
+        out: Safetensors file to write; on an error nothing is written.
+
+    Returns:
+        Number of tensors.
 
     Raises:
-        FileError: If there is no such file, or `out` cannot be written.
-        CheckpointError: If it is no pickle, holds more than tensors and plain data, or no tensors by name.
+        FileError: If `path` does not exist, or `out` cannot be written.
+        CheckpointError: If `path` is not a pickle, contains objects other than tensors and plain data, or has no named
+            tensors.
     """
     tensors = _named_tensors(read_pickle(path), path)
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
-            raise CheckpointError(f"{path}: {name} is sparse, quantised, nested or without values: not read")
+            raise CheckpointError(
+                f"{path}: {name} is sparse, quantized, nested or without values; save it as a dense tensor"
+            )
     with replacing(out) as temporary:
-        # a copy of each, because a pickle's tensors may share their memory
+        # safetensors refuses tensors that share memory, as those of a pickle may
         save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, temporary)
     return len(tensors)
 
 
 def read_pickle(path: str | Path) -> Any:
-    """What a pickle holds, where that is tensors and plain data only.
+    """Read a pickle that contains only tensors and plain data.
 
     Raises:
-        FileError: If there is no such file.
-        CheckpointError: If it is no pickle, or holds more than that.
+        FileError: If the file does not exist.
+        CheckpointError: If it is not a pickle, or contains other objects.
     """
-    with opened(path):  # a missing file is told as everywhere
+    with opened(path):  # raises the FileError of all other files
         pass
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what it cannot read is an error
-            warnings.filterwarnings("ignore", message="Validating sparse tensor")  # and so are those
+            # both precede an error of their own
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            warnings.filterwarnings("ignore", message="Validating sparse tensor")
             return torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
         culprit = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|type) ([\w.]+)", str(error))
-        what = f"an object, {culprit[1]}, besides tensors" if culprit else f"{type(error).__name__}"
+        reason = f"it contains {culprit[1]}" if culprit else type(error).__name__
         raise CheckpointError(
-            f"{path}: PyTorch's restricted reader (weights_only=True) does not take it ({what}): it is damaged, no "
-            "pickle, or holds objects besides tensors and plain data, which vaezoo never opens"
+            f"{path}: PyTorch's restricted reader (weights_only=True) refuses it ({reason}): it is damaged, not a "
+            "pickle, or contains objects other than tensors and plain data, which vaezoo never opens"
         ) from error
 
 
 def _named_tensors(data: Any, path: str | Path) -> dict[str, Tensor]:
-    """The tensors of the innermost wrapper that holds any."""
+    """Return the tensors of the innermost wrapper that has any."""
     for _ in range(_DEPTH):
         if not isinstance(data, Mapping):
             break
@@ -81,4 +82,4 @@ def _named_tensors(data: Any, path: str | Path) -> dict[str, Tensor]:
         if tensors and inner is None:
             return tensors
         data = inner
-    raise CheckpointError(f"{path}: no tensors by name in it, at its top or under {', '.join(_WRAPPERS)}")
+    raise CheckpointError(f"{path}: no tensors by name in it, neither at its top nor under {', '.join(_WRAPPERS)}")

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vaezoo.errors import CheckpointError, SpecError
-from vaezoo.formats.layouts.engine import Part
+from vaezoo.formats.layouts.engine import TensorNames
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.header import Header, View
 
@@ -28,10 +28,10 @@ def reading(header: Header) -> Iterator[Read]:
         CheckpointError: If a file cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        files = {path: stack.enter_context(_opened(path)) for path in {path for path, _ in header.places.values()}}
+        files = {path: stack.enter_context(_opened(path)) for path in {path for path, _ in header.locations.values()}}
 
         def read(name: str) -> Tensor:
-            path, raw = header.places[name]
+            path, raw = header.locations[name]
             try:
                 return files[path].get_tensor(raw)
             except (SafetensorError, OSError) as error:
@@ -51,11 +51,11 @@ def _unreadable(path: object, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be read ({error}); fetch it again")
 
 
-def read_part(read: Read, part: Part, seen: View, shape: tuple[int, ...]) -> Tensor:
+def read_tensor(read: Read, names: TensorNames, seen: View, shape: tuple[int, ...]) -> Tensor:
     """One of our tensors, of our shape, from what the file keeps of it."""
-    pieces = [read(seen.names[name]) for name in part.names]
+    pieces = [read(seen.names[name]) for name in names.names]
     joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-    return (joined[:, :, -1] if part.last else joined).reshape(shape)
+    return (joined[:, :, -1] if names.last_frame else joined).reshape(shape)
 
 
 def read_statistics(read: Read, seen: View, channels: int, what: str | Path) -> LatentStats | None:

@@ -10,9 +10,9 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.vae import VAE, build
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
-from vaezoo.weights.header import HASH_KEY, Header, View, fused, read_header, view, wanted_shapes
+from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
 from vaezoo.weights.header_diff import same_tensors
-from vaezoo.weights.load import dropped_text, parts_of
+from vaezoo.weights.load import dropped_text, tensor_names_of
 from vaezoo.zoo.spec_file import read_spec
 
 _MOST = 3.5  # values of a file for one of ours: a 3-D convolution has three times as many, and there are buffers
@@ -75,10 +75,10 @@ def fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict
 def _why(vae: VAE, layout: str, seen: View) -> str | None:
     """Why a file fits a network in a layout; None where it does not."""
     try:
-        parts = fused(parts_of(vae, layout), seen.names)
+        names = merge_fused(tensor_names_of(vae, layout), seen.names)
     except CheckpointError:  # the layout cannot express this network
         return None
-    if not same_tensors(wanted_shapes(parts), seen.shapes):
+    if not same_tensors(expected_shapes(names), seen.shapes):
         return None
     why = f"{len(seen.names)} names and shapes are the same"
     return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
@@ -96,7 +96,9 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
 
     def shared(layout: str) -> int:
         try:
-            return len(view(header, LAYOUTS[layout]).names.keys() & wanted_shapes(parts_of(vae, layout)).keys())
+            return len(
+                view(header, LAYOUTS[layout]).names.keys() & expected_shapes(tensor_names_of(vae, layout)).keys()
+            )
         except CheckpointError:
             return -1
 

@@ -1,87 +1,85 @@
-"""A part of a foreign checkpoint: one of our tensors under the names it has there; and the layout they make up."""
+"""What all layouts share: names of tensors in other libraries, and the `Layout` that yields them."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vaezoo.errors import CheckpointError
-from vaezoo.specs.model import BlockSpec, ModelSpec
+from vaezoo.specs.model import ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+BATCH_COUNTERS = r".*\.num_batches_tracked"  # of batch norms, which always use their stored statistics here
+WRAPPERS = ("first_stage_model.", "vae.", "model.", "module.", "state_dict.")
 
-class Part(NamedTuple):
-    """One of our tensors in a foreign file: under one name, or cut along its first dimension over several.
+
+class TensorNames(NamedTuple):
+    """The names of one of our tensors in a file of another library.
 
     Args:
         key: Our state-dict key.
-        names: The foreign names, in order; several for queries, keys and values kept apart.
-        shape: Of each of them there; may have further dimensions of size 1 (a 1x1 convolution for a linear layer).
-        fused: The one name under which some files keep what `names` cut.
-        last: Whether the foreign tensor has a further dimension before height and width, of which ours is the last
-            entry: a causal 3-D convolution on one frame.
+        names: Names in the file; several if the file splits the tensor along its first dimension, for example into
+            queries, keys and values.
+        shape: Shape under each name; may have further dimensions of size 1 (a 1x1 convolution for a linear layer).
+        fused: Name under which some files store in one piece what `names` splits.
+        last_frame: Whether the file has a causal 3-D convolution, of which our tensor is the last slice over time.
     """
 
     key: str
     names: tuple[str, ...]
     shape: tuple[int, ...]
     fused: str | None = None
-    last: bool = False
+    last_frame: bool = False
 
 
-def check_order(layout: str, half: str, rows: tuple[BlockSpec, ...], order: str) -> None:
-    """Raise `CheckpointError` unless the names of the blocks, with spaces between, match the pattern `order`."""
-    if not re.fullmatch(order, " ".join(row.block for row in rows)):
-        raise CheckpointError(f"layout {layout}: the {half} must be {order}, row by row")
+Translate = Callable[[ModelSpec, Shapes], list[TensorNames]]
 
 
-def check_values(layout: str, path: str, said: Mapping[str, Any], fits: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raise `CheckpointError` at the first key that is said and whose value does not fit; other keys fit as they are.
+def first_of(layout: str, *options: Translate) -> Translate:
+    """Return a function that translates with the first of several functions that can express a network."""
 
-    Args:
-        layout: Its name, for the error.
-        path: The row's place, for the error: `decoder[3]`.
-        said: A row's arguments; a key that is missing is at its frozen default.
-        fits: The values that a key may have; an empty tuple is for one that must not be said.
-    """
-    for key, allowed in fits.items():
-        if key in said and said[key] not in allowed:
-            raise CheckpointError(f"layout {layout} cannot express {path}.{key}: {said[key]!r}")
+    def tensor_names(spec: ModelSpec, shapes: Shapes) -> list[TensorNames]:
+        reasons = []
+        for option in options:
+            try:
+                return option(spec, shapes)
+            except CheckpointError as error:
+                reasons.append(str(error))
+        raise CheckpointError(f"layout {layout} has no class for {spec.label}: {'; '.join(dict.fromkeys(reasons))}")
 
-
-Parts = Callable[[ModelSpec, Shapes], list[Part]]
-ReadOnly = Callable[[ModelSpec, list[Part]], str | None]
+    return tensor_names
 
 
-def over_time(spec: ModelSpec, parts: list[Part]) -> str | None:
-    """Why a network of which the layout has 3-D convolutions cannot be written; None where it has none."""
-    if any(part.last for part in parts):
+def read_only_if_causal(spec: ModelSpec, names: list[TensorNames]) -> str | None:
+    """Return why a network whose files have 3-D convolutions cannot be written; `None` if they have none."""
+    if any(tensor.last_frame for tensor in names):
         return "its files hold 3-D convolutions over time, of which a network for single images keeps one slice"
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How another library names the tensors of a network.
+    """How another library names the tensors of a network; serves import and export.
 
     Args:
-        about: What it is, in one sentence.
-        parts: A function of a spec and the shapes of our state dict that gives the part of each of our tensors, and
-            raises `CheckpointError` where the layout cannot express the network.
-        prefixes: What a file may put before all names (`first_stage_model.`); other names are then left out.
-        drops: Patterns of names that are left out by rule.
-        spellings: Older names as (pattern, replacement), brought to those of `parts`.
-        statistics: Prefix of packed batch-norm statistics of the latents, where files hold them.
-        halves: Whether encoder and decoder are files of their own.
-        read_only: A function of a spec and its parts that says why it can be read but not written; None if it can.
+        about: Description in one sentence.
+        tensor_names: Function of a spec and the shapes of our state dict that returns the names of each of our tensors,
+            or raises `CheckpointError` if the layout cannot express the network.
+        prefixes: Prefixes that a file may put before all names (`first_stage_model.`); names without the prefix are
+            then left out.
+        ignored: Patterns of names to leave out.
+        renamed: Older names as (pattern, replacement), applied before names are compared.
+        statistics: Prefix of the batch norm that holds the statistics of packed latents, if files have one.
+        two_files: Whether encoder and decoder are separate files.
+        read_only: Function of a spec and its tensor names that returns why the network can be read but not written;
+            `None` if it can be written.
     """
 
     about: str
-    parts: Parts
+    tensor_names: Translate
     prefixes: tuple[str, ...] = ()
-    drops: tuple[str, ...] = ()
-    spellings: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     statistics: str | None = None
-    halves: bool = False
-    read_only: ReadOnly = over_time
+    two_files: bool = False
+    read_only: Callable[[ModelSpec, list[TensorNames]], str | None] = read_only_if_causal
