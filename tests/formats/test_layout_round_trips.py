@@ -136,6 +136,7 @@ def test_of_a_causal_3d_convolution_the_last_slice_is_taken_and_those_over_time_
         ("sana_f32_z32", "dc_ae", {"encoder.4.head_channels": 16}),
         ("sana_f32_z32", "dc_ae", {"encoder.7.shortcut": None}),
         ("sana_f32_z32", "dc_ae", {"encoder.4.kernels": [3, 5]}),
+        ("ldm_f8_z4", "ldm", {"decoder.3.resample": "nearest_conv_3x3", "decoder.6.resample": None}),
         ("taesd_f8_z4", "taesd", {"encoder.0.gain": 1.0}),
         ("taesd_f8_z4", "diffusers", {"decoder.0.limit": 4.0}),
         ("taef2_f8_z32", "diffusers", {}),

@@ -122,11 +122,10 @@ class NameTable:
             for key in ("all", row.role, f"{half} {row.role}"):
                 allowed |= self.allowed.get(key, {})
             arguments = {"shortcut": None, **row.arguments}
-            wrong = {key for key, values in allowed.items() if key in arguments and arguments[key] not in values}
+            wrong = [key for key, values in allowed.items() if key in arguments and arguments[key] not in values]
             if row.resampler and row.order == 0 and half == "decoder" and "{from_" in self._template(row, "resample"):
-                wrong.add("resample")  # no previous level that the names could refer to
-            if wrong:
-                key = min(wrong)
+                wrong.append("resample")  # no previous level that the names could refer to
+            for key in wrong[:1]:
                 raise CheckpointError(f"layout {self.layout} cannot express {half}[{index}].{key}: {arguments[key]!r}")
 
     def _template(self, row: _Block, module: str) -> str:
