@@ -78,7 +78,7 @@ def test_what_cannot_be_measured_is_told(how, words):
 
 
 def test_sizes_and_devices_are_checked_for_all_variants_first(tmp_path):
-    with pytest.raises(SpecError, match="33x33 is no positive multiple of 2"):
+    with pytest.raises(SpecError, match="33x33 is not a positive multiple of 2"):
         plan_of(tmp_path, measure="{sizes: [33]}")
     with pytest.raises(InputError, match="PyTorch cannot use it here"):
         plan_of(tmp_path, measure="{device: 'cuda:99'}")

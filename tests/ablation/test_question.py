@@ -104,7 +104,7 @@ def test_impossible_variants_are_told_all_at_once_one_line_each():
 
 
 def test_sizes_and_crops_that_a_variant_does_not_take_are_faults(tmp_path):
-    assert "100x100 is no positive multiple of 8" in faults_of(FILE + "sizes: [100]")[0]
+    assert "100x100 is not a positive multiple of 8" in faults_of(FILE + "sizes: [100]")[0]
     recipe = write_recipe(tmp_path)
     with pytest.raises(SpecError, match=r"data\.sizes 12: vae_f8_z4_micro takes multiples of 8"):
         make_plan(asked(f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [12]}}}}"), tmp_path)

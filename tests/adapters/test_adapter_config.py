@@ -117,7 +117,7 @@ def test_the_config_answers_as_attribute_as_item_and_as_dict(tmp_path):
     ],
 )
 def test_pipelines_compute_the_downscale_from_block_out_channels(network, widths):
-    vae = vaezoo.nn.vae.build(vaezoo.get_spec(network), "meta")
+    vae = vaezoo.nn.build.build(vaezoo.get_spec(network), "meta")
     vae.latent_stats = vaezoo.LatentStats(scale=1.0)
     adapter = vaezoo.as_diffusers(vae)
     assert adapter.config.block_out_channels == adapter.config.encoder_block_out_channels == widths

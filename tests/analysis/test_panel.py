@@ -13,7 +13,7 @@ from vaezoo.analysis.costs import costs
 from vaezoo.analysis.memory import activation_peak
 from vaezoo.analysis.panel import static_panel
 from vaezoo.errors import InputError
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.specs.model import HALVES
 
 MIB = 2**20

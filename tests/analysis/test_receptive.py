@@ -9,9 +9,9 @@ import vaezoo
 from vaezoo.analysis import receptive
 from vaezoo.analysis.receptive import GLOBAL, receptive_fields
 from vaezoo.errors import SpecError
+from vaezoo.nn.build import build
 from vaezoo.nn.layers import ACTIVATIONS
 from vaezoo.nn.schema import change_spec
-from vaezoo.nn.vae import build
 
 SLOW = ["dcae_f32_z32", "sana_f32_z32", "hunyuanimage_f32_z64", "dcae_lite_f32_z32"]
 SMALL = ["ldm_f8_z4", "taesd_f8_z4", "taef2_f8_z32", "cosmos_f8_z16"]
@@ -20,10 +20,10 @@ SPECS = {"micro": lambda: vaezoo.get_spec("vae_f8_z4_micro")}
 SPECS |= {"micro_shuffles": lambda: change_spec(vaezoo.get_spec("vae_f8_z4_micro"), SHUFFLES)}
 SPECS |= {name: lambda name=name: small_spec(name) for name in SMALL}
 CASES = [*SPECS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-KEEP = dict.fromkeys(ACTIVATIONS, lambda x: x)
+IDENTITY = dict.fromkeys(ACTIVATIONS, lambda x: x)
 
 
-class Keep(nn.Module):
+class Identity(nn.Module):
     """Instead of a norm or attention: the input."""
 
     def forward(self, x):
@@ -33,13 +33,13 @@ class Keep(nn.Module):
 def transparent(spec: vaezoo.ModelSpec, monkeypatch) -> vaezoo.VAE:
     """The network without norms, attention and activations, and with positive weights: no gradient is 0 by chance."""
     for module in ("layers", "single_layers", "dcae_blocks", "efficientvit", "taesd_blocks"):
-        monkeypatch.setattr(f"vaezoo.nn.{module}.ACTIVATIONS", KEEP)
+        monkeypatch.setattr(f"vaezoo.nn.{module}.ACTIVATIONS", IDENTITY)
     monkeypatch.setattr("vaezoo.nn.transforms.torch.tanh", lambda x: x)
     vae = build(spec, "cpu").double()
     for module in list(vae.modules()):
         for name, child in module.named_children():
             if "norm" in name.lower() or isinstance(child, GLOBAL["attention"]):
-                setattr(module, name, Keep())
+                setattr(module, name, Identity())
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter.uniform_(0.5, 1.5).div_(max(1, parameter[0].numel()))

@@ -69,7 +69,7 @@ def test_the_largest_batch_and_the_peer_have_their_columns(tmp_path, pretended, 
     ("more", "text"),
     [
         (["--sizes", "64,big"], "--sizes 64,big: expected pixels"),
-        (["--sizes", "64,60"], "60x60 is no positive multiple of 8"),
+        (["--sizes", "64,60"], "60x60 is not a positive multiple of 8"),
         (["--what", "encode,paint"], "unknown step 'paint'"),
         (["--dtypes", "fp32,fp8"], "unknown dtype 'fp8'"),
         (["--formats", "chanels_last"], "did you mean 'channels_last'"),

@@ -13,7 +13,7 @@ from support.diffusers_small import SMALL
 
 import vaezoo
 from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, spec_from_config
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.specs.tree import Location, from_plain
 
 EXPORTED = [name for name, kind in CLASSES.items() if kind.read]

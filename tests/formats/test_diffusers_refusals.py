@@ -14,7 +14,7 @@ from support.hostile_files import damaged, rearranged
 
 import vaezoo
 from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, differences, spec_from_config
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.specs.parse import parse_json
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Location, from_plain

@@ -10,12 +10,13 @@ from torch import nn
 
 import vaezoo
 from vaezoo.errors import SpecError
-from vaezoo.nn.attention import Attention, attention
+from vaezoo.nn.attention import Attention, build_attention
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
+from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.layers import ACTIVATIONS, SKIPS, Conv, ResidualLayer, damp
 from vaezoo.nn.norms import NORMS, NormConfig
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS
+from vaezoo.nn.upsamplers import UPSAMPLERS
 
 NORM = {"norm": NormConfig(norm="group", groups=8, eps=1e-5)}
 LAYER = {**NORM, "act": "silu", "skip": "conv", "padding": "zeros"}
@@ -37,9 +38,9 @@ def test_attention_is_multihead_attention_with_a_norm_and_a_residual(heads):
 
 
 def test_no_heads_are_no_attention_and_heads_must_divide_the_channels():
-    assert isinstance(attention(32, heads=0, **NORM), nn.Identity)
+    assert isinstance(build_attention(32, heads=0, **NORM), nn.Identity)
     with pytest.raises(ValueError, match="heads 3 does not divide 32"):
-        attention(32, heads=3, **NORM)
+        build_attention(32, heads=3, **NORM)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -8,9 +8,10 @@ from support.watch import Watch
 import vaezoo
 from vaezoo.errors import SpecError
 from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.efficientvit import LinearAttention, linear_attention, quadratic_attention
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS
 from vaezoo.nn.shortcuts import average, duplicate
+from vaezoo.nn.upsamplers import UPSAMPLERS
 
 TINY = """
 image: {channels: 3}
@@ -193,15 +194,15 @@ def test_the_clamp_and_the_change_of_range_are_what_they_say():
 @pytest.mark.parametrize(
     ("text", "changes", "fault"),
     [
-        (DEEP, {"encoder.1.resample_out": 12}, r"encoder\[1\]: 32 channels are no multiple of 12"),
-        (DEEP, {"encoder.0.out": 6}, r"encoder\[0\]: 6 channels are no multiple of 4"),
+        (DEEP, {"encoder.1.resample_out": 12}, r"encoder\[1\]: 32 channels are not a multiple of 12"),
+        (DEEP, {"encoder.0.out": 6}, r"encoder\[0\]: 6 channels are not a multiple of 4"),
         (DEEP, {"encoder.3.head_channels": 5}, r"encoder\[3\]: head_channels 5 does not divide 32"),
         (DEEP, {"encoder.3.kernels": [4]}, r"encoder\[3\]: kernels has an even one, 4"),
         (DEEP, {"encoder.3.kernels": 5}, r"encoder\[3\].kernels: expected a list"),
         (DEEP, {"encoder.3.resample_out": 8}, r"encoder\[3\]: resample_out 8 needs a resample, which is null"),
-        (DEEP, {"latent.channels": 5}, r"32 channels are no multiple of 5"),
+        (DEEP, {"latent.channels": 5}, r"32 channels are not a multiple of 5"),
         (TINY, {"encoder.1.stride": 5}, r"encoder\[1\]: kernel 3 is even, or smaller than stride 5"),
-        (WAVES, {"decoder.2.out": 24}, r"decoder\[3\]: 24 channels are no multiple of 16"),
+        (WAVES, {"decoder.2.out": 24}, r"decoder\[3\]: 24 channels are not a multiple of 16"),
         (WAVES, {"*.*.norm": "rms"}, r"groups 4 means nothing to norm: rms"),
     ],
     ids=str,

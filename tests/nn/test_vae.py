@@ -10,8 +10,8 @@ from vaezoo.benchmark.meter import meter
 from vaezoo.errors import InputError, SpecError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.tree import Location, from_plain
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -180,7 +180,7 @@ def test_images_of_another_precision_are_refused_but_under_autocast_taken(device
 @pytest.mark.parametrize("size", [(0, 8), (8, -8), (12, 8)])
 def test_the_diffusion_shape_of_an_impossible_size_is_an_error(size):
     assert micro().diffusion_shape(256, 8) == (4, 32, 1)
-    with pytest.raises(InputError, match=rf"{size[0]}x{size[1]} is no positive multiple of 8"):
+    with pytest.raises(InputError, match=rf"{size[0]}x{size[1]} is not a positive multiple of 8"):
         micro().diffusion_shape(*size)
 
 

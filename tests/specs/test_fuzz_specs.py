@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.hostile_files import TOKENS, damaged, rearranged
 
 from vaezoo.errors import VaezooError
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import change_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs import catalog
 from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.names import ModelName

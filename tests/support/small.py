@@ -5,8 +5,8 @@ import functools
 import torch
 
 import vaezoo
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
 from vaezoo.specs.tree import Location, from_plain

@@ -168,7 +168,7 @@ def test_download_of_bundled_weights_tells_their_path(capsys):
 BAD = {
     "nosuch": "unknown command 'nosuch'",
     "describe vae_f8_z5": "did you mean vae_f8_z4",
-    "describe vae_f8_z4 --size 250": "250x250 is no positive multiple of 8",
+    "describe vae_f8_z4 --size 250": "250x250 is not a positive multiple of 8",
     "describe vae_f8_z4 --size big": "--size big",
     "describe vae_f8_z4 --set latent.chanels=3": "did you mean 'channels'",
     "describe vae_f8_z4 --set latent.channels": "expected path=value",
@@ -187,7 +187,7 @@ BAD = {
     "sample vae_f8_z4 --size 800000": "--size 800000",
     "sample vae_f8_z4 --count 1000000000": "--count",
     "convert vae_f8_z4 zz.safetensors --network vae_f4_z3": "network= is for file: names",
-    "sample vae_f8_z4 --size 12": "12x12 is no positive multiple of 8",
+    "sample vae_f8_z4 --size 12": "12x12 is not a positive multiple of 8",
     "convert missing.safetensors out.safetensors": "missing.safetensors",
     "evaluate vae_f8_z4 --data nowhere": "nowhere",
     "evaluate vae_f8_z4 vae_f8_z4 --data . --sheet worst.png": "--sheet shows one model",

@@ -26,7 +26,7 @@ from support.training import (
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, SpecError
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
     checkpoints,

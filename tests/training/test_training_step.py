@@ -9,7 +9,7 @@ from support.training import CPU, tiny_recipe, tiny_spec
 from torch import nn
 
 from vaezoo.errors import InputError, SpecError, TrainingError
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.training.crops import Plan, make_loader
 from vaezoo.training.loop import Stepper, draw_noise
 from vaezoo.training.objective.task import choose_trained

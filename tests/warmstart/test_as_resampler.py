@@ -11,9 +11,9 @@ from vaezoo.errors import SpecError
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.io.images import read_picture, resize_and_crop, to_tensor
 from vaezoo.nn.attention import Attention
+from vaezoo.nn.build import build
 from vaezoo.nn.layers import ResidualLayer
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Location, from_plain

@@ -5,8 +5,8 @@ import torch
 
 import vaezoo
 from vaezoo.errors import SpecError
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.parse import parse_yaml
 from vaezoo.warmstart.grow import grow
 

@@ -6,8 +6,9 @@ from support.small import small_spec, small_vae
 
 import vaezoo
 from vaezoo.errors import CheckpointError
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import change_spec, check_spec
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.warmstart.widen import widen
 

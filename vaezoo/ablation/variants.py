@@ -7,8 +7,8 @@ from typing import Any
 from vaezoo.ablation.question import Ablation, Changes
 from vaezoo.analysis.panel import static_panel
 from vaezoo.errors import InputError, SpecError
+from vaezoo.nn.build import build
 from vaezoo.nn.schema import change_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, Node

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from vaezoo.adapters.as_diffusers import DiffusersVAE
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.diffusers.config_class import CLASS, spec_from_config
+from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.weights.header import Header

@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaezoo.nn.attention import Attention
+from vaezoo.nn.build import build
 from vaezoo.nn.efficientvit import LinearAttention
 from vaezoo.nn.stack import Stack, count_params
-from vaezoo.nn.vae import build
 from vaezoo.specs.model import HALVES, ModelSpec
 
 

@@ -8,8 +8,9 @@ from vaezoo.analysis.costs import costs
 from vaezoo.analysis.memory import activation_peak
 from vaezoo.analysis.receptive import receptive_fields
 from vaezoo.errors import InputError
+from vaezoo.nn.build import build
 from vaezoo.nn.stack import count_params
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
 
 SIZES = (256, 512, 1024)

@@ -6,9 +6,9 @@ from typing import Any
 
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.schema import check_spec
-from vaezoo.nn.vae import build
 from vaezoo.specs.check import unknown
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, from_plain

@@ -4,21 +4,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import Heads, damp
-from vaezoo.nn.norms import Norm, NormConfig
+from vaezoo.nn.norms import Norm
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all H*W positions, with its norm and residual: (B, C, H, W) -> the same shape.
+    """Multi-head self-attention over all H*W positions, with a norm before it and a residual connection.
 
-    The (H*W)^2 matrix of scores is never held in memory, and queries, keys and values come from one matrix product.
+    (B, C, H, W) -> the same shape. The (H*W)^2 matrix of scores is never held in memory, and queries, keys and values
+    come from one matrix product.
 
     Args:
         channels: C.
         heads: Number of heads, at least 1; must divide `channels`.
-        norm: The norm and its settings.
+        norm: Norm of the input, with its settings.
 
     Raises:
-        ValueError: If `heads` or `groups` does not divide `channels`.
+        ValueError: If `heads` does not divide `channels`, or the norm does not fit them.
 
     Source: Vaswani et al. 2017 (arXiv:1706.03762); same function as `torch.nn.MultiheadAttention` with `batch_first`.
     """
@@ -41,6 +42,6 @@ class Attention(nn.Module):
         return x + self.proj(mixed).transpose(1, 2).reshape(b, c, h, w)
 
 
-def attention(channels: int, *, heads: int, norm: NormConfig) -> nn.Module:
-    """`Attention`, or nothing where `heads` is 0."""
+def build_attention(channels: int, *, heads: Heads, norm: Norm) -> nn.Module:
+    """`Attention`, or an identity if `heads` is 0."""
     return Attention(channels, heads=heads, norm=norm) if heads else nn.Identity()

@@ -1,43 +1,42 @@
-"""The blocks that rows of a spec name. A block's keyword-only arguments are the keys of its rows.
+"""The table of blocks, `BLOCKS`, and the residual blocks of the LDM family.
 
-Every block has `out`, the channels it hands on, and `scale`, the factor by which it changes height and width.
+The keyword-only arguments of a block are the keys of its rows in a spec. To add a block, add a class and its entry.
 """
-
-from fractions import Fraction
-from functools import partial
-from typing import Annotated
 
 from torch import Tensor, nn
 
-from vaezoo.nn.attention import attention
+from vaezoo.nn.attention import build_attention
+from vaezoo.nn.base import Block
 from vaezoo.nn.dcae_blocks import DCDown, DCUp, ViTDown, ViTUp
+from vaezoo.nn.downsamplers import DOWNSAMPLERS, Downsampler
 from vaezoo.nn.layers import Act, Channels, Heads, Layers, Padding, ResidualLayer, Skip, Width
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
+from vaezoo.nn.resample import build_resampler
 from vaezoo.nn.single_layers import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
 from vaezoo.nn.taesd_blocks import TinyDown, TinyUp
 from vaezoo.nn.transforms import Clamp, Haar, InverseHaar, Rescale
+from vaezoo.nn.upsamplers import UPSAMPLERS, Upsampler
 
 
-class DownBlock(nn.Module):
-    """Residual layers, each followed by attention where `heads` asks for it, then the resampler.
+class DownBlock(Block):
+    """Residual layers, each followed by attention if `heads` is not 0, then the resampler.
 
     (B, in_channels, H, W) -> (B, resample_out or out, H * scale, W * scale); H and W must be multiples of 1 / `scale`.
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after the first residual layer.
+        in_channels: Number of input channels.
+        out: Number of channels after the first residual layer.
         layers: Number of residual layers.
-        resample: A key of `resample.DOWNSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps `out`.
-        heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        skip: A key of `layers.SKIPS`.
-        padding: What the padded convolutions see beyond the edge.
+        resample: Key of `downsamplers.DOWNSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `out`.
+        heads: Heads of the attention after each residual layer; 0 for no attention.
+        norm: Norm of all layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        skip: Key of `layers.SKIPS`.
+        padding: Padding mode of the 3x3 and larger convolutions.
 
     Raises:
-        ValueError: If `groups` or `heads` does not divide a width.
+        ValueError: If `heads` does not divide `out`, or the norm does not fit a number of channels.
 
     Source: the documented VAE (`docs/design.md`); Rombach et al. 2022 (arXiv:2112.10752), encoder level.
     """
@@ -48,7 +47,7 @@ class DownBlock(nn.Module):
         *,
         out: Channels,
         layers: Layers,
-        resample: Annotated[str | None, DOWNSAMPLERS],
+        resample: Downsampler,
         resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
@@ -57,12 +56,10 @@ class DownBlock(nn.Module):
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = resample_out or out
-        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers))
-        self.attentions = nn.ModuleList(attend() for _ in range(layers))
-        self.resample = resampler(DOWNSAMPLERS, resample, out, resample_out, padding)
+        self.layers = _residual_layers(in_channels, out, layers, norm, act, skip, padding)
+        self.attentions = nn.ModuleList(build_attention(out, heads=heads, norm=norm) for _ in range(layers))
+        self.resample = build_resampler(DOWNSAMPLERS, resample, out, resample_out, padding)
         self.scale = self.resample.scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,26 +68,24 @@ class DownBlock(nn.Module):
         return self.resample(x)
 
 
-class MidBlock(nn.Module):
+class MidBlock(Block):
     """One residual layer, then `layers` times (attention, residual layer): (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after the first residual layer.
+        in_channels: Number of input channels.
+        out: Number of channels after the first residual layer.
         layers: Number of (attention, residual layer) pairs.
-        heads: Attention heads; 0 keeps the residual layers and drops attention.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        skip: A key of `layers.SKIPS`.
-        padding: What the padded convolutions see beyond the edge.
+        heads: Heads of the attention; 0 for no attention.
+        norm: Norm of all layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        skip: Key of `layers.SKIPS`.
+        padding: Padding mode of the 3x3 convolutions.
 
     Raises:
-        ValueError: If `groups` or `heads` does not divide a width.
+        ValueError: If `heads` does not divide `out`, or the norm does not fit a number of channels.
 
     Source: the documented VAE (`docs/design.md`); the LDM mid block is `layers: 1, heads: 1`.
     """
-
-    scale = Fraction(1)
 
     def __init__(
         self,
@@ -105,11 +100,9 @@ class MidBlock(nn.Module):
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = out
-        self.layers = nn.ModuleList(residual(out if i else in_channels, out) for i in range(layers + 1))
-        self.attentions = nn.ModuleList(attend() for _ in range(layers))
+        self.layers = _residual_layers(in_channels, out, layers + 1, norm, act, skip, padding)
+        self.attentions = nn.ModuleList(build_attention(out, heads=heads, norm=norm) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         first, *others = self.layers
@@ -119,27 +112,27 @@ class MidBlock(nn.Module):
         return x
 
 
-class UpBlock(nn.Module):
-    """The resampler, then residual layers, each followed by attention where `heads` asks for it.
+class UpBlock(Block):
+    """The resampler, then residual layers, each followed by attention if `heads` is not 0.
 
     (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after the first residual layer.
+        in_channels: Number of input channels.
+        out: Number of channels after the first residual layer.
         layers: Number of residual layers.
-        resample: A key of `resample.UPSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps `in_channels`.
-        heads: Heads of the attention after every residual layer; 0 is no attention.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        skip: A key of `layers.SKIPS`.
-        padding: What the padded convolutions see beyond the edge.
+        resample: Key of `upsamplers.UPSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `in_channels`.
+        heads: Heads of the attention after each residual layer; 0 for no attention.
+        norm: Norm of all layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        skip: Key of `layers.SKIPS`.
+        padding: Padding mode of the 3x3 convolutions.
 
     Raises:
-        ValueError: If `groups` or `heads` does not divide a width.
+        ValueError: If `heads` does not divide `out`, or the norm does not fit a number of channels.
 
-    Source: the documented VAE (`docs/design.md`); an LDM level's upsampler is the next row's resampler.
+    Source: the documented VAE (`docs/design.md`); the upsampler of an LDM level is the resampler of the next block.
     """
 
     def __init__(
@@ -148,7 +141,7 @@ class UpBlock(nn.Module):
         *,
         out: Channels,
         layers: Layers,
-        resample: Annotated[str | None, UPSAMPLERS],
+        resample: Upsampler,
         resample_out: Width | None = None,
         heads: Heads = 0,
         norm: Norm,
@@ -157,14 +150,11 @@ class UpBlock(nn.Module):
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        residual = partial(ResidualLayer, norm=norm, act=act, skip=skip, padding=padding)
-        attend = partial(attention, out, heads=heads, norm=norm)
         self.out = out
-        self.resample = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
+        self.resample = build_resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
         self.scale = self.resample.scale
-        first = resample_out or in_channels
-        self.layers = nn.ModuleList(residual(out if i else first, out) for i in range(layers))
-        self.attentions = nn.ModuleList(attend() for _ in range(layers))
+        self.layers = _residual_layers(resample_out or in_channels, out, layers, norm, act, skip, padding)
+        self.attentions = nn.ModuleList(build_attention(out, heads=heads, norm=norm) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.resample(x)
@@ -173,7 +163,17 @@ class UpBlock(nn.Module):
         return x
 
 
-BLOCKS: dict[str, type[nn.Module]] = {
+def _residual_layers(
+    in_channels: int, out: int, layers: int, norm: Norm, act: Act, skip: Skip, padding: Padding
+) -> nn.ModuleList:
+    """Residual layers, of which the first changes the number of channels."""
+    return nn.ModuleList(
+        ResidualLayer(out if i else in_channels, out, norm=norm, act=act, skip=skip, padding=padding)
+        for i in range(layers)
+    )
+
+
+BLOCKS: dict[str, type[Block]] = {
     "conv": ConvBlock,
     "conv_act": ConvAct,
     "head": Head,

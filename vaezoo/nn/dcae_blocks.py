@@ -1,4 +1,4 @@
-"""Rows of the deep-compression autoencoders: convolutions with the norm last, and EfficientViT layers.
+"""Blocks of the deep-compression autoencoders (DC-AE): convolutions with the norm last, and EfficientViT layers.
 
 Source: Chen et al. 2024 (arXiv:2410.10733); mit-han-lab/efficientvit `efficientvit/models/nn/ops.py`.
 """
@@ -7,24 +7,25 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
+from vaezoo.nn.downsamplers import Downsampler
 from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
 from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-from vaezoo.nn.sequences import LayersThenResample, ResampleThenLayers
+from vaezoo.nn.upsamplers import Upsampler
 from vaezoo.specs.check import Between
 
 Expand = Annotated[int, Between(1, 16)]
 
 
 class NormLastLayer(nn.Module):
-    """3x3 convolution, act, 3x3 convolution without a bias, norm, added to the input: (B, C, H, W) -> the same shape.
+    """3x3 convolution, activation, 3x3 convolution without bias, norm, plus the input: keeps (B, C, H, W).
 
     Args:
         channels: C.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        padding: What the 3x3 convolutions see beyond the edge.
+        norm: Norm of the layer, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        padding: Padding mode of the convolutions.
     """
 
     def __init__(self, channels: int, *, norm: Norm, act: Act, padding: Padding) -> None:
@@ -39,18 +40,18 @@ class NormLastLayer(nn.Module):
 
 
 class DCDown(LayersThenResample):
-    """Residual layers with the norm last, then the resampler (DC-AE); the layers keep the width.
+    """Residual layers with the norm last, followed by the resampler (DC-AE). The layers keep the number of channels.
 
     (B, in_channels, H, W) -> (B, resample_out or in_channels, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row, and of all layers.
+        in_channels: Number of input channels, also of all layers.
         layers: Number of residual layers.
-        resample: A key of `resample.DOWNSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps them.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        padding: What the 3x3 convolutions see beyond the edge.
+        resample: Key of `downsamplers.DOWNSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `in_channels`.
+        norm: Norm of the layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        padding: Padding mode of the convolutions.
     """
 
     def __init__(
@@ -58,30 +59,31 @@ class DCDown(LayersThenResample):
         in_channels: int,
         *,
         layers: Layers,
-        resample: Annotated[str | None, DOWNSAMPLERS],
+        resample: Downsampler,
         resample_out: Width | None = None,
         norm: Norm,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        made = (NormLastLayer(in_channels, norm=norm, act=act, padding=padding) for _ in range(layers))
-        last = resampler(DOWNSAMPLERS, resample, in_channels, resample_out, padding)
-        super().__init__(made, last, resample_out or in_channels)
+        def build_layer(channels: int, _: int) -> nn.Module:
+            return NormLastLayer(channels, norm=norm, act=act, padding=padding)
+
+        super().__init__(build_layer, in_channels, in_channels, layers, resample, resample_out, padding)
 
 
 class DCUp(ResampleThenLayers):
-    """The resampler, then residual layers with the norm last (DC-AE); the layers keep the width.
+    """The resampler, followed by residual layers with the norm last (DC-AE). The layers keep the number of channels.
 
     (B, in_channels, H, W) -> (B, resample_out or in_channels, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
+        in_channels: Number of input channels.
         layers: Number of residual layers.
-        resample: A key of `resample.UPSAMPLERS`, or null.
-        resample_out: Channels after the resampler, and of all layers; null keeps `in_channels`.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        padding: What the 3x3 convolutions see beyond the edge.
+        resample: Key of `upsamplers.UPSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler, also of all layers; null keeps `in_channels`.
+        norm: Norm of the layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        padding: Padding mode of the convolutions.
     """
 
     def __init__(
@@ -89,34 +91,34 @@ class DCUp(ResampleThenLayers):
         in_channels: int,
         *,
         layers: Layers,
-        resample: Annotated[str | None, UPSAMPLERS],
+        resample: Upsampler,
         resample_out: Width | None = None,
         norm: Norm,
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        width = resample_out or in_channels
-        first = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
-        made = (NormLastLayer(width, norm=norm, act=act, padding=padding) for _ in range(layers))
-        super().__init__(made, first, width)
+        def build_layer(channels: int, _: int) -> nn.Module:
+            return NormLastLayer(channels, norm=norm, act=act, padding=padding)
+
+        super().__init__(build_layer, in_channels, None, layers, resample, resample_out, padding)
 
 
 class ViTDown(LayersThenResample):
-    """EfficientViT layers, then the resampler (DC-AE); the layers keep the width.
+    """EfficientViT layers, followed by the resampler (DC-AE). The layers keep the number of channels.
 
     (B, in_channels, H, W) -> (B, resample_out or in_channels, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row, and of all layers.
+        in_channels: Number of input channels, also of all layers.
         layers: Number of EfficientViT layers.
-        resample: A key of `resample.DOWNSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps them.
+        resample: Key of `downsamplers.DOWNSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `in_channels`.
         head_channels: Channels of one attention head; must divide `in_channels`.
-        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
-        expand: The gated convolutions are this many times as wide.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
-        padding: What the resampler sees beyond the edge.
+        kernels: Kernel sizes, odd, of the depthwise convolutions that make multi-scale queries, keys and values.
+        expand: Expansion ratio of the gated convolutions.
+        norm: Norm of the layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`, for the gated convolutions.
+        padding: Padding mode of the resampler.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class ViTDown(LayersThenResample):
         in_channels: int,
         *,
         layers: Layers,
-        resample: Annotated[str | None, DOWNSAMPLERS],
+        resample: Downsampler,
         resample_out: Width | None = None,
         head_channels: HeadChannels,
         kernels: Kernels,
@@ -133,29 +135,28 @@ class ViTDown(LayersThenResample):
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
-        settings |= {"norm": norm, "act": act}
-        last = resampler(DOWNSAMPLERS, resample, in_channels, resample_out, padding)
-        made = (EfficientViTLayer(in_channels, **settings) for _ in range(layers))
-        super().__init__(made, last, resample_out or in_channels)
+        def build_layer(channels: int, _: int) -> nn.Module:
+            return EfficientViTLayer(channels, head_channels, kernels, expand, norm, act)
+
+        super().__init__(build_layer, in_channels, in_channels, layers, resample, resample_out, padding)
 
 
 class ViTUp(ResampleThenLayers):
-    """The resampler, then EfficientViT layers (DC-AE); the layers keep the width.
+    """The resampler, followed by EfficientViT layers (DC-AE). The layers keep the number of channels.
 
     (B, in_channels, H, W) -> (B, resample_out or in_channels, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
+        in_channels: Number of input channels.
         layers: Number of EfficientViT layers.
-        resample: A key of `resample.UPSAMPLERS`, or null.
-        resample_out: Channels after the resampler, and of all layers; null keeps `in_channels`.
-        head_channels: Channels of one attention head; must divide the layers' width.
-        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
-        expand: The gated convolutions are this many times as wide.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
-        padding: What the resampler sees beyond the edge.
+        resample: Key of `upsamplers.UPSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler, also of all layers; null keeps `in_channels`.
+        head_channels: Channels of one attention head; must divide the number of channels of the layers.
+        kernels: Kernel sizes, odd, of the depthwise convolutions that make multi-scale queries, keys and values.
+        expand: Expansion ratio of the gated convolutions.
+        norm: Norm of the layers, with its settings.
+        act: Key of `layers.ACTIVATIONS`, for the gated convolutions.
+        padding: Padding mode of the resampler.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class ViTUp(ResampleThenLayers):
         in_channels: int,
         *,
         layers: Layers,
-        resample: Annotated[str | None, UPSAMPLERS],
+        resample: Upsampler,
         resample_out: Width | None = None,
         head_channels: HeadChannels,
         kernels: Kernels,
@@ -172,8 +173,7 @@ class ViTUp(ResampleThenLayers):
         act: Act,
         padding: Padding = "zeros",
     ) -> None:
-        settings = {"head_channels": head_channels, "kernels": kernels, "expand": expand}
-        settings |= {"norm": norm, "act": act}
-        width = resample_out or in_channels
-        first = resampler(UPSAMPLERS, resample, in_channels, resample_out, padding)
-        super().__init__((EfficientViTLayer(width, **settings) for _ in range(layers)), first, width)
+        def build_layer(channels: int, _: int) -> nn.Module:
+            return EfficientViTLayer(channels, head_channels, kernels, expand, norm, act)
+
+        super().__init__(build_layer, in_channels, None, layers, resample, resample_out, padding)

@@ -1,4 +1,4 @@
-"""Distributions over latents. `LATENTS` maps the spec's `latent.kind` to a class; all have one interface."""
+"""Distributions over latents, which share one interface; `LATENTS` maps `latent.kind` of a spec to a class."""
 
 import math
 
@@ -11,9 +11,11 @@ LOGVAR_RANGE = (-30.0, 20.0)
 
 
 class Gaussian:
-    """A diagonal Gaussian per latent value, from moments of shape (B, 2z, h, w): mean and log-variance.
+    """A diagonal Gaussian, whose moments are mean and log-variance.
 
-    `moments` stay raw. `logvar` and `std` are clamped to a log-variance in [-30, 20], and computed only when asked for.
+    Args:
+        moments: The output of an encoder, of shape (B, 2 * z, h, w): z channels of means, then z of log-variances. It
+            is kept as it is; `logvar` and `std` are computed on access from log-variances clamped to [-30, 20].
 
     Source: Kingma and Welling 2014 (arXiv:1312.6114); clamp as in CompVis/latent-diffusion
     `ldm/modules/distributions/distributions.py`.
@@ -26,7 +28,7 @@ class Gaussian:
 
     @property
     def mean(self) -> Tensor:
-        """Of shape (B, z, h, w), in raw latent units."""
+        """Mean, of shape (B, z, h, w), in raw latent units."""
         return self.moments.chunk(2, dim=1)[0]
 
     @property
@@ -40,10 +42,11 @@ class Gaussian:
         return torch.exp(0.5 * self.logvar)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw per latent value, with the gradient of the reparameterisation, of shape (B, z, h, w).
+        """A sample of shape (B, z, h, w), differentiable with respect to the moments (reparameterization).
 
         Args:
-            generator: Source of the noise, on any device; a CPU generator gives the same noise on every device.
+            generator: Random generator on any device; a CPU generator gives the same noise for every device of the
+                moments. `None` means PyTorch's default generator of their device.
         """
         mean = self.mean
         device = mean.device if generator is None else generator.device
@@ -51,11 +54,18 @@ class Gaussian:
         return mean + self.std * noise
 
     def mode(self) -> Tensor:
-        """The most likely latents: the mean, of shape (B, z, h, w)."""
+        """The most likely latents, which are the mean, of shape (B, z, h, w)."""
         return self.mean
 
     def kl(self, other: "Gaussian | None" = None) -> Tensor:
-        """KL divergence to a standard normal, or to `other`, in nats summed over each image, of shape (B,)."""
+        """KL divergence from `other` in nats, summed over each image, of shape (B,).
+
+        Args:
+            other: A Gaussian of the same shape; `None` means the standard normal distribution.
+
+        Raises:
+            InputError: If `other` is not a Gaussian of the same shape.
+        """
         mean, logvar = self.mean.float(), self.logvar.float()
         if other is None:
             return 0.5 * (mean**2 + logvar.exp() - 1.0 - logvar).sum(dim=(1, 2, 3))
@@ -66,7 +76,14 @@ class Gaussian:
         return 0.5 * (scaled - 1.0 + other_logvar - logvar).sum(dim=(1, 2, 3))
 
     def nll(self, x: Tensor) -> Tensor:
-        """Negative log-likelihood of latents `x` (B, z, h, w), in nats summed over each image, of shape (B,)."""
+        """Negative log-likelihood of latents in nats, summed over each image, of shape (B,).
+
+        Args:
+            x: Latents of shape (B, z, h, w), in raw units.
+
+        Raises:
+            InputError: If `x` has another shape.
+        """
         _check_shape(x, self.mean)
         mean, logvar = self.mean.float(), self.logvar.float()
         squared = (x.float() - mean) ** 2 * torch.exp(-logvar)
@@ -74,9 +91,10 @@ class Gaussian:
 
 
 class Deterministic:
-    """A point, from moments of shape (B, z, h, w): the latents of a plain autoencoder.
+    """A point mass: the latents of a plain autoencoder.
 
-    Mean, mode and sample are one; `std` and `kl` are 0; `nll` of anything else is infinite, of the point itself 0.
+    Args:
+        moments: The output of an encoder, of shape (B, z, h, w), which is mean, mode and every sample.
     """
 
     moments_per_channel = 1
@@ -91,7 +109,7 @@ class Deterministic:
 
     @property
     def logvar(self) -> Tensor:
-        """The lower end of the log-variance range everywhere, of shape (B, z, h, w)."""
+        """The smallest log-variance, -30, everywhere, of shape (B, z, h, w)."""
         return torch.full_like(self.moments, LOGVAR_RANGE[0])
 
     @property
@@ -100,7 +118,7 @@ class Deterministic:
         return torch.zeros_like(self.moments)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """The latents; the generator is left untouched."""
+        """The latents; `generator` is not used."""
         return self.moments
 
     def mode(self) -> Tensor:
@@ -112,7 +130,14 @@ class Deterministic:
         return self.moments.new_zeros(self.moments.shape[0], dtype=torch.float32)
 
     def nll(self, x: Tensor) -> Tensor:
-        """0 where `x` is the point, else infinity, of shape (B,)."""
+        """0 for images whose latents equal `x`, else infinity, of shape (B,).
+
+        Args:
+            x: Latents of shape (B, z, h, w), in raw units.
+
+        Raises:
+            InputError: If `x` has another shape.
+        """
         _check_shape(x, self.moments)
         same = (x == self.moments).flatten(1).all(dim=1)
         return torch.where(same, 0.0, math.inf)

@@ -1,4 +1,4 @@
-"""EfficientViT layers: attention whose cost grows with the number of positions, then gated convolutions.
+"""EfficientViT layers: linear attention, whose cost grows with the number of positions, then gated convolutions.
 
 Source: Cai et al. 2023 (arXiv:2205.14756); mit-han-lab/efficientvit `efficientvit/models/nn/ops.py`.
 """
@@ -15,7 +15,7 @@ from vaezoo.specs.check import Between
 
 HeadChannels = Annotated[int, Between(1, 1_024)]
 Kernels = tuple[Annotated[int, Between(1, 31)], ...]
-FLOOR = 1e-15  # keeps a row of attention from dividing by zero
+ATTENTION_EPS = 1e-15  # added to the sum of the scores before the division by it
 
 
 class EfficientViTLayer(nn.Sequential):
@@ -24,33 +24,25 @@ class EfficientViTLayer(nn.Sequential):
     Args:
         channels: C.
         head_channels: Channels of one attention head; must divide `channels`.
-        kernels: Kernel sizes, odd, of further queries, keys and values gathered from around each position.
-        expand: The gated convolutions are this many times as wide.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`, of the gated convolutions.
+        kernels: Kernel sizes, odd, of the depthwise convolutions that make multi-scale queries, keys and values.
+        expand: Expansion ratio of the gated convolutions.
+        norm: Norm of both parts, with its settings.
+        act: Key of `layers.ACTIVATIONS`, for the gated convolutions.
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        head_channels: int,
-        kernels: tuple[int, ...],
-        expand: int,
-        norm: Norm,
-        act: Act,
+        self, channels: int, head_channels: int, kernels: tuple[int, ...], expand: int, norm: Norm, act: Act
     ) -> None:
         super().__init__()
-        norms = [norm.build(channels) for _ in range(2)]
-        self.attention = LinearAttention(channels, head_channels, kernels, norms[0])
-        self.convs = GatedConvs(channels, expand, act, norms[1])
+        self.attention = LinearAttention(channels, head_channels, kernels, norm.build(channels))
+        self.convs = GatedConvs(channels, expand, act, norm.build(channels))
 
 
 class LinearAttention(nn.Module):
-    """ReLU attention over all positions, with its norm and residual: (B, C, H, W) -> the same shape.
+    """ReLU attention over all positions, with a norm after it and a residual connection: keeps (B, C, H, W).
 
-    Keys and values are summed over positions before queries meet them; where there are no more positions than
-    `head_channels`, the scores themselves are cheaper and are used, as in training. Sums are in float32.
+    Products of keys and values are summed over all positions before they are multiplied with the queries. If there are
+    at most `head_channels` positions, the scores are computed instead, as in the original. Sums are in float32.
     """
 
     def __init__(self, channels: int, head_channels: int, kernels: tuple[int, ...], norm: nn.Module) -> None:
@@ -74,30 +66,33 @@ class LinearAttention(nn.Module):
 
 
 class Gather(nn.Sequential):
-    """Queries, keys and values of a neighbourhood, head by head: (B, channels, H, W) -> the same shape."""
+    """Depthwise, then per-head 1x1 convolutions of queries, keys and values: keeps (B, channels, H, W)."""
 
     def __init__(self, channels: int, head_channels: int, kernel: int) -> None:
         if kernel % 2 == 0:
             raise ValueError(f"kernels has an even one, {kernel}; only an odd one keeps height and width")
-        around = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
-        super().__init__(around, nn.Conv2d(channels, channels, 1, groups=channels // head_channels, bias=False))
+        depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+        super().__init__(depthwise, nn.Conv2d(channels, channels, 1, groups=channels // head_channels, bias=False))
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention in linear time, in float32; q, k, v and the result are of shape (B, heads, channels, positions)."""
+    """Attention in time linear in the number of positions, computed in float32.
+
+    Queries `q`, keys `k`, values `v` and the result have the shape (B, heads, channels per head, positions).
+    """
     q, k, v = q.float(), k.float(), F.pad(v.float(), (0, 0, 0, 1), value=1.0)  # the last row of v sums the scores
     mixed = (v @ k.transpose(-1, -2)) @ q
-    return mixed[:, :, :-1] / (mixed[:, :, -1:] + FLOOR)
+    return mixed[:, :, :-1] / (mixed[:, :, -1:] + ATTENTION_EPS)
 
 
 def quadratic_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same function by way of the scores of all pairs of positions."""
+    """The same function as `linear_attention`, computed from the scores of all pairs of positions."""
     scores = (k.transpose(-1, -2) @ q).float()
-    return v @ (scores / (scores.sum(dim=2, keepdim=True) + FLOOR)).to(v.dtype)
+    return v @ (scores / (scores.sum(dim=2, keepdim=True) + ATTENTION_EPS)).to(v.dtype)
 
 
 class GatedConvs(nn.Module):
-    """1x1 and depthwise 3x3 convolutions, half of them gating the other, with norm and residual; keeps the shape."""
+    """Gated linear unit of 1x1 and depthwise 3x3 convolutions, with a norm after it and a residual connection."""
 
     def __init__(self, channels: int, expand: int, act: str, norm: nn.Module) -> None:
         super().__init__()

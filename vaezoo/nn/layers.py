@@ -1,7 +1,7 @@
-"""The layers that blocks are made of: convolutions, activations, skips, the residual layer."""
+"""Layers that blocks are made of: convolutions, activations, skip connections and the residual layer."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,30 +11,35 @@ from vaezoo.nn.norms import Norm
 from vaezoo.specs.check import Between
 
 Width = Annotated[int, Between(1, 65_536)]
-Channels = Width | Literal["image", "latent", "moments"]
+if TYPE_CHECKING:
+    Channels = int  # a row may give a name instead, but `stack` replaces it by the number before it builds the block
+else:
+    Channels = Width | Literal["image", "latent", "moments"]
 Layers = Annotated[int, Between(1, 64)]
 Heads = Annotated[int, Between(0, 1_024)]
 Kernel = Annotated[int, Between(1, 31)]
 Padding = Literal["zeros", "reflect", "replicate", "circular"]
 
-DAMPING = 0.1  # residual branches start this small: the identity first, its corrections later
+DAMPING = 0.1  # initial scale of residual branches, so that a residual layer starts close to its skip connection
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x); overwrites `x` where no gradient is wanted, because a block only passes a fresh output."""
+    """x * sigmoid(x). Without gradients it overwrites `x`, because blocks only pass a tensor that they just made."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0); overwrites `x` where no gradient is wanted."""
+    """max(x, 0). Without gradients it overwrites `x`."""
     return F.relu(x, inplace=not torch.is_grad_enabled())
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
 
 
-def damp(layer: nn.Module) -> nn.Module:
-    """Scale the initial weights of a residual branch's last layer, a norm too, by `DAMPING`."""
+def damp(layer: ModuleT) -> ModuleT:
+    """Scale the initial parameters of `layer`, the last one of a residual branch, by `DAMPING` and return it."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(DAMPING)
@@ -42,26 +47,37 @@ def damp(layer: nn.Module) -> nn.Module:
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps height and width; 1x1 of unchanged width starts as the identity."""
+    """Convolution that keeps height and width: (B, in_channels, H, W) -> (B, out, H, W).
 
-    def __init__(self, in_channels: int, out: int, kernel: int, padding: str = "zeros") -> None:
+    A 1x1 convolution with `out` equal to `in_channels` is initialized to the identity.
+
+    Args:
+        in_channels: Number of input channels.
+        out: Number of output channels.
+        kernel: Kernel size, odd.
+        padding: Padding mode.
+    """
+
+    bias: nn.Parameter
+
+    def __init__(self, in_channels: int, out: int, kernel: int, padding: Padding = "zeros") -> None:
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} is even; only an odd one keeps height and width")
         super().__init__(in_channels, out, kernel, padding=kernel // 2, padding_mode=padding)
         if kernel == 1 and in_channels == out:
             with torch.no_grad():
-                # not torch.eye, which on the meta device imports PyTorch's compiler: three seconds
+                # torch.eye on the meta device would import PyTorch's compiler, which takes three seconds
                 self.weight.zero_().flatten(1).diagonal().fill_(1)
                 self.bias.zero_()
 
 
 def conv_skip(in_channels: int, out: int) -> nn.Module:
-    """A 1x1 convolution around every layer, also where channels do not change."""
+    """A 1x1 convolution, even if the number of channels does not change."""
     return Conv(in_channels, out, 1)
 
 
 def auto_skip(in_channels: int, out: int) -> nn.Module:
-    """A 1x1 convolution only where channels change (the LDM family)."""
+    """A 1x1 convolution if the number of channels changes, else the identity (the LDM family)."""
     return nn.Identity() if in_channels == out else Conv(in_channels, out, 1)
 
 
@@ -72,18 +88,18 @@ Skip = Annotated[str, SKIPS]
 
 
 class ResidualLayer(nn.Module):
-    """Norm, act, 3x3 convolution, twice, added to a skip: (B, in_channels, H, W) -> (B, out, H, W).
+    """Twice norm, activation and 3x3 convolution, plus a skip connection: (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
-        in_channels: Channels that come in.
-        out: Channels that go out; the first convolution changes the width.
-        norm: The norm and its settings.
-        act: A key of `ACTIVATIONS`.
-        skip: A key of `SKIPS`.
-        padding: What the 3x3 convolutions see beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of output channels; the first convolution changes their number.
+        norm: Norm of the layer, with its settings.
+        act: Key of `ACTIVATIONS`.
+        skip: Key of `SKIPS`.
+        padding: Padding mode of the 3x3 convolutions.
 
     Raises:
-        ValueError: If `groups` does not divide a width.
+        ValueError: If the norm does not fit a number of channels.
 
     Source: Rombach et al. 2022 (arXiv:2112.10752); order of layers as in explainingai-code/StableDiffusion-PyTorch.
     """
@@ -108,6 +124,6 @@ class ResidualLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(self.act(self.norm1(x)))
-        h = self.act(self.norm2(h))  # a line of its own: conv1's output is freed before conv2 makes its own
+        h = self.act(self.norm2(h))  # on its own line, so that conv1's output is freed before conv2 allocates
         h = self.conv2(h)
-        return h.add_(self.skip(x))  # in place: nothing else needs conv2's output, not even its gradient
+        return h.add_(self.skip(x))  # in place: nothing else uses conv2's output, not even its backward pass

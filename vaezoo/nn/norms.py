@@ -65,10 +65,10 @@ class L2Norm(nn.Module):
 class BatchNorm(nn.Module):
     """(x - running_mean) / sqrt(running_var + eps), with a learned scale and bias per channel.
 
-    The statistics are those stored with the weights, in training too: a reconstruction must not depend on what else is
-    in the batch, and nothing here counts batches.
+    It uses the statistics stored with the weights in training mode too and never updates them, so that a reconstruction
+    does not depend on the other images of the batch.
 
-    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), as in evaluation.
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), the form of evaluation mode.
     """
 
     def __init__(self, channels: int, groups: int | None, eps: float) -> None:

@@ -1,4 +1,4 @@
-"""The checker of `specs`, given the tables of this package."""
+"""Checks specs against the tables of blocks and latents."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,28 @@ from vaezoo.specs.model import HALVES, ModelSpec, check_model
 from vaezoo.specs.overrides import override
 from vaezoo.specs.tree import Node
 
-MAX_LAYERS = 512  # of all rows together; building takes milliseconds for each, however narrow it is
+MAX_LAYERS = 512  # of a network; each takes milliseconds to build, however narrow it is
 
 
 def check_spec(tree: Node, name: str | None = None) -> ModelSpec:
-    """The network that a tree describes; raises `SpecError` with all its faults."""
+    """The spec that a tree describes.
+
+    Args:
+        tree: Parsed YAML or JSON of a network.
+        name: Name of the network, if it has one.
+
+    Raises:
+        SpecError: If the tree has faults; the message lists all of them.
+    """
     return _limited(check_model(tree, BLOCKS, LATENTS, name))
 
 
 def change_spec(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
-    """`spec` with overrides such as `{"latent.channels": 16, "encoder.*.layers": 3}`."""
+    """`spec` with overrides such as `{"latent.channels": 16, "encoder.*.layers": 3}`.
+
+    Raises:
+        SpecError: If a path or a value does not fit.
+    """
     return _limited(override(spec, changes, BLOCKS, LATENTS))
 
 

@@ -1,4 +1,4 @@
-"""Shortcuts without weights between widths: channels averaged in groups, or repeated.
+"""Shortcuts without weights between different numbers of channels: averages of groups of channels, or copies.
 
 Source: Chen et al. 2024, DC-AE (arXiv:2410.10733), "Residual Autoencoding".
 """
@@ -11,19 +11,19 @@ from torch import Tensor
 
 
 def average(x: Tensor, channels: int) -> Tensor:
-    """(B, C, H, W) -> (B, channels, H, W): the mean of each C / `channels` neighbouring channels."""
+    """(B, C, H, W) -> (B, channels, H, W): the mean of each C / `channels` neighboring channels."""
     return x.unflatten(1, (channels, -1)).mean(dim=2)
 
 
 def duplicate(x: Tensor, channels: int) -> Tensor:
-    """(B, C, H, W) -> (B, channels, H, W): each channel `channels` / C times in a row."""
+    """(B, C, H, W) -> (B, channels, H, W): `channels` / C consecutive copies of each channel."""
     return x.repeat_interleave(channels // x.shape[1], dim=1)
 
 
 def check_multiple(larger: int, smaller: int) -> None:
-    """Raise `ValueError` unless one width is a multiple of the other."""
+    """Raise `ValueError` unless `larger` is a multiple of `smaller`."""
     if larger % smaller:
-        raise ValueError(f"{larger} channels are no multiple of {smaller}, which the resampler or shortcut needs")
+        raise ValueError(f"{larger} channels are not a multiple of {smaller}, as the resampler or shortcut requires")
 
 
 def averaging(in_channels: int, out: int) -> Callable[[Tensor], Tensor]:
@@ -46,9 +46,9 @@ Shortcut = Annotated[str | None, SHORTCUTS]
 
 
 def find_shortcut(name: str | None, in_channels: int, out: int) -> Callable[[Tensor], Tensor] | None:
-    """The entry of the table between two widths, or None where `name` is null.
+    """The shortcut `name` from `in_channels` to `out` channels; `None` if `name` is `None`.
 
     Raises:
-        ValueError: If it cannot go from one width to the other.
+        ValueError: If the larger number of channels is not a multiple of the smaller one.
     """
     return None if name is None else SHORTCUTS[name](in_channels, out)

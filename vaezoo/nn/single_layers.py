@@ -1,30 +1,30 @@
-"""Rows that stand at an end of a network: a single convolution, a head, a resampler alone."""
+"""Blocks of a single layer: a convolution, a head, a norm with an activation, a resampler."""
 
 from fractions import Fraction
 from typing import Annotated
 
 from torch import Tensor, nn
 
+from vaezoo.nn.base import Block
+from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-from vaezoo.nn.sequences import LayersThenResample
+from vaezoo.nn.resample import Resampler, build_resampler
 from vaezoo.nn.shortcuts import Shortcut, find_shortcut
+from vaezoo.nn.upsamplers import UPSAMPLERS
 from vaezoo.specs.check import Between
 
 
-class ConvBlock(Conv):
-    """One convolution: (B, in_channels, H, W) -> (B, out, H, W).
+class ConvBlock(Conv, Block):
+    """A convolution: (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels of the result.
-        kernel: Kernel size, odd. A 1x1 convolution of unchanged width starts as the identity (quant convs).
-        padding: What the convolution sees beyond the edge.
-        shortcut: A key of `shortcuts.SHORTCUTS`, added to the convolution's result; or null.
+        in_channels: Number of input channels.
+        out: Number of output channels.
+        kernel: Kernel size, odd. A 1x1 convolution that keeps the number of channels starts as the identity.
+        padding: Padding mode of the convolution.
+        shortcut: Key of `shortcuts.SHORTCUTS`, a parallel path from input to output; null for none.
     """
-
-    scale = Fraction(1)
 
     def __init__(
         self,
@@ -44,20 +44,18 @@ class ConvBlock(Conv):
         return h + self.shortcut(x) if self.shortcut else h
 
 
-class Head(nn.Module):
-    """Norm, act, convolution: (B, in_channels, H, W) -> (B, out, H, W).
+class Head(Block):
+    """Norm, activation and convolution: (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels of the result.
+        in_channels: Number of input channels.
+        out: Number of output channels.
         kernel: Kernel size, odd.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
-        padding: What the convolution sees beyond the edge.
-        shortcut: A key of `shortcuts.SHORTCUTS`, from the row's input to its result; or null.
+        norm: Norm of the input, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
+        padding: Padding mode of the convolution.
+        shortcut: Key of `shortcuts.SHORTCUTS`, a parallel path from input to output; null for none.
     """
-
-    scale = Fraction(1)
 
     def __init__(
         self,
@@ -82,16 +80,16 @@ class Head(nn.Module):
         return h + self.shortcut(x) if self.shortcut else h
 
 
-class ConvAct(nn.Conv2d):
-    """One convolution and an activation: (B, in_channels, H, W) -> (B, out, H / stride, W / stride).
+class ConvAct(nn.Conv2d, Block):
+    """A convolution and an activation: (B, in_channels, H, W) -> (B, out, H / stride, W / stride).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels of the result.
+        in_channels: Number of input channels.
+        out: Number of output channels.
         kernel: Kernel size, odd.
-        stride: Divides height and width.
-        act: A key of `layers.ACTIVATIONS`.
-        padding: What the convolution sees beyond the edge.
+        stride: Factor by which height and width are divided.
+        act: Key of `layers.ACTIVATIONS`.
+        padding: Padding mode of the convolution.
     """
 
     def __init__(
@@ -115,16 +113,14 @@ class ConvAct(nn.Conv2d):
         return self.act(super().forward(x))
 
 
-class NormAct(nn.Module):
-    """Norm and act: (B, in_channels, H, W) -> the same shape.
+class NormAct(Block):
+    """Norm and activation: (B, in_channels, H, W) -> the same shape.
 
     Args:
-        in_channels: Channels leaving the previous row.
-        norm: The norm and its settings.
-        act: A key of `layers.ACTIVATIONS`.
+        in_channels: Number of input channels.
+        norm: Norm of the input, with its settings.
+        act: Key of `layers.ACTIVATIONS`.
     """
-
-    scale = Fraction(1)
 
     def __init__(self, in_channels: int, *, norm: Norm, act: Act) -> None:
         super().__init__()
@@ -136,33 +132,46 @@ class NormAct(nn.Module):
         return self.act(self.norm(x))
 
 
-class Downsample(LayersThenResample):
-    """A resampler alone: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
+class _ResampleBlock(Block):
+    """A resampler by itself."""
+
+    def __init__(self, resampler: Resampler, out: int) -> None:
+        super().__init__()
+        self.resample = resampler
+        self.out = out
+        self.scale = resampler.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resample(x)
+
+
+class Downsample(_ResampleBlock):
+    """A downsampler by itself: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after it.
-        resample: A key of `resample.DOWNSAMPLERS`.
-        padding: What the convolution sees beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of output channels.
+        resample: Key of `downsamplers.DOWNSAMPLERS`.
+        padding: Padding mode of the convolution.
     """
 
     def __init__(
         self, in_channels: int, *, out: Channels, resample: Annotated[str, DOWNSAMPLERS], padding: Padding = "zeros"
     ) -> None:
-        super().__init__((), resampler(DOWNSAMPLERS, resample, in_channels, out, padding), out)
+        super().__init__(build_resampler(DOWNSAMPLERS, resample, in_channels, out, padding), out)
 
 
-class Upsample(LayersThenResample):
-    """A resampler alone: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
+class Upsample(_ResampleBlock):
+    """An upsampler by itself: (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after it.
-        resample: A key of `resample.UPSAMPLERS`.
-        padding: What the convolution sees beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of output channels.
+        resample: Key of `upsamplers.UPSAMPLERS`.
+        padding: Padding mode of the convolution.
     """
 
     def __init__(
         self, in_channels: int, *, out: Channels, resample: Annotated[str, UPSAMPLERS], padding: Padding = "zeros"
     ) -> None:
-        super().__init__((), resampler(UPSAMPLERS, resample, in_channels, out, padding), out)
+        super().__init__(build_resampler(UPSAMPLERS, resample, in_channels, out, padding), out)

@@ -1,12 +1,15 @@
-"""Rows to modules: the previous row's channels go into the next, named channel counts are filled in."""
+"""Builds the blocks of an encoder or decoder from its rows."""
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vaezoo.nn.base import Block
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.check import Faults, arguments_for
@@ -14,13 +17,20 @@ from vaezoo.specs.model import ModelSpec
 
 
 class Stack(nn.Sequential):
-    """The rows of one half, in order; `checkpointing` recomputes each row in the backward pass to save memory."""
+    """The blocks of an encoder or decoder, in order.
+
+    Attributes:
+        checkpointing: Whether to recompute the activations of each block in the backward pass, which saves memory.
+    """
 
     checkpointing = False
 
+    def __iter__(self) -> Iterator[Block]:
+        return cast(Iterator[Block], super().__iter__())
+
     @property
     def scale(self) -> Fraction:
-        """The factor by which all rows together change height and width."""
+        """Factor by which all blocks together change height and width."""
         return math.prod((block.scale for block in self), start=Fraction(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,13 +43,19 @@ class Stack(nn.Sequential):
 
 
 def named_channels(spec: ModelSpec) -> dict[str, int]:
-    """What `out: image`, `out: latent` and `out: moments` stand for."""
+    """The numbers of channels that `out: image`, `out: latent` and `out: moments` stand for."""
     z = spec.latent.channels
     return {"image": spec.image.channels, "latent": z, "moments": LATENTS[spec.latent.kind].moments_per_channel * z}
 
 
 def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
-    """The modules of `encoder` or `decoder`; what cannot be built is added to `faults`."""
+    """The blocks of a half of a network.
+
+    Args:
+        spec: The network.
+        half: `"encoder"` or `"decoder"`.
+        faults: Receives a fault for each row that cannot be built or does not fit its neighbors.
+    """
     named = named_channels(spec)
     start, end = ("image", "moments") if half == "encoder" else ("latent", "image")
     stack, channels = Stack(), named[start]
@@ -64,5 +80,5 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
 
 
 def count_params(module: nn.Module) -> int:
-    """Parameters of a module."""
+    """Number of parameters of a module."""
     return sum(p.numel() for p in module.parameters())

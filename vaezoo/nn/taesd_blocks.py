@@ -1,29 +1,31 @@
-"""Rows without norms: the TAESD family.
+"""Blocks of the tiny autoencoders (TAESD), which have no norms but in an optional pool branch.
 
 Source: madebyollin/taesd@5cccb12d `taesd.py`.
 """
 
-from typing import Annotated
+from functools import partial
 
 from torch import Tensor, nn
 
+from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
+from vaezoo.nn.downsamplers import Downsampler
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import Groups, group_norm
-from vaezoo.nn.resample import DOWNSAMPLERS, UPSAMPLERS, resampler
-from vaezoo.nn.sequences import LayersThenResample, ResampleThenLayers
+from vaezoo.nn.upsamplers import Upsampler
 
-POOL_WIDTH, POOL_EPS = 4, 1e-5  # the pool branch is this many times as wide; the eps of its norm is PyTorch's
+POOL_EXPANSION = 4  # hidden channels of the pool branch per channel
+POOL_EPS = 1e-5  # of its norm; PyTorch's default
 
 
 class TinyLayer(nn.Module):
-    """Three 3x3 convolutions with activations, added to a shortcut, and an activation: (B, in_channels, H, W) -> out.
+    """Residual layer of three 3x3 convolutions: (B, in_channels, H, W) -> (B, out, H, W).
 
     Args:
-        in_channels: Channels that come in.
-        out: Channels that go out; a 1x1 convolution without a bias is the shortcut where they differ.
-        act: A key of `layers.ACTIVATIONS`.
-        pool_groups: Groups of a group norm in a branch that is added first; null is no such branch.
-        padding: What the 3x3 convolutions see beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of output channels; the skip is a 1x1 convolution without bias if it differs from `in_channels`.
+        act: Key of `layers.ACTIVATIONS`.
+        pool_groups: Groups of the group norm in a `Pool` before the convolutions; `None` for no pool branch.
+        padding: Padding mode of the 3x3 convolutions.
     """
 
     def __init__(self, in_channels: int, out: int, *, act: Act, pool_groups: Groups, padding: Padding) -> None:
@@ -43,33 +45,33 @@ class TinyLayer(nn.Module):
 
 
 class Pool(nn.Module):
-    """A branch that sees the whole image through its group norm, added to x: (B, channels, H, W) -> the same shape."""
+    """Residual 1x1 convolutions around a group norm, which sees the whole image: keeps (B, channels, H, W)."""
 
     def __init__(self, channels: int, act: str, groups: int) -> None:
         super().__init__()
         self.act = ACTIVATIONS[act]
-        self.conv1 = nn.Conv2d(channels, POOL_WIDTH * channels, 1, bias=False)
-        self.norm = group_norm(POOL_WIDTH * channels, groups, POOL_EPS)
-        self.conv2 = damp(nn.Conv2d(POOL_WIDTH * channels, channels, 1, bias=False))
+        self.conv1 = nn.Conv2d(channels, POOL_EXPANSION * channels, 1, bias=False)
+        self.norm = group_norm(POOL_EXPANSION * channels, groups, POOL_EPS)
+        self.conv2 = damp(nn.Conv2d(POOL_EXPANSION * channels, channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(self.act(self.norm(self.conv1(x))))
 
 
 class TinyDown(LayersThenResample):
-    """Layers of three convolutions without norms, then the resampler (TAESD).
+    """Residual layers of three convolutions without norms, followed by the resampler (TAESD).
 
-    (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
+    (B, in_channels, H, W) -> (B, resample_out or out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after the first layer.
-        layers: Number of layers.
-        resample: A key of `resample.DOWNSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps `out`.
-        act: A key of `layers.ACTIVATIONS`.
-        pool_groups: Groups of the group norm in each layer's pool branch; null is no such branch.
-        padding: What the 3x3 convolutions see beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of channels after the first layer.
+        layers: Number of residual layers.
+        resample: Key of `downsamplers.DOWNSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `out`.
+        act: Key of `layers.ACTIVATIONS`.
+        pool_groups: Groups of the group norm in the pool branch of each layer; null for no pool branch.
+        padding: Padding mode of the 3x3 convolutions.
     """
 
     def __init__(
@@ -78,33 +80,30 @@ class TinyDown(LayersThenResample):
         *,
         out: Channels,
         layers: Layers,
-        resample: Annotated[str | None, DOWNSAMPLERS],
+        resample: Downsampler,
         resample_out: Width | None = None,
         act: Act,
         pool_groups: Groups = None,
         padding: Padding = "zeros",
     ) -> None:
-        made = (
-            TinyLayer(out if i else in_channels, out, act=act, pool_groups=pool_groups, padding=padding)
-            for i in range(layers)
-        )
-        super().__init__(made, resampler(DOWNSAMPLERS, resample, out, resample_out, padding), resample_out or out)
+        build_layer = partial(TinyLayer, act=act, pool_groups=pool_groups, padding=padding)
+        super().__init__(build_layer, in_channels, out, layers, resample, resample_out, padding)
 
 
 class TinyUp(ResampleThenLayers):
-    """The resampler, then layers of three convolutions without norms (TAESD).
+    """The resampler, followed by residual layers of three convolutions without norms (TAESD).
 
     (B, in_channels, H, W) -> (B, out, H * scale, W * scale).
 
     Args:
-        in_channels: Channels leaving the previous row.
-        out: Channels after the first layer.
-        layers: Number of layers.
-        resample: A key of `resample.UPSAMPLERS`, or null.
-        resample_out: Channels after the resampler; null keeps `in_channels`.
-        act: A key of `layers.ACTIVATIONS`.
-        pool_groups: Groups of the group norm in each layer's pool branch; null is no such branch.
-        padding: What the 3x3 convolutions see beyond the edge.
+        in_channels: Number of input channels.
+        out: Number of channels after the first layer.
+        layers: Number of residual layers.
+        resample: Key of `upsamplers.UPSAMPLERS`; null for no resampling.
+        resample_out: Number of channels after the resampler; null keeps `in_channels`.
+        act: Key of `layers.ACTIVATIONS`.
+        pool_groups: Groups of the group norm in the pool branch of each layer; null for no pool branch.
+        padding: Padding mode of the 3x3 convolutions.
     """
 
     def __init__(
@@ -113,15 +112,11 @@ class TinyUp(ResampleThenLayers):
         *,
         out: Channels,
         layers: Layers,
-        resample: Annotated[str | None, UPSAMPLERS],
+        resample: Upsampler,
         resample_out: Width | None = None,
         act: Act,
         pool_groups: Groups = None,
         padding: Padding = "zeros",
     ) -> None:
-        first = resample_out or in_channels
-        made = (
-            TinyLayer(out if i else first, out, act=act, pool_groups=pool_groups, padding=padding)
-            for i in range(layers)
-        )
-        super().__init__(made, resampler(UPSAMPLERS, resample, in_channels, resample_out, padding), out)
+        build_layer = partial(TinyLayer, act=act, pool_groups=pool_groups, padding=padding)
+        super().__init__(build_layer, in_channels, out, layers, resample, resample_out, padding)

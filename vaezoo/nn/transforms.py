@@ -1,28 +1,27 @@
-"""Rows without weights: changes of range, and wavelets."""
+"""Blocks without weights: changes of the range of values, and Haar wavelets."""
 
 from fractions import Fraction
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from vaezoo.nn.base import Block
 from vaezoo.specs.check import Between
 
 Finite = Annotated[float, Between(-1e6, 1e6)]
 Levels = Annotated[int, Between(1, 4)]
 
 
-class Rescale(nn.Module):
+class Rescale(Block):
     """x * gain + offset, such as from [-1, 1] to [0, 1]: (B, in_channels, H, W) -> the same shape.
 
     Args:
-        in_channels: Channels leaving the previous row.
-        gain: The factor.
-        offset: What is added then.
+        in_channels: Number of input channels.
+        gain: Factor of the values.
+        offset: Added after the multiplication.
     """
-
-    scale = Fraction(1)
 
     def __init__(self, in_channels: int, *, gain: Finite, offset: Finite) -> None:
         super().__init__()
@@ -33,17 +32,15 @@ class Rescale(nn.Module):
         return x * self.gain + self.offset
 
 
-class Clamp(nn.Module):
-    """limit * tanh(x / limit), which keeps values within [-limit, limit]: (B, in_channels, H, W) -> the same shape.
+class Clamp(Block):
+    """limit * tanh(x / limit), a soft clamp to [-limit, limit]: (B, in_channels, H, W) -> the same shape.
 
     Args:
-        in_channels: Channels leaving the previous row.
-        limit: The largest magnitude.
+        in_channels: Number of input channels.
+        limit: Largest absolute value of the result.
 
     Source: madebyollin/taesd@5cccb12d `taesd.py`, `Clamp`.
     """
-
-    scale = Fraction(1)
 
     def __init__(self, in_channels: int, *, limit: Annotated[float, Between(1e-3, 1e6)]) -> None:
         super().__init__()
@@ -54,15 +51,15 @@ class Clamp(nn.Module):
         return torch.tanh(x / self.limit) * self.limit
 
 
-class Haar(nn.Module):
-    """Haar wavelets, `levels` times: (B, C, H, W) -> (B, C * 4^levels, H / 2^levels, W / 2^levels).
+class Haar(Block):
+    """Haar wavelet transform, `levels` times: (B, C, H, W) -> (B, C * 4^levels, H / 2^levels, W / 2^levels).
 
-    Each level turns 2x2 pixels into their mean and three differences: the means of all channels first, then top minus
-    bottom, left minus right, and diagonal minus diagonal.
+    Each level turns 2x2 pixels into their mean and three differences. The result has the means of all channels first,
+    then top minus bottom, left minus right, and diagonal minus diagonal.
 
     Args:
-        in_channels: C, channels leaving the previous row.
-        levels: How many times.
+        in_channels: C, the number of input channels.
+        levels: Number of times the transform is applied.
 
     Source: NVIDIA/Cosmos-Tokenizer `cosmos_tokenizer/modules/patching.py`, `Patcher`, "haar".
     """
@@ -79,12 +76,12 @@ class Haar(nn.Module):
         return x
 
 
-class InverseHaar(nn.Module):
+class InverseHaar(Block):
     """The inverse of `haar`: (B, C, H, W) -> (B, C / 4^levels, H * 2^levels, W * 2^levels).
 
     Args:
-        in_channels: C, channels leaving the previous row, a multiple of 4^levels.
-        levels: How many times.
+        in_channels: C, the number of input channels, a multiple of 4^levels.
+        levels: Number of times the transform is applied.
 
     Source: NVIDIA/Cosmos-Tokenizer `cosmos_tokenizer/modules/patching.py`, `UnPatcher`, "haar".
     """
@@ -92,7 +89,7 @@ class InverseHaar(nn.Module):
     def __init__(self, in_channels: int, *, levels: Levels) -> None:
         super().__init__()
         if in_channels % 4**levels:
-            raise ValueError(f"{in_channels} channels are no multiple of {4**levels}, which {levels} levels need")
+            raise ValueError(f"{in_channels} channels are not a multiple of {4**levels}, as {levels} levels require")
         self.levels = levels
         self.out = in_channels // 4**levels
         self.scale = Fraction(2**levels)
@@ -104,5 +101,5 @@ class InverseHaar(nn.Module):
 
 
 def _butterfly(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums and differences of four: of pixels (a b over c d) the wavelets, and of wavelets the pixels."""
+    """Sums and differences of four tensors: turn pixels (a b over c d) into wavelets, and wavelets into pixels."""
     return a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d

@@ -1,4 +1,4 @@
-"""The VAE: two stacks and the latents between them."""
+"""The VAE: an encoder, a decoder and the latents between them."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,15 @@ from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
-from vaezoo.nn.stack import build_stack, count_params
+from vaezoo.nn.inputs import check_dtype, check_tensor
+from vaezoo.nn.stack import build_stack
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
 
-PARAMETER_LIMIT = 4_000_000_000
-
 
 class Output(NamedTuple):
-    """What one pass through a VAE gives: `reconstruction` (B, C, H, W), `posterior`, and the `latents` decoded."""
+    """Result of `VAE.forward`: decoded images (B, C, H, W), the posterior, and the latents that were decoded."""
 
     reconstruction: Tensor
     posterior: Posterior
@@ -25,17 +24,17 @@ class Output(NamedTuple):
 
 
 class VAE(nn.Module):
-    """Images to a posterior over latents, and latents to images.
+    """A variational autoencoder for images, or a plain one if its latents are deterministic.
 
-    Images are (B, 3, H, W) in [-1, 1] with H and W multiples of `size_multiple`; latents are
-    (B, latent_channels, H / downscale, W / downscale) in raw units (`normalize` brings them to those that a diffusion
-    model sees).
+    Images have the shape (B, 3, H, W) and values in [-1, 1]; H and W are multiples of `size_multiple`. Latents have the
+    shape (B, latent_channels, H / downscale, W / downscale) and raw units; `normalize` converts them to the units that
+    a diffusion model is trained on.
 
     Args:
         spec: The network, from `vaezoo.get_spec` or a YAML file.
 
     Raises:
-        SpecError: If rows cannot be built or do not fit together; all faults in one text.
+        SpecError: If rows cannot be built or do not fit together; the message lists all faults.
 
     Source: Kingma and Welling 2014 (arXiv:1312.6114); Rombach et al. 2022 (arXiv:2112.10752).
     """
@@ -58,113 +57,168 @@ class VAE(nn.Module):
 
     @property
     def downscale(self) -> int:
-        """Pixels per latent pixel and side."""
+        """Pixels per latent position along each side, f."""
         return self._downscale
 
     @property
     def size_multiple(self) -> int:
-        """Height and width of images must be multiples of this; more than `downscale` where latents are packed."""
+        """Height and width of images must be multiples of this; it exceeds `downscale` if latents are packed."""
         return self.downscale * self._pack
 
     @property
     def latent_channels(self) -> int:
-        """Channels of a latent."""
+        """Number of channels of a latent, z."""
         return self.spec.latent.channels
 
     @property
     def latent_stats(self) -> LatentStats | None:
-        """Statistics of these weights' latents; None where they are not known. Setting wrong ones is a `SpecError`."""
+        """Statistics of the latents of these weights; `None` if they are not known.
+
+        Raises:
+            InputError: On assignment, if the value is not a complete `LatentStats`.
+            SpecError: On assignment, if the statistics do not fit the latent channels.
+        """
         return self._latent_stats
 
     @latent_stats.setter
     def latent_stats(self, stats: LatentStats | None) -> None:
         if stats is not None:
             if not isinstance(stats, LatentStats):
-                raise InputError(f"latent_stats is a vaezoo.LatentStats, not {type(stats).__name__}")
+                raise InputError(f"latent_stats must be a vaezoo.LatentStats, not {type(stats).__name__}")
             stats.check(self.latent_channels, self.spec.label)
             if stats.in_file:
-                raise InputError(f"{self.spec.label}: latent_stats says pack and eps only; mean and var are needed too")
+                raise InputError(f"{self.spec.label}: latent_stats has only pack and eps; add mean and var")
         self._latent_stats = stats
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating type of the weights."""
+        """Floating-point type of the weights."""
         return next(self.parameters()).dtype
 
     def encode(self, images: Tensor) -> Posterior:
-        """Posterior over latents.
+        """Encode images to the posterior over their latents.
 
         Args:
-            images: Of shape (B, 3, H, W), values in [-1, 1]; H and W multiples of `size_multiple`.
+            images: Images of shape (B, 3, H, W) with values in [-1, 1], of `dtype` and on `device`; H and W must be
+                multiples of `size_multiple`.
 
         Returns:
-            A distribution over latents of shape (B, latent_channels, H / downscale, W / downscale), in raw units.
+            A distribution over latents of shape (B, latent_channels, H / downscale, W / downscale), in raw units; take
+            `mode()` for the best reconstruction and `sample()` for training.
 
         Raises:
-            InputError: If rank, channels, dtype or size do not fit. Values are not looked at.
+            InputError: If the number of dimensions, channels, dtype or size do not fit. Values are not checked.
+
+        Examples:
+            >>> import torch, vaezoo
+            >>> vae = vaezoo.create("vae_f8_z4_micro")
+            >>> posterior = vae.encode(torch.zeros(2, 3, 64, 96))
+            >>> tuple(posterior.mode().shape)
+            (2, 4, 8, 12)
         """
-        self._check(images, "images", self.spec.image.channels, self.size_multiple)
-        self._check_dtype(images, "images")
+        check_tensor(images, "images", self.spec.image.channels, self.size_multiple)
+        check_dtype(images, "images", self.dtype)
         return LATENTS[self.spec.latent.kind](self.encoder(images))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images of shape (B, 3, h * downscale, w * downscale), about [-1, 1], not clamped.
+        """Decode latents to images.
 
         Args:
-            z: Latents of shape (B, latent_channels, h, w), in raw units.
+            z: Latents of shape (B, latent_channels, h, w), in raw units, of `dtype` and on `device`.
+
+        Returns:
+            Images of shape (B, 3, h * downscale, w * downscale), with values in about [-1, 1] (not clamped).
 
         Raises:
-            InputError: If rank, channels, dtype or size do not fit.
+            InputError: If the number of dimensions, channels, dtype or size do not fit.
+
+        Examples:
+            >>> import torch, vaezoo
+            >>> vae = vaezoo.create("vae_f8_z4_micro")
+            >>> tuple(vae.decode(torch.zeros(1, 4, 8, 8)).shape)
+            (1, 3, 64, 64)
         """
-        self._check(z, "latents", self.latent_channels)
-        self._check_dtype(z, "latents")
+        check_tensor(z, "latents", self.latent_channels)
+        check_dtype(z, "latents", self.dtype)
         return self.decoder(z)
 
     def forward(self, images: Tensor, sample: bool | None = None) -> Output:
-        """Encode and decode: the one call that training makes.
+        """Encode images and decode their latents.
 
         Args:
-            images: As for `encode`.
-            sample: Decode a sample of the posterior (True) or its mode (False); None samples in training mode only.
+            images: Images, as `encode` takes them.
+            sample: Whether to decode a sample of the posterior instead of its mode; `None` samples in training mode
+                and takes the mode in eval mode.
+
+        Raises:
+            InputError: As for `encode`.
         """
         posterior = self.encode(images)
         z = posterior.sample() if (self.training if sample is None else sample) else posterior.mode()
         return Output(self.decode(z), posterior, z)
 
     def normalize(self, z: Tensor) -> Tensor:
-        """Raw latents (B, latent_channels, h, w) to the space a diffusion model sees, packed if the statistics are.
+        """Convert raw latents to the normalized ones that a diffusion model is trained on.
+
+        Args:
+            z: Latents of shape (B, latent_channels, h, w), in raw units; h and w must be multiples of
+                `latent_stats.pack`, if that is set.
+
+        Returns:
+            (z - mean) / std per channel, or (z - shift) * scale, as the statistics define it, of the same shape. If
+            they pack, patches of pack x pack positions become channels: (B, latent_channels * pack^2, h / pack,
+            w / pack).
 
         Raises:
-            InputError: If rank, channels or size do not fit, or the latent statistics of these weights are not known.
+            InputError: If the shape does not fit, or the latent statistics of these weights are not known.
+
+        Examples:
+            >>> import torch, vaezoo
+            >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+            >>> z = vae.encode(torch.zeros(1, 3, 64, 64)).mode()
+            >>> torch.allclose(vae.denormalize(vae.normalize(z)), z, atol=1e-5)
+            True
         """
-        self._check(z, "latents", self.latent_channels, self._pack)
+        check_tensor(z, "latents", self.latent_channels, self._pack)
         offset, gain = self._statistics(z)
         return (F.pixel_unshuffle(z, self._pack) - offset) * gain
 
     def denormalize(self, z: Tensor) -> Tensor:
-        """The inverse of `normalize`: what a diffusion model made, to latents that `decode` takes."""
-        self._check(z, "latents", self.latent_channels * self._pack**2)
+        """Convert latents as `normalize` returns them, and a diffusion model generates them, to raw ones for `decode`.
+
+        Raises:
+            InputError: If the shape does not fit, or the latent statistics of these weights are not known.
+        """
+        check_tensor(z, "latents", self.latent_channels * self._pack**2)
         offset, gain = self._statistics(z)
         return F.pixel_shuffle(z / gain + offset, self._pack)
 
     def diffusion_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Shape (channels, h, w) of the normalised latent of an image of `height` x `width` pixels.
+        """Shape (channels, h, w) of the normalized latent of one image, which a diffusion model generates.
+
+        Args:
+            height: Height of the image in pixels, a multiple of `size_multiple`.
+            width: Width of the image in pixels, a multiple of `size_multiple`.
 
         Raises:
             InputError: If a side is not a positive multiple of `size_multiple`.
         """
         if height < 1 or width < 1 or height % self.size_multiple or width % self.size_multiple:
-            raise InputError(f"{height}x{width} is no positive multiple of {self.size_multiple} per side")
+            raise InputError(f"{height}x{width} is not a positive multiple of {self.size_multiple} per side")
         pack, multiple = self._pack, self.size_multiple
         return self.latent_channels * pack**2, height // multiple, width // multiple
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each row's activations in the backward pass: less memory, about a third more time."""
+        """Recompute the activations of each block in the backward pass: less memory, about a third more time.
+
+        Args:
+            enable: Whether to recompute them.
+        """
         self.encoder.checkpointing = self.decoder.checkpointing = enable
 
     def extra_repr(self) -> str:
@@ -179,48 +233,3 @@ class VAE(nn.Module):
             raise InputError(f"the latent statistics of {self.spec.label} are not known: {self.statistics_remedy}")
         offset, gain = self.latent_stats.offset, self.latent_stats.gain
         return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
-
-    def _check(self, x: Tensor, what: str, channels: int, multiple: int = 1) -> None:
-        expected = f"{what} of shape (B, {channels}, H, W)"
-        if not isinstance(x, Tensor):
-            raise InputError(f"expected {expected}, got {type(x).__name__}; vaezoo.load_image and to_tensor make them")
-        if x.ndim != 4 or x.shape[1] != channels:
-            raise InputError(f"expected {expected}, got {tuple(x.shape)}")
-        if not x.is_floating_point():
-            raise InputError(f"expected {expected} and floating dtype, got {x.dtype}; vaezoo.to_tensor converts")
-        if 0 in x.shape or x.shape[2] % multiple or x.shape[3] % multiple:
-            raise InputError(
-                f"expected {expected} with H and W positive multiples of {multiple}, got {tuple(x.shape)}; "
-                "vaezoo.pad_to_multiple pads images"
-            )
-
-    def _check_dtype(self, x: Tensor, what: str) -> None:
-        casts = not x.is_meta and torch.is_autocast_enabled(x.device.type)
-        if x.dtype != self.dtype and not casts:
-            raise InputError(f"{what} are {x.dtype}, the model is {self.dtype}: pass {what}.to(vae.dtype)")
-
-
-def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
-    """A VAE with fresh random weights in training mode, on `device` (default: PyTorch's default device).
-
-    It is first built on the meta device, so that a spec that is too large is refused before anything is allocated.
-
-    Raises:
-        SpecError: If the spec cannot be built, or has more than `PARAMETER_LIMIT` parameters.
-    """
-    with torch.device("meta"):
-        model = VAE(spec)
-    params = count_params(model)
-    if params > PARAMETER_LIMIT:
-        name = spec.name or spec.encoder[0].location
-        raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
-    device = torch.device(device) if device is not None else default_device()
-    if device.type == "meta":
-        return model
-    with device:
-        return VAE(spec)
-
-
-def default_device() -> torch.device:
-    """Where PyTorch makes a tensor now; `torch.get_default_device` of PyTorch 2.6 overlooks `with torch.device(…)`."""
-    return torch.empty(0).device

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import SpecError
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.build import build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
 WIDTHS = ("out", "resample_out", "groups", "heads")  # what grows

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import CheckpointError
+from vaezoo.nn.build import build
 from vaezoo.nn.single_layers import ConvAct, ConvBlock, Head
 from vaezoo.nn.transforms import Clamp, Rescale
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
 
 NEW = 0.1  # what new channels of the encoder start with, as a share of fresh weights

@@ -10,8 +10,9 @@ from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.formats.layouts.engine import Shapes, TensorNames
 from vaezoo.io.files import opened
+from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
 from vaezoo.weights.header_diff import header_diff

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from vaezoo.errors import InputError, UnknownNameError
+from vaezoo.nn.build import build, default_device
 from vaezoo.nn.schema import change_spec
-from vaezoo.nn.vae import VAE, build, default_device
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.warmstart.widen import widen

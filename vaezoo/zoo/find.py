@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.formats.diffusers.config_class import Foreign
-from vaezoo.nn.vae import build
+from vaezoo.nn.build import build
 from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name

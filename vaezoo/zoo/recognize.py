@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.nn.vae import VAE, build
+from vaezoo.nn.build import build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
 from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view

@@ -1,0 +1,36 @@
+"""Checks of the tensors that a VAE is given."""
+
+import torch
+from torch import Tensor
+
+from vaezoo.errors import InputError
+
+
+def check_tensor(x: Tensor, what: str, channels: int, multiple: int = 1) -> None:
+    """Raise `InputError` unless `x` is a floating-point tensor of shape (B, channels, H, W).
+
+    Args:
+        x: The tensor.
+        what: Its name in messages, "images" or "latents".
+        channels: Required number of channels.
+        multiple: H and W must be positive multiples of this.
+    """
+    expected = f"{what} of shape (B, {channels}, H, W)"
+    if not isinstance(x, Tensor):
+        raise InputError(f"expected {expected}, got {type(x).__name__}; vaezoo.load_image and to_tensor make them")
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise InputError(f"expected {expected}, got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise InputError(f"expected {expected} and floating dtype, got {x.dtype}; vaezoo.to_tensor converts")
+    if 0 in x.shape or x.shape[2] % multiple or x.shape[3] % multiple:
+        raise InputError(
+            f"expected {expected} with H and W positive multiples of {multiple}, got {tuple(x.shape)}; "
+            "vaezoo.pad_to_multiple pads images"
+        )
+
+
+def check_dtype(x: Tensor, what: str, dtype: torch.dtype) -> None:
+    """Raise `InputError` if `x` is not of the dtype of the model and autocast does not convert it."""
+    casts = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    if x.dtype != dtype and not casts:
+        raise InputError(f"{what} are {x.dtype}, the model is {dtype}: pass {what}.to(vae.dtype)")
