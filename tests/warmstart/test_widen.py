@@ -150,7 +150,7 @@ def test_overrides_that_keep_all_shapes_load_and_keep_statistics_where_the_laten
 @pytest.mark.parametrize(
     ("overrides", "tensor"),
     [
-        ({"latent.channels": 1}, r"shape       decoder\.0\.weight \(2, 2, 1, 1\), wanted \(1, 1, 1, 1\)"),
+        ({"latent.channels": 1}, r"shape       decoder\.0\.weight \(2, 2, 1, 1\), expected \(1, 1, 1, 1\)"),
         ({"encoder.*.layers": 2}, r"missing     encoder\.1\.layers\.1\."),
         ({"latent.channels": 4, "*.*.skip": "auto"}, r"unexpected  \w+\.\d\.layers\.\d\.skip\.bias"),
     ],
