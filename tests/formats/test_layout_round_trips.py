@@ -1,5 +1,6 @@
 """Every network in every layout that can express it: there and back, one to one, and what a layout leaves out."""
 
+import functools
 import logging
 
 import pytest
@@ -37,6 +38,12 @@ WRITTEN = [(name, layout) for name, layout in PAIRS if is_written(name, layout)]
 FOREIGN = [name for name in files("models") if not name.startswith("vae_")]
 
 
+@functools.lru_cache(maxsize=1)  # the layouts of one network follow each other
+def shared_vae(name: str) -> vaezoo.VAE:
+    """A small network with random values, which no test may change."""
+    return small_vae(name)
+
+
 def place(tmp_path, layout: str, name: str = "x") -> str:
     """Where a file of that layout goes: one path, or two."""
     one = f"{tmp_path}/{name}.safetensors"
@@ -70,7 +77,7 @@ def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
 
 @pytest.mark.parametrize(("name", "layout"), WRITTEN)
 def test_a_network_goes_to_a_layout_and_back_without_losing_a_bit(name, layout, tmp_path):
-    vae, path, network = small_vae(name), place(tmp_path, layout), write_small(name, tmp_path)
+    vae, path, network = shared_vae(name), place(tmp_path, layout), write_small(name, tmp_path)
     vaezoo.export_checkpoint(vae, path, layout=layout)
     again = vaezoo.create(f"file:{path}", network=network, layout=layout)
     state = again.state_dict()

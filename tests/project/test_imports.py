@@ -112,6 +112,7 @@ def test_nothing_is_unpickled_evaluated_or_loaded_unsafely():
 
 
 def loaded_by(code: str) -> set[str]:
+    """The modules that a program of its own has loaded at its end."""
     run = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
@@ -124,7 +125,12 @@ def test_listing_models_does_not_import_torch():
     assert not modules & {"torch", "numpy", "PIL", "huggingface_hub"}
 
 
-def test_creating_a_pretrained_model_imports_no_compiler_and_no_other_model_library():
-    modules = loaded_by('import vaezoo\nvaezoo.create("vae_f8_z4", pretrained=True)')
+def test_creating_and_adapting_a_model_imports_no_compiler_and_no_other_model_library():
+    modules = loaded_by(
+        "import vaezoo\n"
+        'vae = vaezoo.create("vae_f8_z4", pretrained=True)\n'
+        "vae.latent_stats = vaezoo.LatentStats(scale=1.0)\n"
+        "assert vaezoo.from_diffusers(vaezoo.as_diffusers(vae)) is vae"
+    )
     assert "torch" in modules
-    assert not modules & {"timm", "diffusers", "torchvision", "torch._dynamo"}
+    assert not modules & {"timm", "diffusers", "transformers", "torchvision", "torch._dynamo"}

@@ -19,6 +19,11 @@ def same(a: vaezoo.VAE, b: vaezoo.VAE) -> bool:
     return all(torch.equal(a.state_dict()[key], tensor) for key, tensor in b.state_dict().items())
 
 
+@pytest.fixture(scope="module")
+def mar() -> vaezoo.VAE:
+    return small_vae("mar_f16_z16")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize(
     "wrap",
@@ -29,16 +34,16 @@ def same(a: vaezoo.VAE, b: vaezoo.VAE) -> bool:
         lambda state: {"model": {"module": state}, "optimizer": {"x": [1, 2]}},
     ],
 )
-def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(tmp_path, capsys, wrap, zipped):
-    vae, network = small_vae("mar_f16_z16"), write_small("mar_f16_z16", tmp_path)
-    state = foreign_tensors(vae, "ldm")
+def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(mar, tmp_path, capsys, wrap, zipped):
+    network = write_small("mar_f16_z16", tmp_path)
+    state = foreign_tensors(mar, "ldm")
     junk = {"loss.logvar": torch.zeros(1), "model_ema.decay": torch.zeros(1)}
     torch.save(wrap({**state, **junk}), tmp_path / "kl16.ckpt", _use_new_zipfile_serialization=zipped)
     out = tmp_path / "mar.safetensors"
     assert main(["convert", str(tmp_path / "kl16.ckpt"), str(out), "--from-pickle", "--network", network]) == 0
     said = capsys.readouterr().out
     assert f"read as a pickle with weights_only=True: {tmp_path}/kl16.ckpt ({len(state) + 2} tensors)" in said
-    assert same(vaezoo.create(f"file:{out}", network=network), vae)
+    assert same(vaezoo.create(f"file:{out}", network=network), mar)
 
 
 def test_two_pickled_halves_become_one_file(tmp_path, capsys):
