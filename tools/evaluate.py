@@ -11,7 +11,7 @@ import torch
 
 import vaezoo
 from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress
-from vaezoo.data.photos import photos
+from vaezoo.data.photos import photos, split_folder
 from vaezoo.distributed import ProcessGroup, local_device, process_group
 from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet
@@ -69,7 +69,7 @@ def _options(arguments: list[str]):
     arguments_parser.add_argument(
         "--data", required=True, help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name"
     )
-    arguments_parser.add_argument("--split", default="validation", help="of such a dataset (default: validation)")
+    arguments_parser.add_argument("--split", help="split of a dataset (default: validation), or subfolder of a folder")
     arguments_parser.add_argument("--root", help="where such a dataset is kept")
     arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
     arguments_parser.add_argument("--protocol", choices=PROTOCOLS, default=LATEST.name, help=f"default: {LATEST.name}")
@@ -100,19 +100,26 @@ def _nets(options, team: ProcessGroup) -> Nets:
 
 def _about(name: str, vae: vaezoo.VAE, nets: Nets, options) -> dict[str, str]:
     """What an evaluation does not know of itself."""
-    folder = Path(options.data)
     return {
         "model": name,
         "sha256": _sha256(name),
         "spec_hash": vae.spec.hash[:12],
         "nets": " ".join([*nets.distances, *nets.features]),
         "dtype": options.dtype,
-        "data": folder.resolve().name if folder.exists() else f"{options.data}:{options.split}",
+        "data": _data_name(options.data, options.split),
         "vaezoo": vaezoo.__version__,
         "torch": torch.__version__.partition("+")[0],
         "timm": timm.__version__,
         "hardware": hardware(vae.device),
     }
+
+
+def _data_name(data: str, split: str | None) -> str:
+    folder = Path(data)
+    if not folder.exists():
+        return f"{data}:{split or 'validation'}"
+    used = split_folder(folder, split)
+    return folder.resolve().name if used == folder else f"{folder.resolve().name}/{used.name}"
 
 
 def _sha256(name: str) -> str:

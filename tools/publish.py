@@ -5,7 +5,7 @@ from pathlib import Path
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.specs.names import parse_name
-from vaezoo.training.snapshot import training_text
+from vaezoo.training.artifacts import training_text
 from vaezoo.weights.config_json import CONFIG
 
 

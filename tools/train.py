@@ -1,10 +1,11 @@
-"""Train a VAE by a recipe (configs/train) into a run folder, which can be loaded and published all the while.
+"""Train a VAE by a recipe (configs/train) into a run folder, which can be loaded and published at any time.
 
 With several processes: torchrun --nproc-per-node=8 -m vaezoo.cli train RECIPE --out RUN
 """
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from vaezoo.console import parser
 from vaezoo.distributed import process_group
@@ -16,15 +17,22 @@ from vaezoo.training.trackers import TRACKERS
 
 
 def main(arguments: list[str]) -> None:
+    """Run `vaezoo train`."""
     arguments_parser = parser("train", __doc__)
-    arguments_parser.add_argument("recipe", help="a name of configs/train, such as quickstart, or a YAML file")
-    arguments_parser.add_argument("--out", type=Path, required=True, help="the run folder")
+    arguments_parser.add_argument("recipe", help="recipe of configs/train, such as quickstart, or a YAML file")
+    arguments_parser.add_argument("--out", type=Path, required=True, help="run folder")
     arguments_parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, such as data.root=photos"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, such as data.root=photos",
     )
-    arguments_parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    arguments_parser.add_argument("--device", help="cpu, cuda, … (default: the GPU of this process, if it has one)")
-    arguments_parser.add_argument("--track", choices=TRACKERS, help="send the log there, too")
+    arguments_parser.add_argument(
+        "--resume", action="store_true", help="continue from the last checkpoint in the folder"
+    )
+    arguments_parser.add_argument("--device", help="cpu, cuda, … (default: the GPU of this process if there is one)")
+    arguments_parser.add_argument("--track", choices=TRACKERS, help="also send the log to this experiment tracker")
     options = arguments_parser.parse_args(arguments)
 
     recipe = read_recipe(options.recipe, parse_settings(options.set))
@@ -33,11 +41,11 @@ def main(arguments: list[str]) -> None:
         tracked = options.track and group.is_first
         track = stack.enter_context(TRACKERS[options.track](options.out, recipe)) if tracked else None
 
-        def show(line: dict) -> None:
+        def on_log(line: dict[str, Any]) -> None:
             display.show(line)
             if track:
                 track(line)
 
-        report = train(recipe, options.out, group, options.resume, display.say, show)
+        report = train(recipe, options.out, group, options.resume, display.message, on_log)
         if group.is_first:
-            display.say(closing_text(report, recipe, options.out))
+            display.message(closing_text(report, recipe, options.out))

@@ -57,6 +57,9 @@ class ProcessGroup:
             dist.barrier()
 
 
+SINGLE = ProcessGroup()
+
+
 @contextlib.contextmanager
 def process_group(device_name: str | None = None) -> Iterator[ProcessGroup]:
     """Initialize the process group of `torchrun` for the block; without `torchrun`, a group of one.

@@ -95,11 +95,12 @@ def test_variants_that_share_a_seed_see_the_same_crops_and_a_run_is_what_train_m
     from safetensors.torch import load_file
     from support.training import assert_same
 
-    from vaezoo.training.crops import Plan, make_loader
+    from vaezoo.data.batches import make_loader
+    from vaezoo.training.start import crop_sampler
 
     plan = plan_of(tmp_path)
     runs = [run for run in plan.runs if run.seed == 1]
-    batches = [[batch.pixels for batch in make_loader(run.recipe, Plan(run.recipe))] for run in runs]
+    batches = [[batch.pixels for batch in make_loader(crop_sampler(run.recipe))] for run in runs]
     for other in batches[1:]:
         assert all((a == b).all() for a, b in zip(batches[0], other, strict=True))
     folder = make_folder(plan.folder_of(runs[1]))

@@ -1,11 +1,9 @@
 """Protocols, the sharing of photos among processes, and the pictures of what went worst."""
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pytest
@@ -15,9 +13,9 @@ from support.checkout import ROOT
 from support.offset_model import Offset, mean_and_spread, noise_photos
 
 import vaezoo
-from vaezoo.data.photos import Photo, photos
+from vaezoo.data.photos import Photo
 from vaezoo.distributed import ProcessGroup, local_device
-from vaezoo.errors import FileError, ImageError, InputError
+from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet, latent_colors
 from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.psnr import psnr
@@ -167,64 +165,3 @@ def test_latent_colours_are_principal_components_with_one_meaning_for_all():
     (grey,) = latent_colors([base])
     assert grey.shape == (1, 3, 8, 8)
     assert (grey[:, 1:] == 0).all()
-
-
-def test_photos_of_a_tar_are_read_one_by_one_and_a_damaged_one_is_named(tmp_path):
-    Image.new("RGB", (5, 4), "red").save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(b"\x89PNG damaged")
-    with tarfile.open(tmp_path / "set.tar", "w") as tar:
-        for name in ("b.png", "a.png"):
-            tar.add(tmp_path / name, f"c/{name}")
-    good, bad = photos(tmp_path / "set.tar")
-    assert good.read().getpixel((0, 0)) == (255, 0, 0)
-    with pytest.raises(ImageError, match=r"set\.tar\[c/b\.png\]"):
-        bad.read()
-    (tmp_path / "bad.tar").write_bytes(b"no archive at all")
-    with pytest.raises(FileError, match=r"bad\.tar: no \.tar"):
-        photos(tmp_path / "bad.tar")
-
-
-def test_a_dataset_of_timm_is_known_by_its_name(monkeypatch):
-    import timm.data
-
-    def create_dataset(name, root, split):
-        assert (name, root, split) == ("torch/cifar10", "there", "test")
-        return [(Image.new("RGB", (2, 2), color), 0) for color in ("red", "blue")]
-
-    monkeypatch.setattr(timm.data, "create_dataset", create_dataset)
-    first, second = photos("torch/cifar10", "test", "there")
-    assert (first.name, second.name) == ("test/0", "test/1")
-    assert second.read().getpixel((0, 0)) == (0, 0, 255)
-
-
-def test_a_damaged_picture_of_a_dataset_is_named_instead_of_another_taken_for_it(monkeypatch):
-    import timm.data
-
-    good = io.BytesIO()
-    Image.new("RGB", (2, 2), "red").save(good, "PNG")
-    good.seek(0)
-
-    class Dataset:
-        reader = ((io.BytesIO(b"\x89PNG damaged"), 0), (good, 0))
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return Image.new("RGB", (2, 2), "blue"), 0  # as timm does after an error
-
-    monkeypatch.setattr(timm.data, "create_dataset", lambda *_: Dataset())
-    first, second = photos("hfds/org/name")
-    with pytest.raises(ImageError, match=r"hfds/org/name\[0\]"):
-        first.read()
-    assert second.read().getpixel((0, 0)) == (255, 0, 0)
-
-
-def test_a_dataset_that_is_not_there_or_is_streamed_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(FileError, match="torch/cifar10: timm cannot open"):
-        photos("torch/cifar10", "test", tmp_path)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(FileError, match=r"hfds/org/name: timm cannot open.*datasets"):
-        photos("hfds/org/name")
-    with pytest.raises(InputError, match="wds/x: streamed"):
-        photos("wds/x")

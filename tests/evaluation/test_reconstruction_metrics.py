@@ -57,9 +57,9 @@ def folder(tmp_path):
 
 def test_photos_finds_pictures_in_subfolders_by_name_and_says_where_there_are_none(folder):
     assert [path.name for path in photos(folder)] == ["a.JPG", "b.png", "sub/c.webp"]
-    for empty in (folder / "missing", folder / "notes.txt"):
-        with pytest.raises(FileError, match="no folder with photos"):
-            photos(empty)
+    for empty, message in (("missing", "no such file or folder"), ("notes.txt", "no photos in it")):
+        with pytest.raises(FileError, match=message):
+            photos(folder / empty)
 
 
 def test_evaluate_measures_every_picture_as_one_would_by_hand(folder):

@@ -109,7 +109,7 @@ def train(*arguments: object, ranks: int = 1) -> str:
 
 def quiet(recipe: Recipe, folder: Path, resume: bool = False) -> Report:
     """A run in this process, without a word."""
-    return runs.train(recipe, folder, CPU, resume, say=lambda text: None)
+    return runs.train(recipe, folder, CPU, resume, on_message=lambda text: None)
 
 
 def steps_of(run: Path) -> list[int]:

@@ -8,8 +8,8 @@ import torch
 from support.training import quiet, steps_of, tiny_recipe, write_photos
 from torch.utils.data import DataLoader
 
+from vaezoo.data.batches import ignore_signals
 from vaezoo.errors import FileError, SpecError, TrainingError
-from vaezoo.training.crops import leave_signals_alone
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Stepper
 
@@ -58,7 +58,7 @@ def test_a_log_that_was_edited_is_told(tmp_path, line):
 
 
 def test_workers_outlive_the_signals_that_end_a_run():
-    loader = DataLoader(range(8), num_workers=1, worker_init_fn=leave_signals_alone)
+    loader = DataLoader(range(8), num_workers=1, worker_init_fn=ignore_signals)
     batches = iter(loader)
     found = [int(next(batches))]
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -38,7 +38,7 @@ from vaezoo.training.checkpoint import (
     write_tensors,
 )
 from vaezoo.training.log import read_log
-from vaezoo.training.state import begin
+from vaezoo.training.start import begin
 
 
 def test_a_resumed_run_has_every_tensor_of_one_that_was_not_interrupted(tmp_path):
@@ -122,7 +122,7 @@ def test_sigterm_saves_after_the_step_at_hand_and_ends_the_run(tmp_path):
         if line["step"] == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    report = runs.train(recipe, run, CPU, say=[].append, show=stop)
+    report = runs.train(recipe, run, CPU, on_message=[].append, on_log=stop)
     assert report.stopped == "SIGTERM"
     assert steps_of(run) == [report.progress.step]
     assert 3 <= report.progress.step < recipe.steps
@@ -139,7 +139,7 @@ def test_sigterm_saves_and_ends_the_command(tmp_path):
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "stopped by SIGTERM, and saved: go on with --resume" in said
+    assert "stopped by SIGTERM, and saved: continue with --resume" in said
     (step,) = steps_of(run)
     assert read_log(run)[-1]["step"] == step
     assert vaezoo.create(f"local-dir:{run}", pretrained=True).spec.name == "tiny"
@@ -173,7 +173,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_serves(tmp_path):
     last = checkpoints(run)[-1]
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(
-        CheckpointError, match=r"step_000000006.safetensors: damaged .*; remove it to go on from the one"
+        CheckpointError, match=r"step_000000006.safetensors: damaged .*; remove it to continue from the one"
     ):
         quiet(recipe, run, resume=True)
     last.unlink()
@@ -187,7 +187,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(t
     weights = (run / "model.safetensors").read_bytes()
     for path in checkpoints(run):
         path.unlink()
-    with pytest.raises(FileError, match="its log goes to step 6, but its checkpoints are gone"):
+    with pytest.raises(FileError, match="its log goes to step 6, but it has no checkpoints"):
         quiet(recipe, run, resume=True)
     assert (run / "model.safetensors").read_bytes() == weights
 
@@ -195,7 +195,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(t
 def test_a_run_does_not_go_back_to_fewer_steps_than_it_has_made(tmp_path):
     run = tmp_path / "run"
     quiet(tiny_recipe(tmp_path), run)
-    with pytest.raises(SpecError, match="is at step 6 already, past the recipe's steps: 4"):
+    with pytest.raises(SpecError, match="already at step 6, past the 4 steps of the recipe"):
         quiet(tiny_recipe(tmp_path, "steps=4"), run, resume=True)
     assert "steps: 6" in (run / "recipe.yaml").read_text()
 
@@ -209,5 +209,5 @@ def test_any_nested_data_comes_back_from_a_checkpoint(tmp_path):
     assert torch.equal(found[0].pop("step"), data[0].pop("step"))
     assert torch.equal(found["list"].pop(0), data["list"].pop(0))
     assert found == data
-    with pytest.raises(CheckpointError, match=r"data.odd: a object cannot be put into a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"data.odd: a checkpoint cannot contain a object"):
         pack({"odd": object()}, "data", {})

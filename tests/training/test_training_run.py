@@ -23,7 +23,7 @@ from vaezoo.training.checkpoint import (
     unpack,
 )
 from vaezoo.training.log import Log, read_log
-from vaezoo.training.recipes import check_recipe
+from vaezoo.training.recipes import check_recipe, read_recipe
 
 
 def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
@@ -36,7 +36,7 @@ def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
     }
     assert report.progress.step == 6
     assert report.stopped is None
-    assert runs.read_recipe(tmp_path / "run" / "recipe.yaml") == recipe
+    assert read_recipe(tmp_path / "run" / "recipe.yaml") == recipe
     vae = vaezoo.create(f"local-dir:{tmp_path / 'run'}", pretrained=True)
     assert len(vae.latent_stats.mean) == 2
     _, data = read_tensors(checkpoints(tmp_path / "run")[-1])
@@ -76,7 +76,7 @@ def test_a_new_run_can_be_loaded_before_its_first_checkpoint(tmp_path, monkeypat
     def stop(self):
         raise InterruptedError
 
-    monkeypatch.setattr(runs.Run, "go", stop)
+    monkeypatch.setattr(runs.TrainingRun, "train", stop)
     with pytest.raises(InterruptedError):
         quiet(tiny_recipe(tmp_path), tmp_path / "run")
     assert vaezoo.create(f"local-dir:{tmp_path / 'run'}", pretrained=True).spec.name == "tiny"
@@ -94,10 +94,10 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, monkeypatch):
 
 def test_a_folder_with_a_run_is_neither_begun_again_nor_resumed_by_another_recipe(tmp_path):
     recipe, run = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run"
-    with pytest.raises(FileError, match=r"no run to resume, there is no recipe.yaml in it; leave --resume out"):
+    with pytest.raises(FileError, match=r"no run to resume, because it has no recipe.yaml; start one without --resume"):
         quiet(recipe, run, resume=True)
     quiet(recipe, run)
-    with pytest.raises(FileError, match="holds a run already; --resume goes on with it"):
+    with pytest.raises(FileError, match="already holds a run; continue it with --resume"):
         quiet(recipe, run)
     with pytest.raises(SpecError, match=r"cannot be resumed with another recipe \(seed was 0, is 1\)"):
         quiet(tiny_recipe(tmp_path, "steps=2", "seed=1"), run, resume=True)
@@ -131,7 +131,7 @@ def test_a_log_goes_on_after_the_step_it_is_cut_back_to(tmp_path):
 def test_a_start_that_fails_leaves_no_run_behind(tmp_path):
     recipe = tiny_recipe(tmp_path, "steps=2")
     wrong = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root="nowhere"))
-    with pytest.raises(FileError, match=r"data.root nowhere: no such folder"):
+    with pytest.raises(FileError, match=r"data.root nowhere: no such file or folder"):
         quiet(wrong, tmp_path / "run")
     assert quiet(recipe, tmp_path / "run").progress.step == 2
 

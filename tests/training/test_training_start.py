@@ -11,7 +11,7 @@ from support.training import assert_same, quiet, tensors_of, tiny_recipe, tiny_s
 import vaezoo
 from vaezoo.errors import CheckpointError, InputError, SpecError
 from vaezoo.nn.build import build
-from vaezoo.training.run import first_network
+from vaezoo.training.start import first_network
 from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.load import sha256_of
 

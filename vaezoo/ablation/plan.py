@@ -9,7 +9,6 @@ from vaezoo.ablation.question import Ablation
 from vaezoo.ablation.variants import Variant, make_variants
 from vaezoo.analysis.costs import costs
 from vaezoo.data.photos import photos
-from vaezoo.training.pictures import open_dataset
 from vaezoo.training.recipe_schema import Recipe, ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.zoo.create import usable_device
@@ -80,7 +79,7 @@ def make_plan(ablation: Ablation, folder: Path) -> AblationPlan:
         grid_every=0,
     )
     variants = make_variants(ablation, recipe)
-    open_dataset(recipe.data, recipe.seed)
+    recipe.data.check_source()
     if judging.root:
         photos(judging.root)
     shares = [1.0] * len(variants)

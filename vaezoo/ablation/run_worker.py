@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vaezoo.ablation.run_results import RECIPE, RESULT, TRAIN, write_result
-from vaezoo.data.photos import Photo, photo_files, photos
+from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import process_group
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
@@ -16,11 +16,10 @@ from vaezoo.evaluation.results import hardware, row_of
 from vaezoo.io.images import resize_and_crop, save_picture, to_tensor
 from vaezoo.jobs.local import folder_lock
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.catalog import sample_photos
+from vaezoo.training.artifacts import RECIPE as BEGUN
 from vaezoo.training.display import Display
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import read_recipe
-from vaezoo.training.run import RECIPE as BEGUN
 from vaezoo.training.run import train
 from vaezoo.zoo.create import create
 
@@ -60,7 +59,7 @@ def make_run(folder: Path, nets: list[str], device: str | None) -> int:
     recipe, train_folder = read_recipe(folder / RECIPE), folder / TRAIN
     display = Display(recipe)
     with process_group(device) as group:
-        report = train(recipe, train_folder, group, (train_folder / BEGUN).exists(), display.say, display.show)
+        report = train(recipe, train_folder, group, (train_folder / BEGUN).exists(), display.message, display.show)
         if report.stopped:
             return STOPPED
         vae = create(f"local-dir:{train_folder}", pretrained=True, device=group.device)
@@ -105,7 +104,7 @@ def save_crops(vae: VAE, how: ValidationConfig, folder: Path) -> None:
 
 
 def _photos(how: ValidationConfig) -> list[Photo]:
-    return photos(how.root) if how.root else photo_files(sample_photos())
+    return photos(how.root)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import Recipe
-from vaezoo.training.state import check_fits
+from vaezoo.training.start import check_fits
 from vaezoo.zoo.create import get_spec
 
 

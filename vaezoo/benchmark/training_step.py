@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.benchmark.case import Job
+from vaezoo.data.settings import DataConfig
 from vaezoo.training.objective.task import Task
 from vaezoo.training.optim import Updater
-from vaezoo.training.recipe_schema import DataConfig, LossTerm, OptimizerConfig, Recipe, ScheduleConfig
+from vaezoo.training.recipe_schema import LossTerm, OptimizerConfig, Recipe, ScheduleConfig
 
 ADAMW = OptimizerConfig(name="adamw", lr=1e-5, betas=(0.9, 0.99), weight_decay=0.01)
 LOSSES = (LossTerm("l1", 1.0), LossTerm("kl", 1e-6))

@@ -1,1 +1,1 @@
-"""Photos and the random numbers that choose among them."""
+"""Photos, the crops that are made of them, and the random numbers that choose both."""

@@ -1,93 +1,177 @@
-"""The photos to measure on: a folder, or a dataset that timm knows by name."""
+"""The one reader of photos: folders, tar files and datasets of timm."""
 
 import io
+import os
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
-from vaezoo.errors import FileError, InputError
+from vaezoo.errors import FileError, InputError, VaezooError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES, decode_picture, read_picture
+from vaezoo.specs.catalog import sample_photos
 
-INDEXED = ("hfds/", "torch/")  # kinds of timm datasets whose items have an index
-STREAMED = ("hfids/", "tfds/", "wds/")
+INDEXED = ("hfds/", "torch/")  # prefixes of timm datasets of known length, whose items have an index
+STREAMED = ("hfids/", "tfds/", "wds/")  # prefixes of timm datasets that can only be iterated over
+SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))  # names of the same split
 
 
 class Photo(NamedTuple):
-    """One photo: its name, unique in its set, and a function that reads it."""
+    """A photo that has not been read yet.
+
+    Args:
+        name: Name of the photo, unique in its source: a path relative to the folder, or `split/index`.
+        read: Function that returns the decoded picture, as `vaezoo.io.images.read_picture` does.
+        location: File or dataset item, for error messages.
+    """
 
     name: str
     read: Callable[[], Image.Image]
+    location: str = ""
 
 
-def photos(data: str | Path, split: str = "validation", root: str | Path | None = None) -> list[Photo]:
-    """The photos of a folder and its subfolders by name, of a `.tar` file, or of a dataset of timm.
+def photos(source: str | Path | None, split: str | None = None, root: str | Path | None = None) -> list[Photo]:
+    """List the photos of a source without reading them.
 
     Args:
-        data: A folder, a `.tar` file, or timm's name of a dataset, such as `hfds/org/name` or `torch/cifar10`.
-        split: The part of a dataset.
-        root: Where a dataset is kept.
+        source: One of
+
+            - a folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders, following symbolic links;
+            - an uncompressed .tar file of such files, or of further .tar files;
+            - a timm dataset of known length: `hfds/org/name` (Hugging Face) or `torch/name` (torchvision);
+            - `None`: the sample photos of the package.
+        split: Split of a dataset, "validation" by default. Of a folder, the subfolder of that name if there is one;
+            by default all of the folder.
+        root: Folder in which a dataset is stored; `None` means the default of its library.
+
+    Returns:
+        The photos, sorted by path; those of a dataset in its own order.
 
     Raises:
-        FileError: If it is none of these, or holds no photos.
-        InputError: If the dataset is streamed, so that its parts cannot be counted.
+        FileError: If the source does not exist, cannot be opened or holds no photos.
+        InputError: If the source is a streamed dataset, whose photos have no index.
     """
-    text, path = str(data), Path(data)
-    if text.startswith(STREAMED):
-        raise InputError(f"{text}: streamed, so that nobody knows which photos are counted; take {', '.join(INDEXED)}…")
-    if text.startswith(INDEXED):
-        return _dataset(text, split, root)
-    if path.suffix == ".tar":
-        return _archive(path)
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else []
-    if not found:
+    if source is None:
+        return photo_files(sample_photos())
+    name, path = str(source), Path(source)
+    if name.startswith(STREAMED):
+        raise InputError(f"{name}: streamed datasets have no index; use a dataset of {' or '.join(INDEXED)}")
+    if name.startswith(INDEXED):
+        return _in_dataset(name, split or "validation", root)
+    if not path.exists():
         raise FileError(
-            f"{path}: no folder with photos ({', '.join(SUFFIXES)}) in it, no .tar, no {', '.join(INDEXED)}…"
+            f"{path}: no such file or folder; expected a folder of photos, a .tar file or a dataset "
+            f"such as {INDEXED[0]}org/name"
         )
-    return [Photo(p.relative_to(path).as_posix(), partial(read_picture, p)) for p in found]
+    found = _in_tar(path) if path.suffix == ".tar" else _in_folder(split_folder(path, split))
+    if not found:
+        raise FileError(f"{path}: no photos in it; expected {', '.join(SUFFIXES)} files in a folder or .tar file")
+    return found
 
 
 def photo_files(paths: Iterable[str | Path]) -> list[Photo]:
-    """Picture files as photos, by their file names."""
-    return [Photo(Path(path).name, partial(read_picture, path)) for path in paths]
+    """List picture files as photos, named after the files."""
+    return [Photo(Path(path).name, partial(read_picture, path), str(path)) for path in paths]
 
 
-def _archive(path: Path) -> list[Photo]:
-    """The pictures of a `.tar` that is not compressed, so that each can be read where it lies."""
+def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterator[Image.Image]:
+    """Iterate over a streamed dataset of timm, again and again.
+
+    Args:
+        source: Name of the dataset, such as `wds/name`.
+        split: Split of the dataset.
+        root: Folder in which the dataset is stored; `None` means the default of its library.
+        seed: Seed of the order in which its shards are read.
+
+    Raises:
+        FileError: If timm cannot open the dataset, or it is empty.
+    """
+    dataset = open_dataset(source, root, split, is_training=True, seed=seed)
+    while True:
+        empty = True
+        for picture, *_ in dataset:
+            empty = False
+            yield picture
+        if empty:
+            raise FileError(f"{source}: no photos in split {split}; choose another split")
+
+
+def open_dataset(name: str, root: str | Path | None, split: str, **options: Any) -> Any:
+    """Open a dataset by `timm.data.create_dataset`.
+
+    Raises:
+        FileError: If timm cannot open it.
+    """
+    from timm.data import create_dataset
+
+    try:
+        return create_dataset(name, None if root is None else str(root), split, **options)
+    except (ImportError, OSError, RuntimeError, ValueError, AssertionError) as error:  # what the readers of timm raise
+        remedy = "install the package that reads it" if isinstance(error, ImportError) else "check its name and root"
+        reason = str(error) or type(error).__name__
+        raise FileError(f"{name}: timm cannot open this dataset ({reason}); {remedy}") from error
+
+
+def split_folder(folder: Path, split: str | None) -> Path:
+    """Return the subfolder of a split, also by a synonym such as "val" for "validation"; the folder if it has none."""
+    if split is None:
+        return folder
+    synonyms = next((names for names in SPLITS if split in names), ())
+    return next((folder / name for name in (split, *synonyms) if (folder / name).is_dir()), folder)
+
+
+def _in_folder(folder: Path) -> list[Photo]:
+    files = (Path(path, name) for path, _, names in os.walk(folder, followlinks=True) for name in names)
+    found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+    return [Photo(file.relative_to(folder).as_posix(), partial(read_picture, file), str(file)) for file in found]
+
+
+def _in_tar(path: Path) -> list[Photo]:
     try:
         with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            members = [m for m in tar if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
+            found = sorted(_members(tar))
     except tarfile.TarError as error:
-        raise FileError(f"{path}: no .tar without compression ({error})") from error
-    if not members:
-        raise FileError(f"{path}: no photos ({', '.join(SUFFIXES)}) in it")
-    members.sort(key=lambda member: member.name)
-    return [Photo(m.name, partial(_member, path, m.name, m.offset_data, m.size)) for m in members]
+        raise FileError(f"{path}: not an uncompressed .tar file ({error}); pack the photos again") from error
+    return [Photo(name, partial(_read_range, path, name, *where), f"{path}[{name}]") for name, *where in found]
 
 
-def _member(path: Path, name: str, offset: int, size: int) -> Image.Image:
+def _members(tar: tarfile.TarFile, prefix: str = "", start: int = 0) -> Iterator[tuple[str, int, int]]:
+    """Name, offset in the outermost file and size of every picture, also of those in nested .tar files."""
+    for member in tar:
+        name, suffix = prefix + member.name, Path(member.name).suffix.lower()
+        if member.isfile() and suffix == ".tar":
+            with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as inner:
+                yield from _members(inner, f"{name}/", start + member.offset_data)
+        elif member.isfile() and suffix in SUFFIXES:
+            yield name, start + member.offset_data, member.size
+
+
+def _read_range(path: Path, name: str, offset: int, size: int) -> Image.Image:
     with opened(path) as file:
         file.seek(offset)
         return decode_picture(io.BytesIO(file.read(size)), f"{path}[{name}]")
 
 
-def _dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
-    from timm.data import create_dataset
+def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
+    dataset = open_dataset(name, root, split)
+    return [
+        Photo(f"{split}/{index}", partial(_read_item, dataset, index, f"{name}[{index}]"), f"{name}[{index}]")
+        for index in range(len(dataset))
+    ]
 
+
+def _read_item(dataset: Any, index: int, location: str) -> Image.Image:
+    """Read from the reader where there is one: timm's dataset silently replaces a damaged picture with the next one."""
     try:
-        dataset = create_dataset(name, None if root is None else str(root), split)
-    except (ImportError, OSError, RuntimeError, ValueError, AssertionError) as error:  # what its readers raise
-        raise FileError(f"{name}: timm cannot open this dataset ({error or type(error).__name__})") from error
-    return [Photo(f"{split}/{index}", partial(_item, dataset, name, index)) for index in range(len(dataset))]
-
-
-def _item(dataset: Any, name: str, index: int) -> Image.Image:
-    """One picture; not through the dataset itself where it has a reader, because it would skip a damaged one."""
-    if not hasattr(dataset, "reader"):
-        return dataset[index][0]
-    with dataset.reader[index][0] as file:
-        return decode_picture(file, f"{name}[{index}]")
+        if not hasattr(dataset, "reader"):
+            return dataset[index][0]
+        with dataset.reader[index][0] as file:
+            return decode_picture(file, location)
+    except VaezooError:
+        raise
+    except (OSError, Image.DecompressionBombError) as error:
+        raise FileError(f"{location}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

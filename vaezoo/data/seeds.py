@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for and on nothing else, so that a resumed run draws the same ones."""
+"""Random numbers that depend only on a seed and their purpose, so that a resumed run draws the same ones."""
 
 import random
 
@@ -6,10 +6,15 @@ import torch
 
 
 def numbers(seed: int, *purpose: object) -> random.Random:
-    """Random numbers for one purpose, such as `("crop", 17)`: the same ones whenever and wherever they are drawn."""
+    """Create a random number generator for one purpose; equal arguments give equal numbers on every machine.
+
+    Args:
+        seed: Seed of the run.
+        *purpose: What the numbers are for, such as `"crop", 17`.
+    """
     return random.Random(" ".join(map(str, (seed, *purpose))))
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
-    """`numbers` for tensors, on the CPU."""
+    """Create a PyTorch generator on the CPU for one purpose; arguments as for `numbers`."""
     return torch.Generator().manual_seed(numbers(seed, *purpose).getrandbits(63))

@@ -12,7 +12,7 @@ import filelock
 
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder
-from vaezoo.training.run import stop_signals
+from vaezoo.training.signals import stop_signals
 
 LOCK = "lock"
 POLL = 0.1  # seconds between two looks at the running processes

@@ -1,6 +1,6 @@
-"""Checkpoints: one safetensors file each, with all that a run needs to go on as if it had never stopped.
+"""Checkpoints of a run: one safetensors file each, from which the run continues as if it had never stopped.
 
-Tensors lie under names; everything else is JSON in the header's one metadata entry. No pickle is involved.
+Everything but tensors is JSON in one metadata entry of the header. No pickle is involved.
 """
 
 import json
@@ -26,21 +26,27 @@ _NAME = re.compile(r"step_(\d{9})\.safetensors")
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first."""
+    """List the checkpoints of a run folder, oldest first."""
     folder = run / FOLDER
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint was made after."""
-    return int(_NAME.fullmatch(path.name)[1])
+    """Return the number of steps made before a checkpoint, from its name, which `checkpoints` returned."""
+    return int(path.stem.removeprefix("step_"))
 
 
 def save_checkpoint(state: State, run: Path, keep: int, group: ProcessGroup) -> None:
-    """Write a checkpoint, whole or not at all, then remove those that are neither among the last `keep` nor the best.
+    """Write a checkpoint atomically, then remove those that are neither among the last `keep` nor the best.
+
+    Args:
+        state: State of the run.
+        run: Run folder.
+        keep: Number of latest checkpoints to keep.
+        group: This process among those that train together; all of them must call this function.
 
     Raises:
-        FileError: If it cannot be written, such as on a full disk; what was there before is kept.
+        FileError: If the file cannot be written, such as on a full disk; earlier checkpoints are kept.
     """
     random = group.gather(random_states(group.device))
     if group.is_first:
@@ -62,10 +68,17 @@ def save_checkpoint(state: State, run: Path, keep: int, group: ProcessGroup) -> 
 
 
 def restore_checkpoint(state: State, path: Path, group: ProcessGroup) -> None:
-    """Put `state` where a checkpoint left it, bit by bit.
+    """Restore the state of a checkpoint bit for bit.
+
+    The random state of PyTorch is restored only if the number of processes is the same.
+
+    Args:
+        state: State of the same network and recipe, changed in place.
+        path: Checkpoint file.
+        group: This process among those that train together.
 
     Raises:
-        CheckpointError: If the file is damaged, or of another network or recipe.
+        CheckpointError: If the file is damaged, or belongs to another network or recipe.
     """
     tensors, data = read_tensors(path)
     try:
@@ -78,19 +91,19 @@ def restore_checkpoint(state: State, path: Path, group: ProcessGroup) -> None:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"{path}: does not fit this run ({reason})") from error
-    if len(random) == group.world_size:  # with other ranks there is no state to go on with
+    if len(random) == group.world_size:
         set_random_states(random[group.rank], group.device)
 
 
 def prune(run: Path, keep: int, best_step: int | None) -> None:
-    """Remove all checkpoints but the last `keep` and the best."""
+    """Remove all checkpoints but the last `keep` and that of `best_step`."""
     for path in checkpoints(run)[:-keep]:
         if step_of(path) != best_step:
             path.unlink(missing_ok=True)
 
 
 def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
-    """Give an optimiser its state back, in the memory format of its parameters: rounding may depend on it."""
+    """Restore an optimizer's state in the memory format of its parameters, because rounding may depend on it."""
     optimizer.load_state_dict(saved)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
@@ -99,19 +112,28 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
 
 
 def random_states(device: torch.device) -> list[Tensor]:
-    """PyTorch's random state of this process: of the CPU, and of the GPU if it trains on one."""
+    """Return PyTorch's random state: of the CPU, and of `device` if that is a GPU."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def set_random_states(states: list[Tensor], device: torch.device) -> None:
-    """The inverse of `random_states`."""
+    """Set the random states that `random_states` returned."""
     torch.set_rng_state(states[0])
     if device.type == "cuda" and len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)
 
 
 def pack(data: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Nested data as JSON can hold it; tensors in it go to `tensors`, under names that begin with `name`."""
+    """Convert nested data to data that JSON can represent.
+
+    Args:
+        data: Tensors, `None`, booleans, numbers and strings, nested in dictionaries, lists and tuples.
+        name: Prefix of the names of its tensors.
+        tensors: Dictionary to which the tensors are added.
+
+    Raises:
+        CheckpointError: If the data contains anything else.
+    """
     if isinstance(data, Tensor):
         tensors[name] = data.detach().to("cpu").contiguous().clone()
         return {"tensor": name}
@@ -122,11 +144,11 @@ def pack(data: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {"tuple" if isinstance(data, tuple) else "list": items}
     if data is None or isinstance(data, bool | int | float | str):
         return {"value": data}
-    raise CheckpointError(f"{name}: a {type(data).__name__} cannot be put into a checkpoint")
+    raise CheckpointError(f"{name}: a checkpoint cannot contain a {type(data).__name__}")
 
 
 def unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
-    """The inverse of `pack`."""
+    """Convert data back that `pack` returned."""
     ((kind, content),) = packed.items()
     if kind == "tensor":
         return tensors[content]
@@ -139,7 +161,11 @@ def unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
 
 
 def write_tensors(tensors: dict[str, Tensor], data: dict[str, Any], path: Path) -> None:
-    """A safetensors file with plain data beside the tensors, whole or not at all."""
+    """Write tensors and plain data to a safetensors file atomically.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, {KEY: json.dumps(data)})
@@ -148,18 +174,18 @@ def write_tensors(tensors: dict[str, Tensor], data: dict[str, Any], path: Path) 
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote.
+    """Read the tensors and data that `write_tensors` wrote.
 
     Raises:
-        CheckpointError: If it cannot be read, or is none of ours.
+        CheckpointError: If the file cannot be read, or is not a training checkpoint of this format.
     """
-    remedy = "remove it to go on from the one before"
+    remedy = "remove it to continue from the one before"
     try:
         with safe_open(path, framework="pt") as file:
             data = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no training checkpoint that this vaezoo reads (format {FORMAT}); {remedy}")
+        raise CheckpointError(f"{path}: not a training checkpoint of format {FORMAT}; {remedy}")
     return tensors, data

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line, and a report at its end."""
+"""The terminal output of a run: progress while it trains, and a summary at its end."""
 
 import sys
 import time
@@ -12,26 +12,26 @@ _NOT_LOSSES = ("step", "loss", "lr", "size", "seconds", "skipped", "bad_pictures
 
 
 class Display:
-    """Shows the lines of the log: one live line on a terminal, else a line each.
+    """Progress of a run: one line that is updated in place on a terminal, otherwise one line per line of the log.
 
     Args:
-        recipe: Says how many steps there are.
+        recipe: Recipe of the run; its number of steps is shown.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.steps, self.live = recipe.steps, sys.stdout.isatty()
-        self.begun: tuple[float, int] | None = None  # time and step of the first line
+        self.first: tuple[float, int] | None = None  # time and step of the first line
         self.width = 0
 
     def show(self, line: dict[str, Any]) -> None:
-        """Take one line of the log."""
+        """Show one line of the log."""
         if "psnr" in line:
             self._print(f"step {line['step']}: PSNR {line['psnr']:.2f} dB on the validation photos", stay=True)
         elif "loss" in line:
             self._print(self._text(line), stay=not self.live)
 
-    def say(self, text: str) -> None:
-        """A sentence on a line of its own."""
+    def message(self, text: str) -> None:
+        """Show a message on a line of its own."""
         self._print(text, stay=True)
 
     def _text(self, line: dict[str, Any]) -> str:
@@ -49,9 +49,9 @@ class Display:
 
     def _left(self, step: int) -> str:
         now = time.monotonic()
-        if self.begun is None:
-            self.begun = now, step
-        seconds, steps = now - self.begun[0], step - self.begun[1]
+        if self.first is None:
+            self.first = now, step
+        seconds, steps = now - self.first[0], step - self.first[1]
         return duration((self.steps - step) * seconds / steps) if steps else "?"
 
     def _print(self, text: str, stay: bool) -> None:
@@ -61,14 +61,20 @@ class Display:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 12 min, 3.4 h."""
+    """Format a time for people: 45 s, 12 min, 3.4 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def closing_text(report: Report, recipe: Recipe, run: Path) -> str:
-    """What came of a run, in a few lines."""
+    """Summarize a run in a few lines.
+
+    Args:
+        report: The end of the run.
+        recipe: Recipe of the run.
+        run: Run folder, which the suggested commands name.
+    """
     at = report.progress
     lines = [f"{at.step} of {recipe.steps} steps in {duration(at.seconds)}, {at.seen} crops"]
     if report.psnr is not None:
@@ -78,7 +84,7 @@ def closing_text(report: Report, recipe: Recipe, run: Path) -> str:
     if at.bad:
         lines.append(f"{len(at.bad)} bad pictures skipped, the first: {at.bad[0]}")
     if report.stopped:
-        lines.append(f"stopped by {report.stopped}, and saved: go on with --resume")
+        lines.append(f"stopped by {report.stopped}, and saved: continue with --resume")
     lines.append(f'load it: vaezoo.create("local-dir:{run}", pretrained=True)')
     lines.append(f"share it: vaezoo publish {run} org/name --license LICENSE")
     return "\n".join(lines)

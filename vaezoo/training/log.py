@@ -1,4 +1,4 @@
-"""The log of a run: `log.jsonl`, one JSON object a line, in order of `step`."""
+"""The log of a run: `log.jsonl`, one JSON object per line, in order of `step`."""
 
 import json
 import math
@@ -12,11 +12,13 @@ NAME = "log.jsonl"
 
 
 class Log:
-    """Appends to the log of a run.
+    """Writer that appends to the log of a run.
+
+    Lines after `step`, and a last line that was cut off, are removed first.
 
     Args:
-        run: The run folder.
-        step: The step that the run goes on from; later lines, and one that was cut off, are removed.
+        run: Run folder.
+        step: Step from which the run continues; 0 for a new run.
     """
 
     def __init__(self, run: Path, step: int) -> None:
@@ -25,10 +27,10 @@ class Log:
         write_text(self.path, "".join(_line(line) for line in lines if line["step"] <= step))
 
     def add(self, **values: Any) -> None:
-        """Write one line.
+        """Append one line; floats keep six significant digits.
 
         Raises:
-            FileError: If it cannot be written.
+            FileError: If the file cannot be written.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -38,21 +40,22 @@ class Log:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; what follows one that was cut off is left out.
+    """Read the lines of a run's log, up to one that was cut off; a run without a log has none.
 
     Raises:
-        FileError: If a line is something else than an object with a `step`.
+        FileError: If a line is not an object with an integer `step`.
     """
-    path, lines = run / NAME, []
+    path = run / NAME
+    lines: list[dict[str, Any]] = []
     if not path.is_file():
         return lines
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:  # a process was killed while it wrote this
+        except json.JSONDecodeError:  # the process was killed while it wrote this line
             break
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-            raise FileError(f"{path}: {text[:40]!r} is no object with a step; remove this line")
+            raise FileError(f"{path}: {text[:40]!r} is not an object with a step; remove this line")
         lines.append(line)
     return lines
 
@@ -63,7 +66,7 @@ def _line(values: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Six digits of a float; null for what JSON has no number for."""
+    """Round a float to six significant digits; NaN and infinity, which JSON lacks, become `None`."""
     if not isinstance(value, float):
         return value
     return float(f"{value:.6g}") if math.isfinite(value) else None

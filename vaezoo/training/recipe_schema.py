@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from timm.optim import list_optimizers
 
+from vaezoo.data.settings import DataConfig
 from vaezoo.specs.check import Between
 
 OPTIMIZERS = dict.fromkeys(list_optimizers())
@@ -14,39 +15,6 @@ Count = Between(1, 1_000_000_000)
 Every = Between(0, 1_000_000_000)  # steps; 0 is never
 Share = Between(0.0, 1.0)
 BOOKKEEPING = ("summary", "keep", "log_every", "grid_every", "checkpoint_every")  # what no weight depends on
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Photos, and the crops that are made of them.
-
-    Args:
-        root: Folder (with subfolders) or .tar file of photos; null is the sample photos of the package.
-        dataset: timm's name of a dataset that is no folder, such as `hfds/org/name` or `wds/name`; empty otherwise.
-        split: Its split; of a folder, the subfolder of that name if there is one.
-        sizes: Pixels per side of the crops; every step draws one of these sizes.
-        last: Share of the steps, at the end, that see the largest size only.
-        equal_pixels: Whether smaller crops come in larger batches, of as many pixels as `batch_size` of the largest.
-        scale: Photo pixels per crop pixel and side, from and to; drawn log-uniformly, reduced with antialiasing. A
-            photo too small for the largest crop at the first of them is a bad one.
-        flip: Whether every other crop is mirrored.
-        bad: What to do with a picture that is damaged, animated, too small or too large: `skip` (and count) it, or
-            `refuse` it by its path.
-        workers: Processes that read photos; 0 reads them between the steps.
-        cache: MiB of decoded photos that each of these processes keeps.
-    """
-
-    root: str | None = None
-    dataset: str = ""
-    split: str = "train"
-    sizes: tuple[Annotated[int, Between(8, 4096)], ...]
-    last: Annotated[float, Share] = 0.0
-    equal_pixels: bool = False
-    scale: tuple[Annotated[float, Between(0.1, 100.0)], ...] = (1.0, 2.0)
-    flip: bool = True
-    bad: Literal["skip", "refuse"] = "skip"
-    workers: Annotated[int, Between(0, 256)] = 0
-    cache: Annotated[int, Between(0, 1_000_000)] = 1024
 
 
 @dataclass(frozen=True, kw_only=True)

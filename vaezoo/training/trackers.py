@@ -1,4 +1,4 @@
-"""Where else the lines of a log may go: TensorBoard, wandb, trackio; each an extra, imported when it is asked for."""
+"""Experiment trackers that receive the log of a run: TensorBoard, wandb and trackio, each an optional dependency."""
 
 import contextlib
 import importlib
@@ -16,7 +16,18 @@ Track = Callable[[dict[str, Any]], None]
 
 @contextlib.contextmanager
 def tensorboard(run: Path, recipe: Recipe) -> Iterator[Track]:
-    """Scalars under `RUN/tensorboard`."""
+    """Write scalars to `RUN/tensorboard`.
+
+    Args:
+        run: Run folder.
+        recipe: Recipe of the run; not used.
+
+    Yields:
+        A function that takes one line of the log.
+
+    Raises:
+        InputError: If TensorBoard is not installed.
+    """
     with _module("torch.utils.tensorboard", "tensorboard").SummaryWriter(run / "tensorboard") as writer:
 
         def track(line: dict[str, Any]) -> None:
@@ -28,12 +39,12 @@ def tensorboard(run: Path, recipe: Recipe) -> Iterator[Track]:
 
 
 def wandb(run: Path, recipe: Recipe) -> AbstractContextManager[Track]:
-    """A run of the project `vaezoo`, named after the run folder; the settings of wandb are its own."""
+    """Log to wandb, as a run of the project `vaezoo` that is named after the run folder; arguments of `tensorboard`."""
     return _like_wandb(_module("wandb", "wandb"), run, recipe)
 
 
 def trackio(run: Path, recipe: Recipe) -> AbstractContextManager[Track]:
-    """The same with trackio, which has wandb's interface."""
+    """Log to trackio, which has the interface of wandb; arguments of `tensorboard`."""
     return _like_wandb(_module("trackio", "trackio"), run, recipe)
 
 
@@ -50,7 +61,7 @@ def _like_wandb(module: ModuleType, run: Path, recipe: Recipe) -> Iterator[Track
     try:
         yield lambda line: module.log(_scalars(line), step=line["step"])
     finally:
-        module.finish()  # both send from a thread of their own, and the last lines would be lost
+        module.finish()  # sends the last lines, which wait in a background thread
 
 
 def _scalars(line: dict[str, Any]) -> dict[str, float]:

@@ -1,0 +1,130 @@
+"""Photos of folders, tar files and datasets of timm, by one grammar."""
+
+import io
+import itertools
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.training import write_photos
+from timm.data import create_dataset
+
+from vaezoo.data.photos import photo_stream, photos, split_folder
+from vaezoo.data.settings import DataConfig
+from vaezoo.errors import FileError, ImageError, InputError
+
+
+def test_training_numbers_photos_of_folders_and_tars_as_timm_does(tmp_path):
+    for name in ("b/10.png", "b/9.PNG", "a2.png", "A10.png", "a/1.png", "B2/x.jpg", "b/010x.webp"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(tmp_path / "set" / name)
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for path in sorted((tmp_path / "set").rglob("*.[pP][nN][gG]")):
+            tar.add(path, path.relative_to(tmp_path / "set").as_posix())
+    theirs = create_dataset("", str(tmp_path / "set"), input_key=".png;.jpg;.webp")
+    ours = DataConfig(root=str(tmp_path / "set"), sizes=(8,)).photos()
+    assert [photo.name for photo in ours] == theirs.filenames()
+    theirs = create_dataset("", str(tmp_path / "set.tar"))
+    ours = DataConfig(root=str(tmp_path / "set.tar"), sizes=(8,)).photos()
+    assert [photo.name for photo in ours] == theirs.filenames()
+
+
+def test_a_split_is_a_subfolder_of_its_name_or_a_synonym_and_else_the_folder(tmp_path):
+    write_photos(tmp_path / "train", count=3)
+    write_photos(tmp_path / "val", count=2)
+    assert [len(photos(tmp_path, split)) for split in (None, "train", "validation", "val", "test")] == [5, 3, 2, 2, 5]
+    assert split_folder(tmp_path, "validation") == tmp_path / "val"
+    assert len(DataConfig(root=str(tmp_path), sizes=(8,)).photos()) == 3
+
+
+def test_linked_folders_are_followed(tmp_path):
+    write_photos(tmp_path / "there", count=2)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "there")
+    assert [photo.name for photo in photos(tmp_path / "set")] == ["link/0.png", "link/1.png"]
+
+
+def test_tars_in_a_tar_are_read_where_they_are(tmp_path):
+    write_photos(tmp_path / "set", count=2)
+    for inner, outer, name in (("set", "inner.tar", "x"), ("inner.tar", "outer.tar", "y/inner.tar")):
+        with tarfile.open(tmp_path / outer, "w") as tar:
+            tar.add(tmp_path / inner, name)
+    found = photos(tmp_path / "outer.tar")
+    assert [photo.name for photo in found] == ["y/inner.tar/x/0.png", "y/inner.tar/x/1.png"]
+    for photo, expected in zip(found, photos(tmp_path / "set"), strict=True):
+        assert np.array_equal(np.asarray(photo.read()), np.asarray(expected.read()))
+
+
+def test_no_source_is_the_sample_photos():
+    assert len(photos(None)) == len(DataConfig(sizes=(8,)).photos()) == 4
+
+
+def test_a_stream_begins_again_and_an_empty_one_is_an_error(monkeypatch):
+    monkeypatch.setattr("timm.data.create_dataset", lambda *_, **__: [("a", 0), ("b", 1)])
+    assert list(itertools.islice(photo_stream("wds/x", "train", None, 0), 5)) == ["a", "b", "a", "b", "a"]
+    monkeypatch.setattr("timm.data.create_dataset", lambda *_, **__: [])
+    with pytest.raises(FileError, match="wds/x: no photos in split train"):
+        next(photo_stream("wds/x", "train", None, 0))
+
+
+def test_photos_of_a_tar_are_read_one_by_one_and_a_damaged_one_is_named(tmp_path):
+    Image.new("RGB", (5, 4), "red").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG damaged")
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for name in ("b.png", "a.png"):
+            tar.add(tmp_path / name, f"c/{name}")
+    good, bad = photos(tmp_path / "set.tar")
+    assert good.read().getpixel((0, 0)) == (255, 0, 0)
+    with pytest.raises(ImageError, match=r"set\.tar\[c/b\.png\]"):
+        bad.read()
+    (tmp_path / "bad.tar").write_bytes(b"no archive at all")
+    with pytest.raises(FileError, match=r"bad\.tar: not an uncompressed \.tar"):
+        photos(tmp_path / "bad.tar")
+
+
+def test_a_dataset_of_timm_is_known_by_its_name(monkeypatch):
+    import timm.data
+
+    def create_dataset(name, root, split):
+        assert (name, root, split) == ("torch/cifar10", "there", "test")
+        return [(Image.new("RGB", (2, 2), color), 0) for color in ("red", "blue")]
+
+    monkeypatch.setattr(timm.data, "create_dataset", create_dataset)
+    first, second = photos("torch/cifar10", "test", "there")
+    assert (first.name, second.name) == ("test/0", "test/1")
+    assert second.read().getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_a_damaged_picture_of_a_dataset_is_named_instead_of_another_taken_for_it(monkeypatch):
+    import timm.data
+
+    good = io.BytesIO()
+    Image.new("RGB", (2, 2), "red").save(good, "PNG")
+    good.seek(0)
+
+    class Dataset:
+        reader = ((io.BytesIO(b"\x89PNG damaged"), 0), (good, 0))
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return Image.new("RGB", (2, 2), "blue"), 0  # as timm does after an error
+
+    monkeypatch.setattr(timm.data, "create_dataset", lambda *_: Dataset())
+    first, second = photos("hfds/org/name")
+    with pytest.raises(ImageError, match=r"hfds/org/name\[0\]"):
+        first.read()
+    assert second.read().getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_dataset_that_is_not_there_or_is_streamed_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(FileError, match="torch/cifar10: timm cannot open"):
+        photos("torch/cifar10", "test", tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(FileError, match=r"hfds/org/name: timm cannot open.*datasets"):
+        photos("hfds/org/name")
+    with pytest.raises(InputError, match="wds/x: streamed"):
+        photos("wds/x")

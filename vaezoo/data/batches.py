@@ -1,0 +1,103 @@
+"""The batches of a run: which crops each step takes, and the data loader that makes them."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from vaezoo.data.crops import Crop, CropDataset, CropStream, collate
+from vaezoo.data.seeds import numbers
+from vaezoo.data.settings import DataConfig
+
+
+class CropSampler(Sampler[list[Crop]]):
+    """Batches of crops for one process, from a step on: `accumulate` batches for each step.
+
+    Processes take neighboring parts of each batch, so n processes with batch size b see what one process with batch
+    size n * b sees.
+
+    Args:
+        data: Settings of the crops.
+        seed: Seed of the run.
+        steps: Number of steps of the whole run.
+        batch_size: Crops of the largest size in a batch of one process.
+        accumulate: Batches of one step.
+        step: First step, from 0.
+        seen: Number of crops that all processes together took before that step.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        *,
+        seed: int,
+        steps: int,
+        batch_size: int,
+        accumulate: int = 1,
+        step: int = 0,
+        seen: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.data, self.seed, self.steps = data, seed, steps
+        self.batch_size, self.accumulate = batch_size, accumulate
+        self.step, self.seen = step, seen
+        self.rank, self.world_size = rank, world_size
+
+    def __iter__(self) -> Iterator[list[Crop]]:
+        start = self.seen
+        for step in range(self.step, self.steps):
+            size = self.size_of(step)
+            crops = self.crops_of(size)
+            for _ in range(self.accumulate):
+                first = start + self.rank * crops
+                yield [Crop(number, size) for number in range(first, first + crops)]
+                start += crops * self.world_size
+
+    def size_of(self, step: int) -> int:
+        """Return the pixels per side of the crops of a step (from 0), the same in all processes."""
+        if step >= round(self.steps * (1 - self.data.last)):
+            return max(self.data.sizes)
+        return numbers(self.seed, "size", step).choice(self.data.sizes)
+
+    def crops_of(self, size: int) -> int:
+        """Return the number of crops in a batch of one process, for crops of `size` pixels per side."""
+        if not self.data.equal_pixels:
+            return self.batch_size
+        return int(self.batch_size * (max(self.data.sizes) / size) ** 2)
+
+
+def make_loader(sampler: CropSampler, pin_memory: bool = False) -> DataLoader[Any]:
+    """Create the data loader of a run.
+
+    Args:
+        sampler: Which crops to make.
+        pin_memory: Whether batches are put into pinned memory, for GPUs.
+
+    Returns:
+        A loader that yields `Batch`.
+
+    Raises:
+        FileError: If the source of the photos does not exist, cannot be opened or holds no photos.
+    """
+    data, seed = sampler.data, sampler.seed
+    common: dict[str, Any] = {
+        "num_workers": data.workers,
+        "pin_memory": pin_memory,
+        "worker_init_fn": ignore_signals,
+        "generator": torch.Generator(),  # otherwise the loader would draw from the global one, which resuming restores
+    }
+    if data.streamed:
+        data.check_source()
+        return DataLoader(CropStream(data, seed, sampler, sampler.seen), batch_size=None, **common)
+    return DataLoader(CropDataset(data, seed), batch_sampler=sampler, collate_fn=collate, **common)
+
+
+def ignore_signals(worker: int) -> None:
+    """Ignore SIGTERM and Ctrl-C in a worker process; the training process gets them too, and ends its workers."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,223 @@
+"""Random crops of photos, each a function of the settings, the seed and the number of the crop only.
+
+Crops are numbered over the whole run and all processes. Photo, position, scale and flip of a crop follow from its
+number, so a run that is resumed, or continued with another number of processes, sees exactly the crops that come next,
+and no process has a state to save.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from vaezoo.data.cache import PhotoCache, check_size, to_array
+from vaezoo.data.seeds import generator, numbers
+from vaezoo.data.settings import DataConfig
+from vaezoo.errors import FileError, ImageError
+
+MAX_BAD_IN_A_ROW = 100
+
+
+class Crop(NamedTuple):
+    """A crop to make.
+
+    Args:
+        number: Number in the run, from 0.
+        size: Pixels per side.
+    """
+
+    number: int
+    size: int
+
+
+class CropResult(NamedTuple):
+    """A crop that was made.
+
+    Args:
+        pixels: Array of shape (size, size, 3), uint8.
+        number: Number of the crop.
+        bad: Messages about the bad pictures that were skipped on the way.
+    """
+
+    pixels: np.ndarray
+    number: int
+    bad: list[str]
+
+
+class Batch(NamedTuple):
+    """A batch of crops.
+
+    Args:
+        pixels: Tensor of shape (B, 3, size, size), uint8.
+        numbers: Number of each crop.
+        bad: Messages about bad pictures that were skipped, without duplicates.
+    """
+
+    pixels: Tensor
+    numbers: list[int]
+    bad: list[str]
+
+
+class CropDataset(Dataset[CropResult]):
+    """Crops by number; every photo is used once in an epoch, in an order that is drawn anew for each epoch.
+
+    Args:
+        data: Source of the photos and settings of the crops.
+        seed: Seed of the run.
+
+    Raises:
+        FileError: If the source does not exist, cannot be opened or holds no photos.
+    """
+
+    def __init__(self, data: DataConfig, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.photos = PhotoCache(data)
+        self.order: tuple[int, list[int]] = (-1, [])  # an epoch, and its order
+        self.bad: dict[int, str] = {}
+
+    def __getitem__(self, crop: Crop) -> CropResult:
+        return self.make(crop)
+
+    def make(self, crop: Crop) -> CropResult:
+        """Make a crop; raises the errors of `make_crop`, and `FileError` for a refused photo that cannot be read."""
+        draw = numbers(self.seed, "crop", crop.number)
+        candidates = self._candidates(crop.number, draw)
+        return make_crop(crop, self.data, draw, lambda: self._photo(next(candidates)))
+
+    def _candidates(self, number: int, draw: random.Random) -> Iterator[int]:
+        """The photo of a crop, then random ones to replace it if it is bad."""
+        epoch, position = divmod(number, len(self.photos))
+        if self.order[0] != epoch:
+            order = torch.randperm(len(self.photos), generator=generator(self.seed, "epoch", epoch))
+            self.order = epoch, order.tolist()
+        yield self.order[1][position]
+        while True:
+            yield draw.randrange(len(self.photos))
+
+    def _photo(self, index: int) -> np.ndarray:
+        if index in self.bad:
+            raise ImageError(self.bad[index])
+        try:
+            return self.photos[index]
+        except (ImageError, FileError) as error:
+            if self.data.bad == "refuse":
+                raise
+            self.bad[index] = str(error)
+            raise ImageError(self.bad[index]) from error
+
+
+class CropStream(IterableDataset[Batch]):
+    """Batches of crops of a streamed dataset: the photos in the order in which they arrive, cropped by the sampler.
+
+    The dataset itself distributes its shards over processes and workers. A resumed run reads it in a new order.
+
+    Args:
+        data: Source of the photos and settings of the crops.
+        seed: Seed of the run.
+        batches: Crops of each batch.
+        seen: Number of crops before the first batch, which changes the order of the stream.
+
+    Raises:
+        FileError: If timm cannot open the dataset.
+    """
+
+    def __init__(self, data: DataConfig, seed: int, batches: Iterable[list[Crop]], seen: int) -> None:
+        self.data, self.seed, self.batches, self.seen = data, seed, batches, seen
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        photos = self._photos()
+        for turn, crops in enumerate(self.batches):
+            if turn % workers == mine:
+                yield collate([self._crop(photos, crop) for crop in crops])
+
+    def make(self, crop: Crop) -> CropResult:
+        """Make a crop of the first usable photo of the stream, whatever its number."""
+        return self._crop(self._photos(), crop)
+
+    def _photos(self) -> Iterator[Image.Image]:
+        return self.data.stream(numbers(self.seed, "stream", self.seen).getrandbits(31))
+
+    def _crop(self, photos: Iterator[Image.Image], crop: Crop) -> CropResult:
+        def read() -> np.ndarray:
+            pixels = to_array(next(photos))
+            check_size(pixels, self.data, self.data.dataset)
+            return pixels
+
+        return make_crop(crop, self.data, numbers(self.seed, "crop", crop.number), read)
+
+
+def make_crop(crop: Crop, data: DataConfig, draw: random.Random, read: Callable[[], np.ndarray]) -> CropResult:
+    """Crop the first usable photo.
+
+    Args:
+        crop: Number and size.
+        data: Settings of the crops.
+        draw: Random numbers of this crop.
+        read: Function that returns the next candidate, a photo of shape (H, W, 3), or raises `ImageError`.
+
+    Raises:
+        ImageError: If a picture is bad and `data.bad` is "refuse", or 100 bad pictures come in a row.
+    """
+    bad: list[str] = []
+    while len(bad) < MAX_BAD_IN_A_ROW:
+        try:
+            return CropResult(random_crop(read(), crop.size, data, draw), crop.number, bad)
+        except ImageError as error:
+            if data.bad == "refuse":
+                raise
+            bad.append(str(error))
+    raise ImageError(f"{MAX_BAD_IN_A_ROW} bad pictures in a row; the last one: {bad[-1]}")
+
+
+def random_crop(pixels: np.ndarray, size: int, data: DataConfig, draw: random.Random) -> np.ndarray:
+    """Crop a random square and resize it by Lanczos with antialiasing.
+
+    Args:
+        pixels: Photo of shape (H, W, 3), uint8.
+        size: Pixels per side of the crop.
+        data: Its `scale` and `flip` are used.
+        draw: Random numbers of this crop.
+
+    Returns:
+        Array of shape (size, size, 3), uint8.
+    """
+    height, width = pixels.shape[:2]
+    low, high = data.scale
+    most = max(low, min(high, min(height, width) / size))
+    factor = math.exp(draw.uniform(math.log(low), math.log(most)))
+    side = min(max(round(size * factor), 1), height, width)
+    top, left = draw.randint(0, height - side), draw.randint(0, width - side)
+    square = pixels[top : top + side, left : left + side]
+    if side != size:
+        square = np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
+    return square[:, ::-1] if data.flip and draw.random() < 0.5 else square
+
+
+def collate(crops: Sequence[CropResult]) -> Batch:
+    """Stack crops of one size to a batch."""
+    pixels, which, bad = zip(*crops, strict=True)
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    return Batch(images, list(which), sorted({text for texts in bad for text in texts}))
+
+
+def to_images(pixels: Tensor, device: torch.device, channels_last: bool = False) -> Tensor:
+    """Convert a batch of pixels to images.
+
+    Args:
+        pixels: Tensor of shape (B, 3, H, W), uint8.
+        device: Device of the result.
+        channels_last: Whether the result has the channels-last memory format.
+
+    Returns:
+        Images of shape (B, 3, H, W), float32 in [-1, 1].
+    """
+    images = pixels.to(device, non_blocking=True).float() / 127.5 - 1
+    return images.to(memory_format=torch.channels_last) if channels_last else images

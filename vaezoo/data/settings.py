@@ -1,0 +1,76 @@
+"""The `data` section of a recipe: where photos come from, and which crops are made of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from PIL import Image
+from timm.utils.misc import natural_key
+
+from vaezoo.data.photos import STREAMED, Photo, open_dataset, photo_stream, photos
+from vaezoo.errors import FileError
+from vaezoo.specs.check import Between
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Photos, and the crops that are made of them.
+
+    Args:
+        root: Folder or .tar file of photos; `None` means the sample photos of the package. With `dataset`, the folder
+            in which the dataset is stored.
+        dataset: Name of a timm dataset, such as `hfds/org/name` or `wds/name`; empty for a folder or .tar file.
+        split: Split of the dataset; of a folder, the subfolder of that name if there is one.
+        sizes: Pixels per side of the crops; every step draws one of these sizes.
+        last: Fraction of the steps, at the end, that use the largest size only.
+        equal_pixels: Whether batches of smaller crops are larger, with as many pixels as `batch_size` crops of the
+            largest size.
+        scale: Smallest and largest number of photo pixels per crop pixel and side; drawn log-uniformly, and resized
+            with antialiasing. A photo that is too small for the largest crop at the smallest scale is a bad picture.
+        flip: Whether to mirror half of the crops.
+        bad: What to do with a picture that is damaged, animated, too small or too large: "skip" and count it, or
+            "refuse" it with an error that names its path.
+        workers: Number of processes that read photos; 0 reads them in the training process, between the steps.
+        cache: Decoded photos that each of these processes keeps, in MiB.
+    """
+
+    root: str | None = None
+    dataset: str = ""
+    split: str = "train"
+    sizes: tuple[Annotated[int, Between(8, 4096)], ...]
+    last: Annotated[float, Between(0.0, 1.0)] = 0.0
+    equal_pixels: bool = False
+    scale: tuple[Annotated[float, Between(0.1, 100.0)], ...] = (1.0, 2.0)
+    flip: bool = True
+    bad: Literal["skip", "refuse"] = "skip"
+    workers: Annotated[int, Between(0, 256)] = 0
+    cache: Annotated[int, Between(0, 1_000_000)] = 1024
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the photos have no index and can only be iterated over."""
+        return self.dataset.startswith(STREAMED)
+
+    def photos(self) -> list[Photo]:
+        """List the photos, sorted by path with numbers in numeric order: "2.png" before "10.png".
+
+        Raises:
+            FileError: If the source does not exist, cannot be opened or holds no photos.
+        """
+        try:
+            found = photos(self.dataset, self.split, self.root) if self.dataset else photos(self.root, self.split)
+        except FileError as error:
+            key = "dataset" if self.dataset else "root"
+            raise FileError(f"data.{key} {error}; set it with --set data.{key}=...") from error
+        return sorted(found, key=lambda photo: natural_key(photo.name))
+
+    def check_source(self) -> None:
+        """Raise `FileError` if the source does not exist, cannot be opened or holds no photos."""
+        if self.streamed:
+            open_dataset(self.dataset, self.root, self.split)
+        else:
+            self.photos()
+
+    def stream(self, seed: int) -> Iterator[Image.Image]:
+        """Iterate over the pictures of a streamed dataset, as `vaezoo.data.photos.photo_stream` does."""
+        return photo_stream(self.dataset, self.split, self.root, seed)

@@ -1,0 +1,135 @@
+"""The start of a training run: its folder, its network with the first weights, and the state before the first step."""
+
+from pathlib import Path
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from vaezoo.data.batches import CropSampler
+from vaezoo.distributed import SINGLE, ProcessGroup
+from vaezoo.errors import FileError, InputError
+from vaezoo.nn.vae import VAE
+from vaezoo.training.artifacts import RECIPE
+from vaezoo.training.checkpoint import checkpoints
+from vaezoo.training.log import read_log
+from vaezoo.training.objective.task import Task, check_game, choose_trained
+from vaezoo.training.optim import Updater
+from vaezoo.training.recipe_schema import Recipe
+from vaezoo.training.recipes import check_resumable, read_recipe
+from vaezoo.training.state import Progress, State
+from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
+from vaezoo.warmstart.grow import grow
+from vaezoo.weights.config_json import CONFIG, read_network
+from vaezoo.zoo.create import create
+
+
+def check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Check that a folder holds no run, or with `resume` one that the recipe can continue.
+
+    Raises:
+        FileError: If the folder holds a run and `resume` is false, or none that can be continued and `resume` is true.
+        SpecError: If the run was started with another recipe.
+    """
+    path = run / RECIPE
+    if not resume:
+        if path.exists():
+            raise FileError(f"{run}: already holds a run; continue it with --resume or choose another --out")
+        return
+    if not path.is_file():
+        raise FileError(f"{run}: no run to resume, because it has no {RECIPE}; start one without --resume")
+    before = read_recipe(path)
+    check_resumable(before, recipe, str(run))
+    last = max((line["step"] for line in read_log(run)), default=0)
+    if last > before.checkpoint_every and not checkpoints(run):
+        raise FileError(f"{run}: its log goes to step {last}, but it has no checkpoints; start anew with another --out")
+
+
+def first_network(recipe: Recipe) -> VAE:
+    """Create the network of a recipe with the weights that training starts from; raises the errors of `create`."""
+    name, pretrained, network = recipe.network, recipe.pretrained, None
+    if isinstance(pretrained, str):
+        name, pretrained, network = pretrained, True, recipe.network
+    vae = create(name, pretrained, overrides=recipe.overrides, network=network)
+    if recipe.start == "resampler":
+        start_as_resampler(vae)
+    return grow(create(recipe.grow, pretrained=True), vae.spec) if recipe.grow else vae
+
+
+def published_network(run: Path) -> VAE:
+    """Create the network of a run folder with its latent statistics, but not its weights, which a checkpoint holds."""
+    vae = create(f"local-dir:{run}")
+    vae.latent_stats = read_network(run / CONFIG).config.latent_stats
+    return vae
+
+
+def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
+    """Create the state before the first step.
+
+    Args:
+        vae: Network with its first weights; it is moved to `device`, converted to float32 and trained in place.
+        recipe: What to train, and how.
+        device: Device to train on.
+
+    Raises:
+        SpecError: If recipe and network do not fit together.
+        InputError: If the network is not for RGB images, or a crop size is not a multiple of its downscaling.
+    """
+    check_fits(vae, recipe)
+    choose_trained(vae, recipe.train)
+    memory_format = torch.channels_last if recipe.channels_last else torch.preserve_format
+    vae.to(device, torch.float32)
+    vae.to(memory_format=memory_format)
+    task = Task(vae, recipe).to(device).train()
+    check_game(task, recipe)
+    average = ModelEmaV3(
+        vae,
+        decay=recipe.ema.decay,
+        use_warmup=True,
+        warmup_gamma=recipe.ema.gamma,
+        warmup_power=recipe.ema.power,
+        exclude_buffers=True,
+    ).requires_grad_(False)
+    trained = nn.ModuleList([vae, task.losses, task.regularizers])
+    updater = Updater(trained, recipe.optimizer, recipe.schedule, recipe.steps, recipe.clip)
+    discriminator = None
+    if task.adversary and recipe.discriminator:
+        optimizer = recipe.discriminator.optimizer
+        discriminator = Updater(task.adversary, optimizer, recipe.schedule, recipe.steps, recipe.clip)
+    return State(task, average, updater, discriminator, Progress())
+
+
+def check_fits(vae: VAE, recipe: Recipe) -> None:
+    """Check that a network can be trained by a recipe.
+
+    Args:
+        vae: Network, which may be on the meta device.
+        recipe: The recipe.
+
+    Raises:
+        InputError: If the network is not for RGB images, or a crop size is not a multiple of its downscaling.
+        SpecError: If the network cannot start as the recipe asks.
+    """
+    if vae.spec.image.channels != 3:
+        raise InputError(f"{vae.spec.label} has images of {vae.spec.image.channels} channels; photos have 3")
+    for key, sizes in (("data.sizes", recipe.data.sizes), ("validation.size", (recipe.validation.size,))):
+        if odd := [size for size in sizes if size % vae.size_multiple]:
+            raise InputError(f"{key} {odd[0]}: {vae.spec.label} takes multiples of {vae.size_multiple} pixels")
+    if recipe.start == "resampler":
+        check_start(vae)
+
+
+def crop_sampler(recipe: Recipe, progress: Progress | None = None, group: ProcessGroup = SINGLE) -> CropSampler:
+    """Create the sampler of a recipe's crops for one process, which continues at `progress`; by default from step 0."""
+    progress = progress or Progress()
+    return CropSampler(
+        recipe.data,
+        seed=recipe.seed,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        accumulate=recipe.accumulate,
+        step=progress.step,
+        seen=progress.seen,
+        rank=group.rank,
+        world_size=group.world_size,
+    )
