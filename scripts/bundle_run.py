@@ -13,9 +13,8 @@ import torch
 import vaezoo
 from vaezoo.data.photos import photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
-from vaezoo.io.files import write_text
+from vaezoo.io.files import sha256_of, write_text
 from vaezoo.training.log import NAME
-from vaezoo.weights.load import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOCOL = PROTOCOLS["reconstruction-1"]

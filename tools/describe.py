@@ -26,13 +26,11 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
-    spec = vaezoo.get_spec(options.name)
-    if options.set:
-        spec = change_spec(spec, parse_settings(options.set))
+    changed = change_spec(vaezoo.get_spec(options.name), parse_settings(options.set)) if options.set else None
     if options.yaml:
-        print(to_yaml(spec, BLOCKS), end="")
+        print(to_yaml(changed or vaezoo.get_spec(options.name), BLOCKS), end="")
         return
-    description = vaezoo.describe(spec, *_size(options.size))
+    description = vaezoo.describe(changed or options.name, *_size(options.size))
     if options.json:
         print_json(description.to_dict())
     else:
@@ -50,6 +48,8 @@ def _print(description: vaezoo.Description) -> None:
     costs, spec = description.costs, description.spec
     print(f"{description.name}: {spec.summary}")
     print(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}")
+    if description.source:
+        print(f"weights: {description.source}")
     shared = shared_arguments(spec, BLOCKS)
     print(f"every row that has it: {_said(shared)}\n")
     rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]

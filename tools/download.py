@@ -1,10 +1,10 @@
 """Fetch weights to this machine, so that they load without a network later, and always the same."""
 
 from pathlib import Path
+from typing import Any
 
 from vaezoo.console import add_json, parser, print_columns, print_json
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.load import sha256_of
 from vaezoo.weights.lock import Fetched, add_pin, lock_path
 from vaezoo.zoo.find import fetch
 
@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> None:
             print(f"  {locked['file']}: sha256 {locked['sha256']}")
 
 
-def _downloaded(name: str, hub: Hub, lock: Path) -> dict:
-    weights = fetch(name, hub)
+def _downloaded(name: str, hub: Hub, lock: Path) -> dict[str, Any]:
+    weights, source = fetch(name, hub)
     pinned = _pinned(weights.unpinned, lock) if weights.unpinned else None
-    content = {"bytes": weights.path.stat().st_size, "sha256": sha256_of(weights.path)}
+    content = {"bytes": Path(weights.path).stat().st_size, "sha256": source.sha256}
     return {"name": name, "path": str(weights.path), **content, "pinned": pinned}
 
 
-def _pinned(fetched: Fetched, lock: Path) -> dict:
+def _pinned(fetched: Fetched, lock: Path) -> dict[str, Any]:
     pin = add_pin(lock, fetched)
     files = [{"file": locked.file, "sha256": locked.sha256} for locked in pin.files]
     return {"name": fetched.name, "repo": pin.repo, "commit": pin.commit, "files": files, "lock": str(lock)}

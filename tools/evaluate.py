@@ -3,8 +3,10 @@
 Under `torchrun --nproc-per-node N -m vaezoo.cli evaluate …` N processes share the photos.
 """
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -17,14 +19,10 @@ from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet
 from vaezoo.evaluation.nets.registry import STANDARD, open_nets
 from vaezoo.evaluation.protocol import LATEST, PROTOCOLS, Evaluation, evaluate
-from vaezoo.evaluation.results import add_row, check_results, hardware, row_of
+from vaezoo.evaluation.results import add_row, check_results, hardware, model_cells, row_of
 from vaezoo.evaluation.tally import Nets
 from vaezoo.io.images import check_picture_path, save_picture
-from vaezoo.specs.names import parse_name
-from vaezoo.weights.header import weights_files
-from vaezoo.weights.hub import Hub
-from vaezoo.weights.load import sha256_of
-from vaezoo.zoo.find import find, find_file
+from vaezoo.nn.vae import VAE
 
 
 def main(arguments: list[str]) -> None:
@@ -43,7 +41,7 @@ def main(arguments: list[str]) -> None:
         results = []
         for name in options.names:
             vae = pretrained(name, options)
-            about = _about(name, vae, nets, options) if team.is_first else {}  # of the files that were just read
+            about = _about(vae, nets, options) if team.is_first else {}  # before the files can change
             result = evaluate(
                 vae,
                 found,
@@ -57,13 +55,14 @@ def main(arguments: list[str]) -> None:
             )
             if team.is_first:
                 row = row_of(result, about)
-                results.append({**row, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
+                source = vae.source.to_dict() if vae.source else None
+                results.append({**row, "source": source, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
                 _hand_out(name, result, row, options)
     if options.json and team.is_first:
         print_json(results)
 
 
-def _options(arguments: list[str]):
+def _options(arguments: list[str]) -> argparse.Namespace:
     arguments_parser = parser("evaluate", __doc__)
     arguments_parser.add_argument("names", nargs="+", help="models")
     arguments_parser.add_argument(
@@ -88,7 +87,7 @@ def _options(arguments: list[str]):
     return arguments_parser.parse_args(arguments)
 
 
-def _nets(options, team: ProcessGroup) -> Nets:
+def _nets(options: argparse.Namespace, team: ProcessGroup) -> Nets:
     """The nets that every process has; says which are missing, and why."""
     nets, missing = open_nets(options.nets, options.device)
     missing = {name: why for part in team.gather(missing) for name, why in part.items()}
@@ -98,12 +97,10 @@ def _nets(options, team: ProcessGroup) -> Nets:
     return nets.without(missing)
 
 
-def _about(name: str, vae: vaezoo.VAE, nets: Nets, options) -> dict[str, str]:
-    """What an evaluation does not know of itself."""
+def _about(vae: VAE, nets: Nets, options: argparse.Namespace) -> dict[str, str]:
+    """The cells of a row that an evaluation does not know."""
     return {
-        "model": name,
-        "sha256": _sha256(name),
-        "spec_hash": vae.spec.hash[:12],
+        **model_cells(vae),
         "nets": " ".join([*nets.distances, *nets.features]),
         "dtype": options.dtype,
         "data": _data_name(options.data, options.split),
@@ -122,15 +119,7 @@ def _data_name(data: str, split: str | None) -> str:
     return folder.resolve().name if used == folder else f"{folder.resolve().name}/{used.name}"
 
 
-def _sha256(name: str) -> str:
-    """Of the weights file, or of both files."""
-    parsed, hub = parse_name(name), Hub()
-    is_file = parsed.source == "file"
-    found = find_file(parsed.id, None, None, "auto", hub) if is_file else find(parsed, True, hub)
-    return " ".join(sha256_of(path) for path in weights_files(found.weights.path))
-
-
-def _hand_out(name: str, result: Evaluation, row: dict, options) -> None:
+def _hand_out(name: str, result: Evaluation, row: dict[str, Any], options: argparse.Namespace) -> None:
     """The row to its file, the sheet to its picture, a line to the terminal."""
     if small := result.enlarged:
         said = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"

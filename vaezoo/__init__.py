@@ -9,31 +9,37 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.version import __version__
 
 if TYPE_CHECKING:
-    from vaezoo.adapters.as_diffusers import as_diffusers
-    from vaezoo.adapters.from_diffusers import from_diffusers
-    from vaezoo.errors import (
-        CheckpointError,
-        FileError,
-        HubError,
-        ImageError,
-        InputError,
-        SpecError,
-        TrainingError,
-        UnknownNameError,
-        VaezooError,
-    )
-    from vaezoo.io.images import load_image, pad_to_multiple, to_pil, to_tensor
-    from vaezoo.nn.vae import VAE
-    from vaezoo.sharing.publish import push_to_hub
-    from vaezoo.sharing.save import save
-    from vaezoo.specs.catalog import add_config_dir, list_models
-    from vaezoo.specs.model import ModelSpec
-    from vaezoo.specs.stats import LatentStats
-    from vaezoo.weights.export import export_checkpoint
-    from vaezoo.weights.records import list_pretrained
-    from vaezoo.zoo.create import create, get_spec, is_model, load_checkpoint
-    from vaezoo.zoo.describe import Description, describe
-    from vaezoo.zoo.recognize import recognize
+    from vaezoo.adapters.as_diffusers import as_diffusers as as_diffusers
+    from vaezoo.adapters.from_diffusers import from_diffusers as from_diffusers
+    from vaezoo.errors import CheckpointError as CheckpointError
+    from vaezoo.errors import FileError as FileError
+    from vaezoo.errors import HubError as HubError
+    from vaezoo.errors import ImageError as ImageError
+    from vaezoo.errors import InputError as InputError
+    from vaezoo.errors import SpecError as SpecError
+    from vaezoo.errors import TrainingError as TrainingError
+    from vaezoo.errors import UnknownNameError as UnknownNameError
+    from vaezoo.errors import VaezooError as VaezooError
+    from vaezoo.io.images import load_image as load_image
+    from vaezoo.io.images import pad_to_multiple as pad_to_multiple
+    from vaezoo.io.images import to_pil as to_pil
+    from vaezoo.io.images import to_tensor as to_tensor
+    from vaezoo.nn.vae import VAE as VAE
+    from vaezoo.sharing.publish import push_to_hub as push_to_hub
+    from vaezoo.sharing.save import save as save
+    from vaezoo.specs.catalog import add_config_dir as add_config_dir
+    from vaezoo.specs.catalog import list_models as list_models
+    from vaezoo.specs.model import ModelSpec as ModelSpec
+    from vaezoo.specs.stats import LatentStats as LatentStats
+    from vaezoo.weights.export import export_checkpoint as export_checkpoint
+    from vaezoo.weights.records import list_pretrained as list_pretrained
+    from vaezoo.zoo.create import create as create
+    from vaezoo.zoo.create import get_spec as get_spec
+    from vaezoo.zoo.create import is_model as is_model
+    from vaezoo.zoo.create import load_checkpoint as load_checkpoint
+    from vaezoo.zoo.describe import Description as Description
+    from vaezoo.zoo.describe import describe as describe
+    from vaezoo.zoo.recognize import recognize as recognize
 
 _HOMES = {
     "CheckpointError": "errors",

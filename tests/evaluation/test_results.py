@@ -11,8 +11,8 @@ from support.checkout import ROOT
 from support.offset_model import Offset, mean_and_spread, noise_photos
 
 from vaezoo.errors import CheckpointError, FileError, HubError, InputError, UnknownNameError
-from vaezoo.evaluation.nets.registry import Inception, Pooled, open_nets
 from vaezoo.evaluation.nets import registry as nets_module
+from vaezoo.evaluation.nets.registry import Inception, Pooled, open_nets
 from vaezoo.evaluation.protocol import evaluate
 from vaezoo.evaluation.results import COLUMNS, add_row, check_results, hardware, row_of
 from vaezoo.evaluation.tally import Nets

@@ -10,10 +10,10 @@ from support.training import assert_same, quiet, tensors_of, tiny_recipe, tiny_s
 
 import vaezoo
 from vaezoo.errors import CheckpointError, InputError, SpecError
+from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import build
 from vaezoo.training.start import first_network
 from vaezoo.weights.export import export_checkpoint
-from vaezoo.weights.load import sha256_of
 
 STATS = vaezoo.LatentStats(scale=0.5, shift=0.25)
 

@@ -89,7 +89,7 @@ def test_a_folder_with_a_sign_in_its_own_name_has_a_way_in(tmp_path, saved):
     own.mkdir()
     for name, content in saved.items():
         (own / name).write_bytes(content)
-    with pytest.raises(vaezoo.FileError, match=r"no such folder; that of the name .*a#b is local-dir:.*a#b#\.$"):
+    with pytest.raises(vaezoo.FileError, match=r"no such folder; the folder .*a#b is written local-dir:.*a#b#\.$"):
         vaezoo.create(f"local-dir:{own}")
     assert vaezoo.create(f"local-dir:{own}#.", pretrained=True)
 

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, InputError
+from vaezoo.io.files import sha256_of
 from vaezoo.weights.header import read_header
 from vaezoo.weights.header_diff import header_diff
-from vaezoo.weights.load import check_sha256, sha256_of
+from vaezoo.weights.load import check_sha256
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 

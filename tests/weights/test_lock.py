@@ -78,7 +78,7 @@ def test_the_first_download_of_unpinned_weights_is_what_is_loaded_ever_after(
     hub.commit("alice/weights", {FILE: other["model.safetensors"]})
     shutil.rmtree(constants.HF_HUB_CACHE)
     assert loaded("mine_f8_z4", tmp_path) == saved["model.safetensors"]
-    assert Path(fetch("my-alias", Hub()).path).read_bytes() == saved["model.safetensors"]
+    assert Path(fetch("my-alias", Hub())[0].path).read_bytes() == saved["model.safetensors"]
     (row,) = download(capsys, NAME)
     assert row["pinned"] is None  # it was before
     (here / "vaezoo.lock").unlink()

@@ -13,7 +13,7 @@ from vaezoo.errors import CheckpointError, FileError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.weights.header import read_header, view
 from vaezoo.weights.load import tensor_names_of
-from vaezoo.weights.tensors import joined_statistics
+from vaezoo.weights.tensors import merge_statistics
 from vaezoo.zoo.recognize import Candidate
 
 
@@ -174,10 +174,10 @@ def test_an_unknown_name_beside_the_statistics_is_refused(tmp_path):
 def test_statistics_in_a_file_must_be_those_told_beside_it():
     stored = vaezoo.LatentStats(mean=(0.1,) * 16, var=(0.3,) * 16, eps=1e-4, pack=2)
     told = vaezoo.LatentStats(mean=(0.1004,) * 16, var=(0.3,) * 16, eps=1e-3, pack=2)
-    assert joined_statistics(stored, told, "x.safetensors") == told
+    assert merge_statistics(stored, told, "x.safetensors") == told
     for other in (vaezoo.LatentStats(scale=0.5), replace(told, mean=(0.2,) * 16), replace(told, var=(0.4,) * 16)):
         with pytest.raises(CheckpointError, match=r"x\.safetensors: holds statistics .* not those told"):
-            joined_statistics(stored, other, "x.safetensors")
+            merge_statistics(stored, other, "x.safetensors")
 
 
 def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):

@@ -14,7 +14,7 @@ from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.weights.header import Header
 from vaezoo.weights.load import fitting, tensors_of
-from vaezoo.weights.tensors import joined_statistics, read_statistics
+from vaezoo.weights.tensors import merge_statistics, read_statistics
 
 LAYOUT = "diffusers"
 
@@ -45,7 +45,7 @@ def from_diffusers(module: nn.Module) -> VAE:
         raise CheckpointError(f"this {name} is on the meta device, or offloaded: it has shapes but no weights")
     tensors, stored = _translated(vae, state, name)
     vae.load_state_dict(tensors, strict=True, assign=True)
-    vae.latent_stats = joined_statistics(stored, foreign.stats, f"this {name}")
+    vae.latent_stats = merge_statistics(stored, foreign.stats, f"this {name}")
     return vae.train(module.training)
 
 

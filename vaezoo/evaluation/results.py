@@ -13,6 +13,7 @@ from vaezoo.errors import FileError
 from vaezoo.evaluation.nets.registry import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation, Figure
 from vaezoo.io.files import alone, opened, replacing
+from vaezoo.nn.vae import VAE
 
 COLUMNS = (
     *("model", "sha256", "spec_hash", "protocol", "crop", "latents", "clamp", "rounding", "nets", "dtype"),
@@ -55,6 +56,15 @@ def row_of(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Figure
         **about,
     }
     return {column: known.get(column) for column in COLUMNS}
+
+
+def model_cells(vae: VAE) -> dict[str, str]:
+    """The cells of a row that say which model was measured: its name, with the commit if it is on the Hub, and hashes.
+
+    Ask for them before measuring: the SHA-256 of a local file may have to be computed from the file.
+    """
+    name, sha256 = (vae.source.exact_name, vae.source.sha256) if vae.source else (vae.spec.label, None)
+    return {"model": name, "sha256": sha256 or "", "spec_hash": vae.spec.hash[:12]}
 
 
 def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -98,6 +99,19 @@ def opened(path: str | Path) -> Iterator[BufferedReader]:
             raise
         except OSError as error:
             raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        FileError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_bytes(path: str | Path, limit: int) -> bytes:

@@ -12,6 +12,7 @@ from vaezoo.nn.inputs import check_dtype, check_tensor
 from vaezoo.nn.stack import build_stack
 from vaezoo.specs.check import Faults
 from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.source import WeightsSource
 from vaezoo.specs.stats import LatentStats
 
 
@@ -33,6 +34,11 @@ class VAE(nn.Module):
     Args:
         spec: The network, from `vaezoo.get_spec` or a YAML file.
 
+    Attributes:
+        source: Where the weights were loaded from; `None` for fresh weights, and for those that were changed since by
+            training, widening or growing. Like `latent_stats` it belongs to the weights: set it to `None` if you
+            change them by hand.
+
     Raises:
         SpecError: If rows cannot be built or do not fit together; the message lists all faults.
 
@@ -46,6 +52,7 @@ class VAE(nn.Module):
         self.encoder = build_stack(spec, "encoder", faults)
         self.decoder = build_stack(spec, "decoder", faults)
         self._latent_stats: LatentStats | None = None
+        self.source: WeightsSource | None = None
         self.statistics_remedy = (
             "load weights that carry them, or set vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
         )
@@ -222,7 +229,8 @@ class VAE(nn.Module):
         self.encoder.checkpointing = self.decoder.checkpointing = enable
 
     def extra_repr(self) -> str:
-        return f"{self.spec.label}, f{self.downscale}, z{self.latent_channels}"
+        about = f"{self.spec.label}, f{self.downscale}, z{self.latent_channels}"
+        return f"{about}, weights: {self.source}" if self.source else about
 
     @property
     def _pack(self) -> int:

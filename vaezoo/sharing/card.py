@@ -1,6 +1,7 @@
 """The model card: what a network is, what was measured of it, and the lines that load it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -16,6 +17,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.model import HALVES
 from vaezoo.specs.render import to_yaml
+from vaezoo.specs.source import WeightsSource
 
 PICTURE = "reconstruction.jpg"
 
@@ -144,10 +146,18 @@ def _facts(vae: VAE) -> str:
         *((f"{half}: parameters", f"{counted.params(half):,}") for half in HALVES),
         *((f"{half}: GMACs at {side}", f"{counted.gmacs(half):.1f}") for half in HALVES),
         ("spec hash", f"`{vae.spec.hash}`"),
+        *([("weights loaded from", _public_source(vae.source))] if vae.source else []),
     ]
     if vae.latent_stats:
         rows = [*rows, *((f"latents: {k}", str(v)) for k, v in vae.latent_stats.to_dict().items())]
     return "\n".join(["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows)])
+
+
+def _public_source(source: WeightsSource) -> str:
+    """The source without paths of this machine: the record or repository, else the SHA-256."""
+    if source.tag or source.repo:
+        return f"`{replace(source, name=f'{source.network}.{source.tag}') if source.tag else source}`"
+    return f"a local file, sha256 `{source.sha256}`"
 
 
 def _network(vae: VAE) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import CheckpointError, FileError, VaezooError
-from vaezoo.io.files import make_folder, write_text
+from vaezoo.io.files import make_folder, sha256_of, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_export import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
 from vaezoo.weights.export import export_checkpoint
-from vaezoo.weights.load import check_weights_there, sha256_of
+from vaezoo.weights.load import check_weights_there
 
 
 def save(

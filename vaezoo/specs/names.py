@@ -29,7 +29,9 @@ class ModelName(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The name of a folder as it is written: `hf-hub:org/name@revision#subfolder`."""
+        """The name as it is written: `network.tag` or `hf-hub:org/name@revision#subfolder`."""
+        if self.source in ("zoo", "yaml"):
+            return f"{self.id}.{self.tag}" if self.tag else self.id
         revision = f"@{self.revision}" if self.revision else ""
         return f"{self.source}:{self.id}{revision}" + (f"#{self.subfolder}" if self.subfolder else "")
 

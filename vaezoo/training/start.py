@@ -53,6 +53,7 @@ def first_network(recipe: Recipe) -> VAE:
     vae = create(name, pretrained, overrides=recipe.overrides, network=network)
     if recipe.start == "resampler":
         start_as_resampler(vae)
+    vae.source = None  # training changes the weights
     return grow(create(recipe.grow, pretrained=True), vae.spec) if recipe.grow else vae
 
 

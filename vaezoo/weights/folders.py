@@ -1,32 +1,38 @@
-"""Where a folder lies: files by their names, on disk, or on a Hub at one commit."""
+"""Folders with a model in them, on disk or on the Hub at one commit, behind one interface."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from vaezoo.errors import CheckpointError, FileError, HubError, SpecError, VaezooError
+from vaezoo.errors import FileError, HubError, SpecError, VaezooError
+from vaezoo.io.files import sha256_of
+from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName
+from vaezoo.specs.source import WeightsSource
 from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.load import check_sha256
+from vaezoo.weights.load import check_sha256, damaged_text
 from vaezoo.weights.lock import Pin
 
 
 class Folder(Protocol):
-    """A folder with files; `name` is what it is called in messages."""
+    """A folder with files; messages call it by its `name`."""
 
     @property
     def name(self) -> ModelName: ...
 
     def find(self, file: str) -> Path | None:
-        """The path of a file, or None where the folder lacks it."""
+        """The path of a file, or `None` if the folder has no such file."""
 
     def read(self, file: str, sha256: str | None = None) -> Path:
-        """The path of a file, compared with the hash on record; raises an error that says what is there instead."""
+        """The path of a file, which must be there and have this SHA-256 (`None` accepts any)."""
+
+    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
+        """The source of the weights at `path`; of the weights that the folder describes if none were read."""
 
     def error(self, text: str) -> VaezooError:
-        """An error on this folder as such."""
+        """An error about the folder itself."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +42,59 @@ class LocalFolder:
     name: ModelName
 
     def find(self, file: str) -> Path | None:
+        """See `Folder.find`."""
         path = self._path() / file
         return path if path.is_file() else None
 
     def read(self, file: str, sha256: str | None = None) -> Path:
+        """See `Folder.read`.
+
+        Raises:
+            FileError: If there is no such folder or file; the text lists the files that are there.
+            CheckpointError: If the file has another SHA-256.
+        """
         path = self.find(file)
         if path is None:
             names = sorted(entry.name for entry in self._path().iterdir())
-            there = ", ".join(names[:10]) or "nothing"
+            present = ", ".join(names[:10]) or "nothing"
             hint = "; vaezoo.save writes such folders" if file == CONFIG else about_pickles(names)
-            raise self.error(f"no {file} in it, only {there}{hint}")
+            raise self.error(f"no {file} in it, only {present}{hint}")
         check_sha256(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
         return path
 
+    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
+        """See `Folder.source`."""
+        return WeightsSource(self.name.text, (path,) if path else (), spec.name, known_sha256=sha256)
+
     def error(self, text: str) -> VaezooError:
+        """See `Folder.error`."""
         return FileError(f"{self.name.text}: {text}")
 
     def _path(self) -> Path:
         folder = os.path.join(self.name.id, self.name.subfolder) if self.name.subfolder else self.name.id
-        if not os.path.isdir(folder):  # which, unlike pathlib, takes any text
+        if not os.path.isdir(folder):  # unlike pathlib, it accepts any text
             kind = f"a file; write file:{folder}" if os.path.isfile(folder) else "no such folder"
-            raise self.error(f"{kind}{self._sign()}")
+            raise self.error(f"{kind}{self._hash_hint()}")
         return Path(folder)
 
-    def _sign(self) -> str:
-        """What to do where the # is of the folder's own name."""
+    def _hash_hint(self) -> str:
+        """How to write the name of a folder that has a # in it."""
         own = f"{self.name.id}#{self.name.subfolder}"
-        there = self.name.subfolder and os.path.isdir(own)
-        return f"; that of the name {own} is local-dir:{own}#." if there else ""
+        exists = self.name.subfolder and os.path.isdir(own)
+        return f"; the folder {own} is written local-dir:{own}#." if exists else ""
 
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A repository on a Hub, or a folder in it, at one commit; `pin` is what the lock says of its name.
+    """A repository on the Hub, or a folder in it, at one commit.
 
-    `fetched` collects the paths of what was found, by the names of the files in the repository.
+    Args:
+        name: The name that was asked for.
+        hub: How to reach the Hub.
+        commit: Commit to read, 40 hexadecimal digits.
+        pin: The entry of the lock file for this name, if it has one.
+        fetched: Paths of the files found so far, by their names in the repository.
+        digests: SHA-256 of those that had to be compared with a known one.
     """
 
     name: ModelName
@@ -78,15 +102,29 @@ class HubFolder:
     commit: str
     pin: Pin | None = None
     fetched: dict[str, Path] = field(default_factory=dict)
+    digests: dict[Path, str | None] = field(default_factory=dict)
 
     def find(self, file: str) -> Path | None:
+        """See `Folder.find`."""
         path = self.hub.find(self.name.id, self._file(file), self.commit)
-        return self._taken(file, path, None) if path else None
+        return self._checked(file, path, None) if path else None
 
     def read(self, file: str, sha256: str | None = None) -> Path:
-        return self._taken(file, self.hub.fetch(self.name.id, self._file(file), self.commit), sha256)
+        """See `Folder.read`.
 
-    def _taken(self, file: str, path: Path, sha256: str | None) -> Path:
+        Raises:
+            HubError: If the repository has no such file, or it has another SHA-256.
+        """
+        return self._checked(file, self.hub.fetch(self.name.id, self._file(file), self.commit), sha256)
+
+    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
+        """See `Folder.source`."""
+        known = self.digests[path] if path else sha256
+        files = (path,) if path else ()
+        return WeightsSource(self.name.text, files, spec.name, None, self.name.id, self.commit, known)
+
+    def _checked(self, file: str, path: Path, sha256: str | None) -> Path:
+        """The path of a file, after comparing it with `sha256` and with the lock file."""
         file = self._file(file)
         if self.pin and self.pin.sha256(file) is None:
             raise SpecError(
@@ -94,26 +132,34 @@ class HubFolder:
                 f"name the commit, @{self.commit}"
             )
         self.fetched[file] = path
-        return check_fetched(path, self.name.id, file, sha256, self.pin)
+        self.digests[path] = check_fetched(path, self.name.id, file, sha256, self.pin)
+        return path
 
     def error(self, text: str) -> VaezooError:
+        """See `Folder.error`."""
         return HubError("file", f"{self.name.text}: {text}")
 
     def _file(self, file: str) -> str:
         return f"{self.name.subfolder}/{file}" if self.name.subfolder else file
 
 
-def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin | None) -> Path:
-    """The path of a file from a Hub, its content compared with what is on record and with the lock.
+def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin | None) -> str | None:
+    """Compare a downloaded file with the SHA-256 on record and in the lock file.
+
+    Returns:
+        Its SHA-256, or `None` if neither names one, so that there is nothing to compare.
 
     Raises:
-        HubError: If it is another one.
+        HubError: If it differs from one of them.
     """
     remedy = "fetch it again with force_download=True"
-    try:
-        check_sha256(path, sha256, remedy)
-        if pin:
-            check_sha256(path, pin.sha256(file), f"{remedy}, or remove the entry at {pin.location}")
-    except CheckpointError as error:
-        raise HubError("hash", f"{repo}: {error}") from error
-    return path
+    pinned = pin.sha256(file) if pin else None
+    if sha256 is None and pinned is None:
+        return None
+    digest = sha256_of(path)
+    if sha256 not in (None, digest):
+        raise HubError("hash", f"{repo}: {damaged_text(path, digest, sha256, remedy)}")
+    if pin and pinned not in (None, digest):
+        remedy = f"{remedy}, or remove the entry at {pin.location}"
+        raise HubError("hash", f"{repo}: {damaged_text(path, digest, pinned, remedy)}")
+    return digest

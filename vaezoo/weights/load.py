@@ -1,6 +1,5 @@
 """safetensors files: header first, compared with the network, then tensors straight into it."""
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.formats.layouts.engine import Shapes, TensorNames
-from vaezoo.io.files import opened
+from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE
@@ -28,26 +27,31 @@ def load_into(
     spec_hash: str | None,
     dtype: torch.dtype | None,
     device: torch.device,
+    header: Header | None = None,
 ) -> LatentStats | None:
-    """Give a VAE the weights of a file; returns the packed latent statistics that lie in it, if any do.
+    """Load the weights of a file into a VAE.
 
-    One on the meta device takes the file's tensors as its own, so that nothing is initialised first; a live one keeps
-    its parameters, which optimisers and wrappers hold, and gets new values.
+    A VAE on the meta device takes the tensors of the file as its parameters, so that nothing is initialized first. Any
+    other keeps its parameters, which optimizers and wrappers may hold, and gets new values.
 
     Args:
         vae: The network.
         path: A safetensors file, or two as `ENCODER,DECODER`.
-        layout: A key of `LAYOUTS`.
-        spec_hash: The network the file must be for, if it says; None does not ask.
-        dtype: What to cast to; None keeps the file's own.
-        device: Where to put the tensors.
+        layout: Layout of the names in the file, a key of `LAYOUTS`.
+        spec_hash: Hash of the network that the file must be for, if the file names one; `None` accepts any.
+        dtype: Dtype to cast to; `None` keeps that of the file.
+        device: Device to put the tensors on.
+        header: Header of the file, if it is known already.
+
+    Returns:
+        The latent statistics of packed latents, if the file holds them.
 
     Raises:
-        CheckpointError: If names or shapes differ (the text is a diff), before any tensor is read.
-        InputError: If `dtype` is no floating type of weights.
+        CheckpointError: If names or shapes differ, before any tensor is read; the text is a diff.
+        InputError: If `dtype` is not a dtype of weights.
     """
     check_dtype(dtype)
-    header = read_header(path)
+    header = header or read_header(path)
     names, seen = fitting(vae, header, layout, f"{path} does not fit {vae.spec.label} (layout {layout})")
     odd = sorted({header.dtypes[raw] for raw in seen.names.values()} - STORED_DTYPES.keys())
     if odd:
@@ -129,25 +133,17 @@ def _shapes(vae: VAE) -> Shapes:
     return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
 
 
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits.
-
-    Raises:
-        FileError: If it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with opened(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> None:
-    """Compare a file with the hash on record; None is no record.
+    """Compare the SHA-256 of a file with the one on record; `None` if there is none.
 
     Raises:
-        CheckpointError: If they differ, with what to do then.
+        CheckpointError: If they differ; the text ends with the remedy.
     """
     if expected is not None and (found := sha256_of(path)) != expected:
-        what = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
-        raise CheckpointError(f"{what}; {remedy}" if remedy else what)
+        raise CheckpointError(damaged_text(path, found, expected, remedy))
+
+
+def damaged_text(path: str | Path, found: str, expected: str | None, remedy: str) -> str:
+    """The message about a file whose SHA-256 is not the one on record."""
+    text = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+    return f"{text}; {remedy}" if remedy else text

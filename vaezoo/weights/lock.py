@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import FileError, SpecError
-from vaezoo.io.files import write_text
+from vaezoo.io.files import sha256_of, write_text
 from vaezoo.specs.check import FAILED, Faults, record
 from vaezoo.specs.parse import parse_yaml, read_tree
 from vaezoo.specs.tree import Location, Node
-from vaezoo.weights.load import sha256_of
 from vaezoo.weights.record_schema import COMMIT, SHA256
 
 VARIABLE, DEFAULT = "VAEZOO_LOCK", "vaezoo.lock"

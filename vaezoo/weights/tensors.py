@@ -86,7 +86,7 @@ def _values(tensor: Tensor) -> tuple[float, ...]:
     return tuple(tensor.double().tolist())
 
 
-def joined_statistics(stored: LatentStats | None, told: LatentStats | None, what: str | Path) -> LatentStats | None:
+def merge_statistics(stored: LatentStats | None, told: LatentStats | None, what: str | Path) -> LatentStats | None:
     """The latent statistics told beside the tensors of `what`, or else those that lie among them.
 
     What is told may only say that they are among the tensors, and the eps of a batch norm, which is no tensor.

@@ -1,4 +1,4 @@
-"""Models by name: the place where specs, networks and weights meet."""
+"""`create` and what belongs to it: the place where specs, networks and weights meet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,14 @@ from vaezoo.nn.schema import change_spec
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
+from vaezoo.specs.source import WeightsSource
 from vaezoo.warmstart.widen import widen
+from vaezoo.weights.header import read_header, weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
 from vaezoo.weights.records import expand_alias, read_records
-from vaezoo.weights.tensors import joined_statistics
-from vaezoo.zoo.find import Found, find, find_file, narrowed
+from vaezoo.weights.tensors import merge_statistics
+from vaezoo.zoo.find import Found, FoundWeights, at_revision, find, find_file
 from vaezoo.zoo.recognize import find_layout
 
 
@@ -39,57 +41,79 @@ def create(
     force_download: bool = False,
     endpoint: str | None = None,
 ) -> VAE:
-    """A VAE by name, in eval mode.
+    """Create a VAE by name, in eval mode.
 
     Args:
-        name: `network`, `network.tag` or an alias of weights ("-" and "_" are the same);
-            `hf-hub:org/name@revision#subfolder` or `local-dir:folder#subfolder`, as vaezoo or diffusers wrote it;
-            `file:weights.safetensors` (or `file:ENCODER,DECODER`); the path of a YAML file; or a spec.
-        pretrained: True loads the weights that `name` stands for, or raises; False leaves fresh random ones. A `file:`
-            is always loaded.
-        overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`. Weights must fit
-            the changed network, but for more latent channels (`vaezoo.warmstart.widen`). Latent statistics stay unknown
-            where encoder or latents are changed.
-        network: For `file:`, the network, where names and shapes do not tell.
-        tag: For `file:`, the weights on record whose network and latent statistics apply: `network.tag`, or a tag of
+        name: What to create, one of
+
+            - `network`, `network.tag`, or an alias of weights ("-" and "_" are the same),
+            - `hf-hub:org/name@revision#subfolder`, a repository on the Hub, written by vaezoo or diffusers,
+            - `local-dir:folder#subfolder`, such a folder on disk,
+            - `file:weights.safetensors`, or `file:ENCODER,DECODER`,
+            - the path of a YAML file with a network,
+            - a `ModelSpec`.
+        pretrained: Whether to load the weights of `name`; if it has none, that is an error. With `False` the weights
+            are random. A `file:` is always loaded.
+        overrides: Changes to the network, such as `{"latent.channels": 16, "encoder.*.layers": 3}`. The weights must
+            fit the changed network; only more latent channels are filled in (`vaezoo.warmstart.widen`). The latent
+            statistics are unknown if encoder or latents are changed.
+        network: For `file:`, the network, if names and shapes do not determine it.
+        tag: For `file:`, the recorded weights that give network and latent statistics: `network.tag`, or a tag of
             `network`.
-        layout: For `file:`, the layout of its names; "auto" finds it.
-        device: Where to put the model; None is PyTorch's default device.
-        dtype: Floating type of the weights; None keeps a file's own.
-        revision: For `hf-hub:`, a branch, tag or commit.
-        variant: For folders that diffusers wrote, which of several files of weights, such as "fp16"; None is the plain
-            one, or fp16 where there is no other.
-        token: Access token for the Hub; None is the one that `hf auth login` saved.
-        cache_dir: Where downloads are kept.
-        local_files_only: Use what is in the cache, make no request.
-        force_download: Fetch again what is cached.
-        endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
+        layout: For `file:`, the layout of the names in the file; "auto" finds it.
+        device: Device of the model; `None` means PyTorch's default device.
+        dtype: Floating-point dtype of the weights; `None` keeps that of the file.
+        revision: For `hf-hub:`, a branch, tag or commit; `None` means the main branch.
+        variant: For folders that diffusers wrote, which of several weights files, such as "fp16"; `None` means the
+            plain one, or fp16 if there is no other.
+        token: Access token for the Hub; `None` means the one that `hf auth login` saved, `False` means none.
+        cache_dir: Folder for downloads; `None` means the cache of huggingface_hub.
+        local_files_only: Whether to use the cache only and make no request.
+        force_download: Whether to download files again that are in the cache.
+        endpoint: Address of the Hub; `None` means `HF_ENDPOINT` or huggingface.co.
+
+    Returns:
+        The model. Its `source` says where the weights were loaded from.
 
     Raises:
-        UnknownNameError: If there is no such model or tag; the text names near ones.
-        InputError: If arguments do not go together, or `device` or `dtype` is none.
-        SpecError: If a YAML file, config or override has faults; all of them in one text.
-        CheckpointError: If weights are damaged, unsafe, or of another network.
+        UnknownNameError: If there is no such model or tag; the text suggests similar names.
+        InputError: If arguments exclude each other, or `device` or `dtype` cannot be used.
+        SpecError: If a YAML file, config or override has faults; the text lists all of them.
+        CheckpointError: If weights are damaged, unsafe, or made for another network.
         FileError: If a path cannot be read.
-        HubError: If the Hub does not give what was asked.
+        HubError: If the Hub does not provide what was asked for.
+
+    Examples:
+        >>> import torch, vaezoo
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> with torch.inference_mode():
+        ...     z = vae.encode(torch.zeros(1, 3, 64, 64)).mode()
+        ...     images = vae.decode(z)
+        >>> z.shape, images.shape
+        (torch.Size([1, 4, 8, 8]), torch.Size([1, 3, 64, 64]))
+
+        A change of the network, with random weights:
+
+        >>> vaezoo.create("vae_f8_z4_micro", overrides={"latent.channels": 16}).latent_channels
+        16
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    name = narrowed(name if isinstance(name, ModelSpec) else parse_name(name), revision, variant)
-    if isinstance(name, ModelName) and name.source == "file":
-        found = find_file(name.id, network, tag, layout, hub)
+    parsed = at_revision(name if isinstance(name, ModelSpec) else parse_name(str(name)), revision, variant)
+    if isinstance(parsed, ModelName) and parsed.source == "file":
+        found = find_file(parsed.id, network, tag, layout, hub)
     else:
         _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-        found = find(name, pretrained, hub)
+        found = find(parsed, pretrained, hub)
     spec = change_spec(found.spec, overrides) if overrides else found.spec
     device = default_device() if device is None else usable_device(device)
     check_dtype(dtype)
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
-    return _with_weights(found, spec, overrides or {}, dtype, device).eval()
+    return _with_weights(found, found.weights, spec, overrides or {}, dtype, device).eval()
 
 
 def get_spec(
-    name: str,
+    name: str | Path,
     *,
     revision: str | None = None,
     variant: str | None = None,
@@ -99,16 +123,21 @@ def get_spec(
     force_download: bool = False,
     endpoint: str | None = None,
 ) -> ModelSpec:
-    """The network that a name stands for, without its weights; arguments and errors as for `create`.
+    """Get the network of a name without its weights; arguments and errors are those of `create`.
 
-    A `file:` says nothing of its network; `vaezoo.recognize` lists what fits.
+    A `file:` does not say its network; `vaezoo.recognize` lists the networks that fit.
+
+    Examples:
+        >>> import vaezoo
+        >>> vaezoo.get_spec("vae_f8_z4").latent.channels
+        4
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    return find(narrowed(parse_name(name), revision, variant), False, hub).spec
+    return find(at_revision(parse_name(str(name)), revision, variant), False, hub).spec
 
 
 def is_model(name: str) -> bool:
-    """Whether `name` is a network, a `network.tag` or an alias of this zoo."""
+    """Whether `name` is a network of the zoo, a `network.tag` or an alias of weights."""
     try:
         parsed = parse_name(name)
         if parsed.source != "zoo":
@@ -120,50 +149,64 @@ def is_model(name: str) -> bool:
 
 
 def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
-    """Give `vae` the weights of a safetensors file, strictly, in its own dtype and on its own device; returns it.
+    """Load the weights of a safetensors file into a VAE, strictly, in its own dtype and on its own device.
 
-    One on the meta device comes to PyTorch's default device.
+    A VAE on the meta device moves to PyTorch's default device.
 
     Args:
-        vae: The network; its latent statistics are forgotten, because they belonged to the old weights, or become
-            those that the file holds.
+        vae: The model. Its latent statistics belonged to the old weights: they are replaced by those in the file, or
+            become unknown. Its `source` becomes the file.
         path: The file, or two as `ENCODER,DECODER`.
-        layout: A key of the layouts (`docs/hub.md`); "auto" finds the one whose names and shapes fit. A file that
-            vaezoo wrote for another spec of the same shapes is refused unless the layout is named.
+        layout: Layout of the names in the file, see `docs/hub.md`; "auto" finds the one whose names and shapes fit. A
+            file that vaezoo wrote for another network of the same shapes is refused unless the layout is given.
+
+    Returns:
+        The same `vae`.
 
     Raises:
-        CheckpointError: If it does not fit; the text is a diff of names and shapes.
+        CheckpointError: If the file does not fit; the text is a diff of names and shapes.
         FileError: If there is no such file.
     """
     device = default_device() if vae.device.type == "meta" else vae.device
-    if layout == "auto":
-        stored = load_into(vae, path, find_layout(vae, path), vae.spec.hash, vae.dtype, device)
-    else:
-        stored = load_into(vae, path, layout, None, vae.dtype, device)
-    vae.latent_stats = stored
+    header = read_header(path)
+    spec_hash = vae.spec.hash if layout == "auto" else None
+    layout = find_layout(vae, header) if layout == "auto" else layout
+    vae.latent_stats = load_into(vae, path, layout, spec_hash, vae.dtype, device, header)
+    vae.source = WeightsSource(f"file:{path}", tuple(weights_files(path)), vae.spec.name)
     return vae
 
 
 def _with_weights(
-    found: Found, spec: ModelSpec, overrides: Mapping[str, Any], dtype: torch.dtype | None, device: torch.device
+    found: Found,
+    weights: FoundWeights,
+    spec: ModelSpec,
+    overrides: Mapping[str, Any],
+    dtype: torch.dtype | None,
+    device: torch.device,
 ) -> VAE:
     """The network `spec`, which is the one found with `overrides`, with the weights found."""
-    weights, fitting = found.weights, spec
-    if spec.latent.channels > found.spec.latent.channels:
+    fitting, wider = spec, spec.latent.channels > found.spec.latent.channels
+    if wider:
         others = {path: value for path, value in overrides.items() if path != "latent.channels"}
         fitting = change_spec(found.spec, others) if others else found.spec
-    vae = build(fitting, "meta")
-    stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device)
-    if fitting is not spec:
-        vae = widen(vae, spec)
+    vae = found.meta if found.meta and fitting is found.spec else build(fitting, "meta")
+    stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device, weights.header)
+    if wider:
+        vae = widen(vae, spec)  # new weights, without a source
+    else:
+        vae.source = found.source
     if (spec.encoder, spec.latent) == (found.spec.encoder, found.spec.latent):
-        vae.latent_stats = joined_statistics(stored, weights.stats, weights.path)
+        vae.latent_stats = merge_statistics(stored, weights.stats, weights.path)
         vae.statistics_remedy = weights.remedy or vae.statistics_remedy
     return vae
 
 
 def usable_device(device: torch.device | str) -> torch.device:
-    """The device, or an `InputError` if PyTorch cannot use it here."""
+    """The device, which PyTorch must be able to use here.
+
+    Raises:
+        InputError: If it cannot; the text has PyTorch's reason.
+    """
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

@@ -1,51 +1,81 @@
-"""What is known of a model: its rows and costs, its weights."""
+"""`describe`: the rows and costs of a network, and the weights for it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vaezoo.analysis.costs import Costs, costs
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.names import parse_name
+from vaezoo.specs.source import WeightsSource
+from vaezoo.weights.hub import Hub
 from vaezoo.weights.records import NamedWeights, read_records
-from vaezoo.zoo.create import get_spec
+from vaezoo.zoo.find import Found, find
 from vaezoo.zoo.spec_file import read_spec
 
 
 @dataclass(frozen=True)
 class Description:
-    """A network, what it costs at one resolution, and the weights there are for it."""
+    """A network and its weights.
+
+    Args:
+        name: Name of the network.
+        spec: The network.
+        costs: Shapes, parameters and GMACs of its rows at one resolution.
+        weights: The records of weights for this network.
+        source: Where the weights of the described model are from; `None` for a network alone.
+    """
 
     name: str
     spec: ModelSpec
     costs: Costs
     weights: tuple[NamedWeights, ...]
+    source: WeightsSource | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """The description as plain data, for JSON."""
+        facts: dict[str, Any] = {"name": self.name, "summary": self.spec.summary, "spec_hash": self.spec.hash}
+        if self.source:
+            facts["source"] = self.source.to_dict()
         weights = {tagged.tag: asdict(tagged.record) for tagged in self.weights}
-        facts = {"name": self.name, "summary": self.spec.summary, "spec_hash": self.spec.hash}
         return {**facts, "latent_channels": self.spec.latent.channels, **self.costs.to_dict(), "weights": weights}
 
 
-def describe(name: str | ModelSpec, height: int = 256, width: int | None = None) -> Description:
-    """Shapes, parameters and GMACs of a network's rows at `height` x `width` pixels (default: square), and its weights.
+def describe(name: str | ModelSpec | VAE, height: int = 256, width: int | None = None) -> Description:
+    """Describe a network: shapes, parameters and GMACs of its rows, the weights for it, and where they are from.
 
     Args:
-        name: As for `create`, but for `file:`; or a spec.
-        height: Pixels, a multiple of the network's `size_multiple`.
-        width: Pixels; None is `height`.
+        name: A name as for `create`, except `file:`; a spec; or a model.
+        height: Height of the images that shapes and GMACs are for, in pixels; a multiple of the network's
+            `size_multiple`.
+        width: Width of the images in pixels, likewise; `None` means `height`.
 
     Raises:
         UnknownNameError: If there is no such model.
-        InputError: If a side is no multiple of `size_multiple`.
+        InputError: If a side is not a multiple of `size_multiple`.
+
+    Examples:
+        >>> import vaezoo
+        >>> description = vaezoo.describe("vae_f8_z4_micro", 64)
+        >>> description.costs.rows[-1].shape
+        (3, 64, 64)
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> vaezoo.describe(vae).source.network
+        'vae_f8_z4_micro'
     """
-    spec = name if isinstance(name, ModelSpec) else get_spec(name)
-    return Description(spec.label, spec, costs(spec, height, width), _weights(spec))
+    if isinstance(name, VAE):
+        found = Found(name.spec, name.source)
+    else:
+        found = find(name if isinstance(name, ModelSpec) else parse_name(name), False, Hub())
+    spec = found.spec
+    return Description(spec.label, spec, costs(spec, height, width), _weights(spec), found.source)
 
 
 def _weights(spec: ModelSpec) -> tuple[NamedWeights, ...]:
-    """The records for a network of the zoo; another one of the same name has none."""
-    file = files("models").get(spec.name or "")
+    """The records of a network of the zoo; another network of the same name has none."""
+    name = spec.name or ""
+    file = files("models").get(name)
     if file is None or read_spec(file).hash != spec.hash:
         return ()
-    return tuple(read_records(spec.name).by_tag.values())
+    return tuple(read_records(name).by_tag.values())

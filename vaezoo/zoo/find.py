@@ -1,23 +1,27 @@
-"""Names to networks and weights at hand: one finder for each source of a name."""
+"""From a name to a network and its weights: one function for each kind of name."""
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.formats.diffusers.config_class import Foreign
+from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import build
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import files, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
+from vaezoo.specs.source import WeightsSource
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.config_json import WEIGHTS, read_network
 from vaezoo.weights.diffusers_files import config_file, weights_file
 from vaezoo.weights.folders import Folder, HubFolder, LocalFolder, check_fetched
-from vaezoo.weights.header import read_header, weights_files
+from vaezoo.weights.header import Header, read_header, weights_files
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.load import check_sha256, sha256_of
+from vaezoo.weights.load import check_sha256
 from vaezoo.weights.lock import Fetched, find_pin
 from vaezoo.weights.record_schema import COMMIT
 from vaezoo.weights.records import (
@@ -33,50 +37,70 @@ from vaezoo.zoo.recognize import choose, find_layout
 from vaezoo.zoo.spec_file import read_spec
 
 
-class Weights(NamedTuple):
-    """A weights file at hand: where it is, its layout, and the latent statistics that belong to it.
+class FoundWeights(NamedTuple):
+    """A weights file on this machine.
 
-    `unpinned` is there where neither a record nor the lock says which commit and content is meant; `remedy` where
-    records could tell the statistics.
+    Args:
+        path: Path of the file, or of two as `ENCODER,DECODER`.
+        layout: Layout of its names, a key of `LAYOUTS`.
+        stats: Latent statistics that belong to the weights; `None` if unknown.
+        header: Header of the file, if finding it had to read it.
+        unpinned: The download, where neither a record nor the lock file says which commit and content are meant.
+        remedy: How to make the latent statistics known, where only the user can tell.
     """
 
     path: str | Path
     layout: str
     stats: LatentStats | None
+    header: Header | None = None
     unpinned: Fetched | None = None
     remedy: str | None = None
 
 
 class Found(NamedTuple):
-    """What a name stands for: a network, and its weights where they were asked for."""
+    """What a name stands for.
+
+    Args:
+        spec: The network.
+        source: Where its weights are from; `None` for a network without weights.
+        weights: The weights, if they were asked for.
+        meta: The network on the meta device, if finding the weights had to build it.
+    """
 
     spec: ModelSpec
-    weights: Weights | None = None
+    source: WeightsSource | None = None
+    weights: FoundWeights | None = None
+    meta: VAE | None = None
 
 
 def find(name: ModelName | ModelSpec, pretrained: bool, hub: Hub) -> Found:
-    """What a name, but for `file:`, or a spec stands for; with `pretrained` its weights, downloaded if need be.
+    """Find the network of a name or spec, and with `pretrained` its weights, which are downloaded if need be.
+
+    Args:
+        name: Any name but `file:`, which needs `find_file`; or a spec.
+        pretrained: Whether the weights are asked for.
+        hub: How to reach the Hub.
 
     Raises:
         UnknownNameError: If there is no such model or tag.
         SpecError: If a YAML file or config has faults.
-        InputError: If it has no weights and they are asked for.
+        InputError: If weights are asked for and the name has none.
         CheckpointError: If weights are damaged or withdrawn.
         FileError: If a path cannot be read.
-        HubError: If the Hub does not give what was asked.
+        HubError: If the Hub does not provide what was asked for.
     """
     if isinstance(name, ModelSpec):
         return _from_spec(name, pretrained)
     if name.source == "file":
-        raise InputError(f"file:{name.id}: a weights file does not say its network; see vaezoo.recognize")
+        raise InputError(f"{name.text}: a weights file does not say its network; vaezoo.recognize lists what fits")
     return _FINDERS[name.source](name, pretrained, hub)
 
 
-def narrowed(name: ModelName | ModelSpec, revision: str | None, variant: str | None) -> ModelName | ModelSpec:
-    """The name with a revision, and a variant of its weights.
+def at_revision(name: ModelName | ModelSpec, revision: str | None, variant: str | None) -> ModelName | ModelSpec:
+    """The name with the revision and the variant that were given as arguments beside it.
 
     Raises:
-        InputError: If there is none of it for such names, or the name says otherwise.
+        InputError: If such names have no revision or variant, or the name has another revision already.
     """
     source = None if isinstance(name, ModelSpec) else name.source
     if revision is not None and source != "hf-hub":
@@ -85,58 +109,67 @@ def narrowed(name: ModelName | ModelSpec, revision: str | None, variant: str | N
         raise InputError(f"variant={variant!r} is for hf-hub: and local-dir: names")
     if variant is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", variant):
         raise InputError(f"variant={variant!r}: expected letters, digits, - and _, such as fp16")
+    if isinstance(name, ModelSpec):
+        return name
     if revision is not None and name.revision not in (None, revision):
         raise InputError(f"revision={revision!r}, but the name says @{name.revision}; give one of them")
-    if source is None:
-        return name
     return name._replace(revision=revision or name.revision, variant=variant)
 
 
 def find_file(path: str, network: str | None, tag: str | None, layout: str, hub: Hub) -> Found:
-    """The weights file at `path` and its network: the one named, that of the weights `tag`, or the one that fits.
+    """Find the network of a weights file: the one named, that of the recorded weights `tag`, or the only one that fits.
 
     Raises:
         CheckpointError: If none or several networks fit and none is named.
         FileError: If there is no such file.
     """
+    header, paths = read_header(path), tuple(weights_files(path))
     wanted = parse_name(network) if network else None
     if wanted and wanted.source == "zoo":
-        wanted = expand_alias(wanted)  # `network.tag`, and an alias, say both
-    said = tag or (wanted.tag if wanted else None)
-    tagged = _tagged(wanted, said) if said else _on_record(path, wanted)
-    if tagged and wanted and (wanted.id, wanted.tag or tagged.tag) != (tagged.network, tagged.tag):
-        raise InputError(f"network={network!r}, but tag={tag!r} is {tagged.name}; give one of them")
-    if tagged:
-        wanted = ModelName("zoo", tagged.network)
+        wanted = expand_alias(wanted)  # may also name a tag
+    tag_asked = tag or (wanted.tag if wanted else None)
+    sha256 = None if tag_asked or len(paths) > 1 else sha256_of(paths[0])
+    record = _record_of_tag(wanted, tag_asked) if tag_asked else _record_of_file(sha256, wanted)
+    if record and wanted and (wanted.id, wanted.tag or record.tag) != (record.network, record.tag):
+        raise InputError(f"network={network!r}, but tag={tag!r} is {record.name}; give one of them")
+    if record:
+        wanted = ModelName("zoo", record.network)
     if wanted is None:
-        candidate = choose(path, layout)
-        wanted, layout = ModelName("zoo", candidate.network), candidate.layout
-    spec = find(wanted, False, hub).spec
-    if layout == "auto":
-        layout = find_layout(build(spec, "meta"), path)
-    stats = tagged.record.latent_stats if tagged else None
-    return Found(spec, Weights(path, layout, stats, remedy=None if stats else _remedy(spec)))
+        meta, layout = choose(path, header, layout)
+    else:
+        meta = build(find(wanted, False, hub).spec, "meta")
+        layout = find_layout(meta, header) if layout == "auto" else layout
+    stats = record.record.latent_stats if record else None
+    weights = FoundWeights(path, layout, stats, header, remedy=None if stats else _remedy(meta.spec))
+    source = WeightsSource(f"file:{path}", paths, meta.spec.name, record and record.tag, known_sha256=sha256)
+    return Found(meta.spec, source, weights, meta)
 
 
-def _on_record(path: str, wanted: ModelName | None) -> NamedWeights | None:
-    """The weights on record whose file this is, bit by bit, unless they are of another network than the one named."""
-    paths = weights_files(path)
-    if len(paths) > 1:
-        return None
-    read_header(paths[0])  # what is no file of weights is refused before gigabytes of it are hashed
-    tagged = find_by_sha256(sha256_of(paths[0]))
-    return tagged if tagged and (wanted is None or wanted.id == tagged.network) else None
+def _record_of_tag(wanted: ModelName | None, tag: str) -> NamedWeights:
+    name = expand_alias(parse_name(tag if wanted is None or "." in tag else f"{wanted.id}.{tag}"))
+    if name.tag is None:
+        raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
+    return find_record(name)
+
+
+def _record_of_file(sha256: str | None, wanted: ModelName | None) -> NamedWeights | None:
+    """The record of a file with this content, unless it belongs to another network than the one asked for."""
+    record = find_by_sha256(sha256) if sha256 else None
+    return record if record and (wanted is None or wanted.id == record.network) else None
 
 
 def _remedy(spec: ModelSpec) -> str | None:
-    """How to tell the statistics of a file that could be several weights on record."""
+    """How to make the latent statistics of a file known if it could be one of several recorded weights."""
     tags = tags_by_statistics(spec.name) if spec.name in files("models") else ""
     return f"names and shapes cannot tell these weights apart: {tags}; say which with tag=" if tags else None
 
 
-def fetch(name: str, hub: Hub) -> Weights:
-    """The weights that a name stands for, downloaded if need be."""
-    return find(parse_name(name), True, hub).weights
+def fetch(name: str, hub: Hub) -> tuple[FoundWeights, WeightsSource]:
+    """The weights of a name, which are downloaded if need be, and where they are from."""
+    found = find(parse_name(name), True, hub)
+    assert found.weights  # it was asked for
+    assert found.source
+    return found.weights, found.source
 
 
 def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
@@ -153,29 +186,38 @@ def _from_yaml(name: ModelName, pretrained: bool, hub: Hub) -> Found:
 
 
 def _from_zoo(name: ModelName, pretrained: bool, hub: Hub) -> Found:
-    name = expand_alias(name)
+    asked, name = name.text, expand_alias(name)
     spec = read_spec(model_file(name.id), name.id)
     if name.tag is None and not pretrained:
         return Found(spec)
     tagged = find_record(name)
-    if tagged.record.latent_stats:
-        tagged.record.latent_stats.check(spec.latent.channels, f"{tagged.path}: {tagged.tag}")
-    return Found(spec, _recorded(tagged, hub) if pretrained else None)
-
-
-def _recorded(tagged: NamedWeights, hub: Hub) -> Weights:
-    source, record = tagged.record.source, tagged.record
+    record = tagged.record
+    if record.latent_stats:
+        record.latent_stats.check(spec.latent.channels, f"{tagged.path}: {tagged.tag}")
+    repo, commit = record.source.hub, record.source.revision
+    source = WeightsSource(asked, (), tagged.network, tagged.tag, repo, commit, record.sha256)
+    if not pretrained:
+        return Found(spec, source)
     check_loadable(tagged)
-    if record.bundled:
+    assert record.layout  # every loadable record has one
+    path, commit, sha256, unpinned = _recorded_file(tagged, hub)
+    weights = FoundWeights(path, record.layout, record.latent_stats, unpinned=unpinned)
+    return Found(spec, replace(source, files=(path,), commit=commit, known_sha256=sha256), weights)
+
+
+def _recorded_file(tagged: NamedWeights, hub: Hub) -> tuple[Path, str | None, str | None, Fetched | None]:
+    """Path, commit and SHA-256 of recorded weights, and the download if nothing pins it."""
+    record, repo, file = tagged.record, tagged.record.source.hub, tagged.record.source.file
+    if repo is None:
         path = bundled_file(tagged)
         check_sha256(path, record.sha256, "reinstall vaezoo")
-        return Weights(path, record.layout, record.latent_stats)
-    pin = find_pin(hub.lock, tagged.name, source.hub, source.revision, {source.file: record.sha256})
-    commit = pin.commit if pin else hub.resolve(source.hub, source.revision)
-    path = hub.fetch(source.hub, source.file, commit)
-    check_fetched(path, source.hub, source.file, record.sha256, pin)
-    fetched = Fetched(tagged.name, source.hub, commit, {source.file: path})
-    return Weights(path, record.layout, record.latent_stats, None if pin or record.pinned else fetched)
+        return path, None, record.sha256, None
+    revision = record.source.revision
+    pin = find_pin(hub.lock, tagged.name, repo, revision, {file: record.sha256})
+    commit = pin.commit if pin else hub.resolve(repo, revision)
+    path = hub.fetch(repo, file, commit)
+    sha256 = check_fetched(path, repo, file, record.sha256, pin)
+    return path, commit, sha256, None if pin or record.pinned else Fetched(tagged.name, repo, commit, {file: path})
 
 
 def _from_disk(name: ModelName, pretrained: bool, hub: Hub) -> Found:
@@ -191,27 +233,24 @@ def _from_hub(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     if found.weights is None or pin or COMMIT.fullmatch(name.revision or ""):
         return found
     unpinned = Fetched(name.text, name.id, commit, folder.fetched)
-    return Found(found.spec, found.weights._replace(unpinned=unpinned))
+    return found._replace(weights=found.weights._replace(unpinned=unpinned))
 
 
 def _from_folder(folder: Folder, pretrained: bool) -> Found:
     variant, network = folder.name.variant, read_network(config_file(folder))
     if isinstance(network, Foreign):
-        found = Weights(weights_file(folder, variant), "diffusers", network.stats) if pretrained else None
-        return Found(network.spec, found)
+        if not pretrained:
+            return Found(network.spec, folder.source(network.spec))
+        path = weights_file(folder, variant)
+        return Found(network.spec, folder.source(network.spec, path), FoundWeights(path, "diffusers", network.stats))
     if variant:
         raise InputError(f"variant={variant!r}: {folder.name.text} was written by vaezoo, with one file of weights")
     spec, config = network
     if not pretrained:
-        return Found(spec)
-    return Found(spec, Weights(folder.read(WEIGHTS, config.weights.sha256), "native", config.latent_stats))
-
-
-def _tagged(wanted: ModelName | None, tag: str) -> NamedWeights:
-    name = expand_alias(parse_name(tag if wanted is None or "." in tag else f"{wanted.id}.{tag}"))
-    if name.tag is None:
-        raise UnknownNameError(f"tag={tag!r}: name the network too, network.tag or network=")
-    return find_record(name)
+        return Found(spec, folder.source(spec, sha256=config.weights.sha256))
+    path = folder.read(WEIGHTS, config.weights.sha256)
+    source = folder.source(spec, path, config.weights.sha256)
+    return Found(spec, source, FoundWeights(path, "native", config.latent_stats))
 
 
 _FINDERS: dict[str, Callable[[ModelName, bool, Hub], Found]] = {

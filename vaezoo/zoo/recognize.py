@@ -1,4 +1,4 @@
-"""Which layout and network a weights file is, as far as names and shapes can tell."""
+"""Recognizing the layout and network of a weights file by its names and shapes."""
 
 import math
 from collections.abc import Mapping
@@ -16,12 +16,18 @@ from vaezoo.weights.header_diff import same_tensors
 from vaezoo.weights.load import dropped_text, tensor_names_of
 from vaezoo.zoo.spec_file import read_spec
 
-_MOST = 3.5  # values of a file for one of ours: a 3-D convolution has three times as many, and there are buffers
+_MOST = 3.5  # values of a file for each parameter: a 3-D convolution has three times as many, and there are buffers
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to read a file: the `layout` of its names, a `network` with tensors of these names and shapes, and why."""
+    """One way to read a weights file.
+
+    Args:
+        layout: Layout of the names in the file.
+        network: Name of a network of the zoo whose tensors have these names and shapes.
+        why: What was compared, and what is left out by rule.
+    """
 
     layout: str
     network: str
@@ -29,26 +35,42 @@ class Candidate:
 
 
 def recognize(path: str | Path) -> list[Candidate]:
-    """All layouts and networks of the zoo that a file's names and shapes allow; empty where none does.
+    """List the layouts and networks of the zoo that the names and shapes of a weights file allow.
 
-    What names and shapes cannot show (heads, groups, eps, padding) leaves several candidates; a file that vaezoo wrote
-    also carries its spec hash, which decides.
+    Names and shapes do not show attention heads, groups and eps of norms, or padding, so there may be several
+    candidates. A file that vaezoo wrote also holds the spec hash, which leaves one network.
 
     Args:
         path: A safetensors file, or two as `ENCODER,DECODER`.
 
+    Returns:
+        The candidates; an empty list if no network fits.
+
     Raises:
         FileError: If there is no such file.
-        CheckpointError: If it is no whole safetensors file.
+        CheckpointError: If it is not a complete safetensors file.
+
+    Examples:
+        >>> import os, tempfile, vaezoo
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> vae = vaezoo.create("vae_f8_z4_micro", device="cpu")
+        >>> vaezoo.export_checkpoint(vae, path, layout="documented")
+        >>> [(candidate.layout, candidate.network) for candidate in vaezoo.recognize(path)]
+        [('documented', 'vae_f8_z4_micro')]
     """
-    header = read_header(path)
-    views, candidates = _views(header), []
+    return [candidate for candidate, _ in _candidates(read_header(path))]
+
+
+def _candidates(header: Header) -> list[tuple[Candidate, VAE]]:
+    """The candidates for a file, each with its network on the meta device."""
+    views, found = _views(header), []
     for name, file in files("models").items():
         spec = read_spec(file, name)
         if any(_may_fit(spec, seen) for seen in views.values()):
-            fitting = fitting_layouts(build(spec, "meta"), header, views)
-            candidates += [Candidate(layout, name, why) for layout, why in fitting.items()]
-    return candidates
+            vae = build(spec, "meta")
+            fitting = _fitting_layouts(vae, header, views)
+            found += [(Candidate(layout, name, why), vae) for layout, why in fitting.items()]
+    return found
 
 
 def _views(header: Header) -> dict[str, View]:
@@ -56,15 +78,15 @@ def _views(header: Header) -> dict[str, View]:
 
 
 def _may_fit(spec: ModelSpec, seen: View) -> bool:
-    """Whether a file's number of values could be that of a network, which is cheaper to see than building it."""
+    """Whether the number of values in a file could be that of a network; cheaper than building the network."""
     if not spec.expect or not spec.expect.params:
         return True
     values = sum(math.prod(shape) for shape in seen.shapes.values())
     return spec.expect.params <= values <= _MOST * spec.expect.params
 
 
-def fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict[str, str]:
-    """The layouts in which a file's names and shapes are those of `vae`, each with the reason in words."""
+def _fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict[str, str]:
+    """The layouts in which the names and shapes of a file are those of `vae`, each with the reason."""
     written_for = header.metadata.get(HASH_KEY)
     if written_for not in (None, vae.spec.hash):
         return {}
@@ -74,7 +96,7 @@ def fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict
 
 
 def _why(vae: VAE, layout: str, seen: View) -> str | None:
-    """Why a file fits a network in a layout; None where it does not."""
+    """Why a file fits a network in a layout; `None` if it does not."""
     try:
         names = merge_fused(tensor_names_of(vae, layout), seen.names)
     except CheckpointError:  # the layout cannot express this network
@@ -85,15 +107,14 @@ def _why(vae: VAE, layout: str, seen: View) -> str | None:
     return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
 
 
-def find_layout(vae: VAE, path: str | Path) -> str:
-    """The layout of a file meant for `vae`; the nearest where none fits, so that loading shows the difference."""
-    header = read_header(path)
-    fitting = list(fitting_layouts(vae, header, _views(header)))
+def find_layout(vae: VAE, header: Header) -> str:
+    """The layout of a file that is meant for `vae`; the nearest one if none fits, so that loading shows the diff."""
+    fitting = list(_fitting_layouts(vae, header, _views(header)))
     return fitting[0] if fitting else _nearest_layout(vae, header)
 
 
 def _nearest_layout(vae: VAE, header: Header) -> str:
-    """The layout that shares the most names with a file."""
+    """The layout with the most names that are also in the file."""
 
     def shared(layout: str) -> int:
         try:
@@ -106,24 +127,28 @@ def _nearest_layout(vae: VAE, header: Header) -> str:
     return max(LAYOUTS, key=shared)
 
 
-def choose(path: str | Path, layout: str = "auto") -> Candidate:
-    """The one candidate for a file, or for a file in that layout; of several layouts for one network the first.
+def choose(path: str | Path, header: Header, layout: str = "auto") -> tuple[VAE, str]:
+    """The only network that fits a file, on the meta device, and its layout: the first one if several fit.
+
+    Args:
+        path: The file, for messages.
+        header: Its header.
+        layout: Only consider this layout; "auto" considers all.
 
     Raises:
-        CheckpointError: If names and shapes leave none or several; the text lists them and names `network=`, `tag=`.
+        CheckpointError: If no network fits, or several do; the text lists them and names `network=` and `tag=`.
     """
-    candidates = [candidate for candidate in recognize(path) if layout in ("auto", candidate.layout)]
-    if len({candidate.network for candidate in candidates}) == 1:
-        return candidates[0]
-    if not candidates:
-        shapes = read_header(path).shapes
-        half = shapes and all(name.partition(".")[0].isdecimal() for name in shapes)
+    found = [(vae, c.layout) for c, vae in _candidates(header) if layout in ("auto", c.layout)]
+    if len({vae.spec.name for vae, _ in found}) == 1:
+        return found[0]
+    if not found:
+        half = header.shapes and all(name.partition(".")[0].isdecimal() for name in header.shapes)
         hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
         raise CheckpointError(
             f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "
             "the nearest with network= (or tag=) to see what differs"
         )
-    listing = ", ".join(f"{c.network} (layout {c.layout})" for c in candidates)
+    listing = ", ".join(f"{vae.spec.name} (layout {its_layout})" for vae, its_layout in found)
     raise CheckpointError(
         f"{path}: names and shapes fit several networks, which they cannot tell apart: {listing}; say which with "
         "network= (or tag= for weights on record)"
