@@ -20,7 +20,8 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.catalog import files
-from vaezoo.specs.check import REQUIRED, Between, fields_of, inlined_in
+from vaezoo.specs.check import REQUIRED, fields_of, inlined_in
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.record_schema import QuotedMetrics

@@ -19,7 +19,7 @@ from vaezoo.console import add_json, parser, print_json, progress
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
 from vaezoo.nn.dtypes import DTYPES
-from vaezoo.specs.check import unknown
+from vaezoo.specs.faults import unknown
 
 FORMATS = {"contiguous": False, "channels_last": True}
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from vaezoo.errors import UnknownNameError, VaezooError
 from vaezoo.specs.catalog import data_dir
-from vaezoo.specs.check import unknown
+from vaezoo.specs.faults import unknown
 from vaezoo.version import __version__
 
 

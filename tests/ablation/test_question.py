@@ -134,7 +134,7 @@ def test_faults_of_a_file_come_together_with_their_places():
     said = str(caught.value)
     for place in ("1:11: question", "3:11: grid.a", "5:8: seeds", "6:9: recipe", "7:1: size: unknown key"):
         assert f"ask.yaml:{place}" in said
-    with pytest.raises(SpecError, match="missing what to vary"):
+    with pytest.raises(SpecError, match=r"missing set \(one variant\), grid or variants"):
         asked("question: q\nbase: vae_f8_z4_micro")
     with pytest.raises(SpecError, match=r"steps: nothing is trained without a recipe"):
         asked(FILE + "steps: 5")
@@ -151,10 +151,10 @@ TRAINED = FILE + "recipe: {name: quickstart}\n"
         (TRAINED + "seeds: 3", "5:8: seeds: expected a list"),
         (TRAINED + "seeds: [-1, 0]", r"seeds\[0\]: expected 0 to"),
         (FILE + "sizes: null", "4:8: sizes: expected a list"),
-        (FILE + "measure: {sizes: [32, 32]}", "none of them twice"),
-        ("question: q\nbase: b\nvariants: []", "3:11: variants: expected a list such as"),
-        ("question: q\nbase: b\nset: {a.b: 1, ' a.b,c.d': 2}", "3:15: set: a.b is set by two keys"),
-        ("question: q\nbase: b\ngrid: {a.b: [1], 'c.d, a.b': [2]}", "3:18: grid: a.b is set by two keys"),
+        (FILE + "measure: {sizes: [32, 32]}", "expected every item once"),
+        ("question: q\nbase: b\nvariants: []", "3:11: variants: expected at least 1 item, got 0"),
+        ("question: q\nbase: b\nset: {a.b: 1, ' a.b,c.d': 2}", "3:27: set. a.b,c.d: a.b is set by two keys"),
+        ("question: q\nbase: b\ngrid: {a.b: [1], 'c.d, a.b': [2]}", "3:30: grid.c.d, a.b: a.b is set by two keys"),
         (TRAINED.replace("quickstart", "quickstart, set: {seed: 3}"), "recipe.set.seed: an ablation sets seed itself"),
         (TRAINED.replace("quickstart", "quickstart, set: {overrides.latent.channels: 3}"), "sets overrides itself"),
     ],

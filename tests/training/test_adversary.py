@@ -183,10 +183,10 @@ def test_a_regulariser_s_adaptive_weight_is_the_ratio_at_the_encoder_s_last_laye
     arguments = {"model": "test_vit", "size": 64, "pretrained": False, "adaptive": True}
     images, noise = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 4, 8, 8)
     for limit in (1e-3, 1e4):
-        part = LossTerm("alignment", 0.5, {**arguments, "limit": limit})
+        part = LossTerm(kind="alignment", weight=0.5, arguments={**arguments, "limit": limit})
         task = Task(
             vaezoo.create("vae_f8_z4_micro"),
-            replace(read_recipe("quickstart"), losses=(LossTerm("l1", 1.0, {}),), regularizers=(part,)),
+            replace(read_recipe("quickstart"), losses=(LossTerm(kind="l1", weight=1.0),), regularizers=(part,)),
         )
         found = task.vae_losses(images, noise, 0, torch.Generator())
         weight = (found["loss"] - found["l1"]) / found["alignment"]

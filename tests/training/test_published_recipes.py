@@ -18,13 +18,13 @@ def test_recipes_of_ldm_s_loss_keep_its_weights_and_scale_its_limit(name):
     recipe = read_recipe(name)
     kl = kl_weight(1e-6, error="sum", kl="sum", elements=ELEMENTS, latents=1)
     assert weights(recipe) == {"l1": 1, "lpips": 1, "kl": kl}
-    game = recipe.discriminator.game
+    game = recipe.discriminator.adversary
     assert (game["weight"], game["adaptive"]) == (0.5, True)
     assert game["limit"] == pytest.approx(ratio_limit(1e4, error="sum", elements=ELEMENTS), rel=1e-3)
 
 
 def test_fault_start_of_vavae_counted_in_steps_of_both_optimisers_is_halved():
-    assert [read_recipe(name).discriminator.game["start"] for name in GANS] == [50001, 0, -(-5001 // 2)]
+    assert [read_recipe(name).discriminator.adversary["start"] for name in GANS] == [50001, 0, -(-5001 // 2)]
 
 
 def test_vavae_s_alignment_has_a_limit_for_a_mean():

@@ -234,7 +234,7 @@ def test_sizes_that_do_not_fit_the_network_are_refused_before_the_first_step(tmp
 
 
 def test_an_optimiser_that_cannot_take_its_settings_says_so(tmp_path):
-    with pytest.raises(SpecError, match="optimizer sgd takes no betas"):
+    with pytest.raises(SpecError, match="optimizer sgd has no betas"):
         started(tiny_recipe(tmp_path, "optimizer.name=sgd"))
     with pytest.raises(SpecError, match="optimizer adamw takes 2 betas, not 1"):
         started(tiny_recipe(tmp_path, "optimizer.betas=[0.9]"))

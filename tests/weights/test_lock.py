@@ -138,7 +138,7 @@ def test_the_lock_file_is_chosen_by_option_or_environment(
     assert loaded(NAME, tmp_path) == saved["model.safetensors"]
     monkeypatch.setenv("VAEZOO_LOCK", "new.lock")
     with pytest.raises(
-        vaezoo.FileError, match=rf"^new\.lock: VAEZOO_LOCK names it, .*`vaezoo download {NAME}` writes it"
+        vaezoo.FileError, match=rf"^new\.lock: missing, but VAEZOO_LOCK names it; `vaezoo download {NAME}` writes it"
     ):
         vaezoo.create(NAME, pretrained=True)
     download(capsys, NAME)
@@ -192,11 +192,13 @@ def test_a_record_that_contradicts_the_lock_is_told_with_the_line(hub, record, s
 
 
 BROKEN = {
-    "[]": "1:1: expected a mapping of names",
+    "[]": "1:1: expected a mapping, got a list",
     "a: {": "1:5: not YAML",
-    "a: {}": "1:4: a: missing repo, commit and files",
-    "a: {repo: a/b, commit: main, files: []}": "1:24: a.commit: expected a commit of 40 hexadecimal digits",
-    f"a: {{repo: a/b, commit: {'a' * 40}, files: [{{file: x, sha256: y}}]}}": "1:74: a.files[0].sha256: expected 64",
+    "a: {}": "1:4: a: missing repo, commit and files for Pin",
+    "a: {repo: a/b, commit: main, files: []}": "1:24: a.commit: expected a commit of 40 hexadecimal digits, got 'main'",
+    f"a: {{repo: a/b, commit: {'a' * 40}, files: [{{file: x, sha256: y}}]}}": (
+        "1:92: a.files[0].sha256: expected 64 hexadecimal digits, got 'y'"
+    ),
     f"a: {{repo: a/b, comit: {'a' * 40}, files: []}}": "1:16: a.comit: unknown key 'comit' for Pin; did you mean",
     "a: 1\na: 2": "2:1: duplicate key 'a'; first at vaezoo.lock:1:1",
     "": "empty",

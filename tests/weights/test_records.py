@@ -41,7 +41,7 @@ def test_the_default_tag_is_taken_where_none_is_asked_for(folder):
 def test_a_network_without_weights_names_those_that_have_some(folder):
     add_config_dir(folder)
     assert read_records("mine_f8_z4") == (None, {})
-    with pytest.raises(UnknownNameError, match=r"^mine_f8_z4 has no .*pretrained=False\), or .*`vaezoo list --pr"):
+    with pytest.raises(UnknownNameError, match=r"^mine_f8_z4 has no .*pretrained=False, or .*`vaezoo list --pr"):
         find_record(ModelName("zoo", "mine_f8_z4"))
 
 
@@ -61,8 +61,9 @@ def test_weights_that_are_a_pickle_only_are_not_opened_and_the_command_to_conver
     with pytest.raises(CheckpointError) as caught:
         check_loadable(find_record(ModelName("zoo", "mine_f8_z4")))
     assert "mine_f8_z4.v1 is published as a pickle only" in str(caught.value)
-    assert "fetch a.ckpt of org/name, then vaezoo convert a.ckpt OUT.safetensors --from-pickle --layout native" in str(
-        caught.value
+    assert (
+        "download a.ckpt of org/name, then vaezoo convert a.ckpt OUT.safetensors --from-pickle --layout native"
+        in str(caught.value)
     )
     assert "--network mine_f8_z4 (other weights: none for this network)" in str(caught.value)
 
@@ -75,7 +76,7 @@ def test_weights_outside_the_hub_are_told_with_their_address_and_never_fetched(f
     assert list_pretrained("mine*") == []
     with pytest.raises(CheckpointError) as caught:
         check_loadable(find_record(ModelName("zoo", "mine_f8_z4")))
-    assert "fetch model.ckpt of https://example.org/kl-f4.zip, then vaezoo convert model.ckpt" in str(caught.value)
+    assert "download model.ckpt of https://example.org/kl-f4.zip, then vaezoo convert model.ckpt" in str(caught.value)
 
 
 def test_weights_that_are_torchscript_only_are_not_opened(folder):
@@ -104,39 +105,40 @@ def test_quoted_metrics_keep_their_source(folder):
     assert (found.data, found.source) == ("ImageNet val", "a README")
 
 
-UNVERIFIED = "needs sha256, and with a hub revision; where nobody has checked them, say verified: false"
+UNVERIFIED = "needs sha256, and with a hub revision; if nobody has checked them, add verified: false"
 
-MISSING_HUB = "a revision, a gate, or a file that runs code is of a repository: missing hub"
+MISSING_HUB = "missing hub; only files of a repository can be gated or run code"
 
 
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("[]", ["1:1: expected a mapping with default: and one entry for each tag"]),
-        (f"v1:{RECORD}", ["1:1: expected a mapping with default: and one entry for each tag"]),
+        ("[]", ["1:1: expected a mapping of default and <tag>, got a list"]),
+        (f"v1:{RECORD}", ["1:1: missing default for weights"]),
         (f"default: v2\nv1:{RECORD}", ["1:10: default: unknown default 'v2'; known: v1"]),
         (f"default: default\nv1:{RECORD}", ["1:10: default: unknown default 'default'; known: v1"]),
         (f"default:\nv1:{RECORD}", ["1:9: default: expected text, got null"]),
-        (f"default: v-1\nv-1:{RECORD}", ['2:1: v-1: a tag is letters, digits and "_"']),
+        (f"default: v-1\nv-1:{RECORD}", ['2:1: v-1: a tag consists of letters, digits and "_"']),
         ("default: v1\nv1: 3", [
             "2:5: v1: expected a mapping of source, license, layout, summary, sha256, verified, trained_on, recipe, "
             "latent_stats, metrics, aliases, removed_in, pickle_only, torchscript_only, gated, confidence, "
             "statistics_source, quoted and notes, got 3"]),
         ("default: v1\nv1: {licence: mit, source: {}}", [
             "2:6: v1.licence: unknown key 'licence' for WeightsRecord; did you mean 'license'?",
-            "2:28: v1.source: missing file",
-            "2:5: v1: missing license"]),
+            "2:5: v1: missing license for WeightsRecord",
+            "2:28: v1.source: missing file for RecordSource"]),
         (f"default: v1\nv1:{RECORD.replace('layout: native', '')}", [
-            "3:3: v1: missing layout; only TorchScript, which is not read, needs none"]),
+            "3:3: v1: missing layout; only TorchScript, which vaezoo does not read, needs none"]),
         (f"default: v1\nv1:{RECORD.replace('native', 'natve')}", [
             "4:11: v1.layout: unknown layout 'natve'; did you mean 'native'?"]),
-        (f"default: v1\nv1:{RECORD.replace(SHA256, 'abc')}", ["6:11: v1.sha256: expected 64 hexadecimal digits"]),
-        (f"default: v1\nv1:{RECORD[: RECORD.index('  sha256')]}", [f"3:11: v1: {UNVERIFIED}"]),
+        (f"default: v1\nv1:{RECORD.replace(SHA256, 'abc')}", [
+            "6:11: v1.sha256: expected 64 hexadecimal digits, got 'abc'"]),
+        (f"default: v1\nv1:{RECORD[: RECORD.index('  sha256')]}", [f"3:3: v1: {UNVERIFIED}"]),
         (f"default: v1\nv1:{HUB.replace(COMMIT, 'main')}", [
-            "3:11: v1.source.revision: expected a commit of 40 hexadecimal digits"]),
-        (f"default: v1\nv1:{HUB.replace(f', revision: {COMMIT!r}', '')}", [f"3:11: v1: {UNVERIFIED}"]),
+            "3:51: v1.source.revision: expected a commit of 40 hexadecimal digits, got 'main'"]),
+        (f"default: v1\nv1:{HUB.replace(f', revision: {COMMIT!r}', '')}", [f"3:3: v1: {UNVERIFIED}"]),
         (f"default: v1\nv1:{RECORD}  aliases: [a.b]\n", [
-            "7:12: v1.aliases: 'a.b' is no name; a name is letters, digits, \"_\" and \"-\" (which are the same)"]),
+            "7:13: v1.aliases[0]: expected a name (letters, digits, \"_\" and \"-\", which are the same), got 'a.b'"]),
         (f"default: v1\nv1:{RECORD}  latent_stats: {{scale: 0}}\n", [
             "7:25: v1.latent_stats.scale: expected 1e-06 to 1,000,000.0, got 0.0"]),
         (f"default: v1\nv1:{HUB}  quoted: [{{data: d, source: s}}]\n", [
@@ -147,9 +149,9 @@ MISSING_HUB = "a revision, a gate, or a file that runs code is of a repository: 
         (f"default: v1\nv1:{HUB.replace('hub:', 'url: http://x, hub:')}  pickle_only: true\n", [
             "3:11: v1.source: hub and url exclude each other; keep the one that has the file"]),
         (f"default: v1\nv1:{RECORD.replace('{file', '{url: http://x, file')}", [
-            "3:11: v1.source.url: nothing is fetched from there: needs pickle_only: true"]),
+            "3:17: v1.source.url: only pickles may have a url, which is never downloaded; add pickle_only: true"]),
         *((f"default: v1\nv1:{RECORD.replace('a.safetensors', repr(file))}", [
-            "3:11: v1.source.file: weights without a hub are a .safetensors file beside their record"])
+            "3:18: v1.source.file: weights without a hub are a .safetensors file beside their record"])
           for file in ("../a.safetensors", "/a.safetensors", "..", "", "a.ckpt", "a\\b.safetensors")),
     ],
 )  # fmt: skip

@@ -1,7 +1,5 @@
 """What was measured of an ablation's variants, kept as a JSON file for each: a second call measures what is missing."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from vaezoo.benchmark.measure import Row, largest_batch, measure, memory_of
 from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.results import hardware
 from vaezoo.io.files import make_folder, read_json, write_json
+from vaezoo.specs.hashing import json_hash
 
 FOLDER = "measured"
 FIGURES = ("seconds", "seconds_q1", "seconds_q3", "images_per_second")
@@ -116,5 +115,4 @@ def measured_columns(plan: AblationPlan, variant: Variant) -> dict[str, Any]:
 def _path(plan: AblationPlan, variant: Variant) -> Path:
     """Of the network and all conditions but step and size."""
     conditions = {key: value for key, value in asdict(plan.ablation.measure).items() if key not in ("what", "sizes")}
-    digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-    return plan.folder / FOLDER / f"{variant.spec.hash[:12]}-{digest[:12]}.json"
+    return plan.folder / FOLDER / f"{variant.spec.hash[:12]}-{json_hash(conditions)[:12]}.json"

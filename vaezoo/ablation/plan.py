@@ -68,7 +68,7 @@ def make_plan(ablation: Ablation, folder: Path) -> AblationPlan:
         usable_device(ablation.measure.device)
     if training is None:
         return AblationPlan(ablation, folder, tuple(make_variants(ablation)), ())
-    recipe = read_recipe(training.name, training.settings)
+    recipe = read_recipe(training.name, training.set)
     recipe = replace(
         recipe,
         network=ablation.base,

@@ -9,7 +9,7 @@ from vaezoo.analysis.panel import static_panel
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.build import build
 from vaezoo.nn.schema import change_spec
-from vaezoo.specs.check import Faults
+from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import Recipe
@@ -46,9 +46,9 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
         UnknownNameError: If there is no such base.
     """
     spec, faults = get_spec(ablation.base), Faults()
-    axes = list(dict.fromkeys(axis for changes in ablation.variants for axis in changes))
+    axes = list(dict.fromkeys(axis for changes in ablation.changes for axis in changes))
     found: dict[str, Variant] = {}
-    for changes in ({}, *ablation.variants):
+    for changes in ({}, *ablation.changes):
         name = variant_name(spec.label, changes, axes) if changes else spec.label
         nodes = {path.strip(): node for axis, node in changes.items() for path in axis.split(",")}
         try:

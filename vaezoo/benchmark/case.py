@@ -9,7 +9,7 @@ from vaezoo.formats.diffusers.config_class import config_from_spec
 from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import unknown
+from vaezoo.specs.faults import unknown
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.zoo.create import get_spec, usable_device

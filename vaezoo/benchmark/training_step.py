@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from vaezoo.benchmark.case import Job
 from vaezoo.data.settings import DataConfig
 from vaezoo.training.objective.task import Task
-from vaezoo.training.optim import Updater
-from vaezoo.training.recipe_schema import LossTerm, OptimizerConfig, Recipe, ScheduleConfig
+from vaezoo.training.optim import OptimizerConfig, ScheduleConfig, Updater
+from vaezoo.training.recipe_schema import LossTerm, Recipe
 
 ADAMW = OptimizerConfig(name="adamw", lr=1e-5, betas=(0.9, 0.99), weight_decay=0.01)
-LOSSES = (LossTerm("l1", 1.0), LossTerm("kl", 1e-6))
+LOSSES = (LossTerm(kind="l1", weight=1.0), LossTerm(kind="kl", weight=1e-6))
 
 
 def training_step(network: nn.Module, job: Job, images: Tensor, noise: Tensor) -> Callable[[], Tensor]:

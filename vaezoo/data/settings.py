@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from PIL import Image
 from timm.utils.misc import natural_key
 
-from vaezoo.data.photos import STREAMED, Photo, open_dataset, photo_stream, photos
+from vaezoo.data.photos import INDEXED, STREAMED, Photo, open_dataset, photo_stream, photos
 from vaezoo.errors import FileError
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between, Items
+
+DATASETS = (*INDEXED, *STREAMED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +39,21 @@ class DataConfig:
     root: str | None = None
     dataset: str = ""
     split: str = "train"
-    sizes: tuple[Annotated[int, Between(8, 4096)], ...]
+    sizes: Annotated[tuple[Annotated[int, Between(8, 4096)], ...], Items(1)]
     last: Annotated[float, Between(0.0, 1.0)] = 0.0
     equal_pixels: bool = False
-    scale: tuple[Annotated[float, Between(0.1, 100.0)], ...] = (1.0, 2.0)
+    scale: Annotated[tuple[Annotated[float, Between(0.1, 100.0)], ...], Items(2, 2)] = (1.0, 2.0)
     flip: bool = True
     bad: Literal["skip", "refuse"] = "skip"
     workers: Annotated[int, Between(0, 256)] = 0
     cache: Annotated[int, Between(0, 1_000_000)] = 1024
+
+    def find_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults between keys."""
+        if self.dataset and not self.dataset.startswith(DATASETS):
+            yield "dataset", f"expected {', '.join(DATASETS)} and a name; a folder or a .tar is data.root"
+        if self.scale[0] > self.scale[1]:
+            yield "scale", "expected two numbers, from and to, such as [1, 2]"
 
     @property
     def streamed(self) -> bool:

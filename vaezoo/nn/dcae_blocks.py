@@ -13,7 +13,7 @@ from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
 from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import Norm
 from vaezoo.nn.upsamplers import Upsampler
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 Expand = Annotated[int, Between(1, 16)]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaezoo.nn.layers import ACTIVATIONS, Act, damp
 from vaezoo.nn.norms import Norm
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 HeadChannels = Annotated[int, Between(1, 1_024)]
 Kernels = tuple[Annotated[int, Between(1, 31)], ...]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.norms import Norm
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 Width = Annotated[int, Between(1, 65_536)]
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.specs.check import Between, Inlined
+from vaezoo.specs.marks import Between, Inlined
 
 Groups = Annotated[int, Between(1, 65_536)] | None
 Eps = Annotated[float, Between(1e-12, 1.0)]

@@ -12,7 +12,7 @@ from vaezoo.nn.norms import Norm
 from vaezoo.nn.resample import Resampler, build_resampler
 from vaezoo.nn.shortcuts import Shortcut, find_shortcut
 from vaezoo.nn.upsamplers import UPSAMPLERS
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 
 class ConvBlock(Conv, Block):

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from vaezoo.nn.base import Block
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
-from vaezoo.specs.check import Faults, arguments_for
+from vaezoo.specs.check import arguments_for
+from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
 
 

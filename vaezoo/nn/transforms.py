@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaezoo.nn.base import Block
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 Finite = Annotated[float, Between(-1e6, 1e6)]
 Levels = Annotated[int, Between(1, 4)]

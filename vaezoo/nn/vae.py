@@ -10,7 +10,7 @@ from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.inputs import check_dtype, check_tensor
 from vaezoo.nn.stack import build_stack
-from vaezoo.specs.check import Faults
+from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.source import WeightsSource
 from vaezoo.specs.stats import LatentStats

@@ -15,7 +15,8 @@ from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
 from vaezoo.specs.parse import read_tree
 from vaezoo.specs.tree import Node, short
 
-NAME_RULE = 'letters, digits, "_" and "-" (which are the same)'
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME_RULE = 'letters, digits, "_" and "-", which are the same'
 
 _added: list[Path] = []  # folders of `add_config_dir`, in order
 
@@ -165,7 +166,7 @@ def _canonical_pattern(pattern: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether `text` can name a network, tag or alias: the characters of `NAME_RULE`."""
-    return re.fullmatch(r"[A-Za-z0-9_]+", canonical(text)) is not None
+    return NAME.fullmatch(text) is not None
 
 
 class Facts(NamedTuple):

@@ -1,69 +1,60 @@
-"""Trees against signatures: the keyword-only arguments of a class are its keys, its type hints are the rules.
+"""Check trees against signatures: the keyword-only arguments of a class are its keys, its type hints are the rules.
 
-One checker serves YAML files, `config.json`, `overrides=` and `--set`. It collects every fault before it raises.
+Networks, weights records, recipes, ablations, lock files, `config.json` and overrides are all checked here. The checker
+collects every fault before it raises an error.
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Union
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, Union, runtime_checkable
 
-from vaezoo.errors import SpecError
-from vaezoo.specs.tree import Location, Node, short
+from vaezoo.specs.faults import FAILED, Faults, join, listing, type_name, unknown, value_name
+from vaezoo.specs.marks import Between, Inlined, Items, Kinds, Pattern
+from vaezoo.specs.tree import Node, short
 
-FAILED = object()  # what a value becomes when it has a fault; the fault itself is in `Faults`
-REQUIRED = inspect.Parameter.empty
-MAX_SHOWN = 100  # faults in one message
-
-
-@dataclass(frozen=True)
-class Between:
-    """A mark for `Annotated[int, Between(1, 64)]`: the smallest and largest number allowed."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Inlined:
-    """A mark for `Annotated[NormConfig, Inlined()]`: the keys of that dataclass stand among those of its owner."""
+T = TypeVar("T")
+REQUIRED: Any = inspect.Parameter.empty
 
 
 class Field(NamedTuple):
-    """One key: its type hint and its frozen default, or `REQUIRED`."""
+    """The type hint of a key, and its default or `REQUIRED`."""
 
     hint: Any
     default: Any
 
 
-class Faults:
-    """The faults of one file, in the order found, each once: a shared key's would stand for every row."""
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A dataclass with rules that involve several keys; they are checked once every single key is right."""
 
-    def __init__(self) -> None:
-        self.lines: dict[str, None] = {}
+    def find_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and the text of each fault, such as `("source.url", "needs pickle_only: true")`."""
+        ...
 
-    def add(self, location: Location, path: str, text: str) -> object:
-        """Note a fault; returns `FAILED`."""
-        self.lines[f"{location}: {path}: {text}" if path else f"{location}: {text}"] = None
-        return FAILED
 
-    def check(self) -> None:
-        """Raise `SpecError` with all faults if there are any."""
-        lines = list(self.lines)
-        if len(lines) > MAX_SHOWN:
-            lines[MAX_SHOWN:] = [f"… and {len(lines) - MAX_SHOWN:,} faults more"]
-        if lines:
-            raise SpecError("\n".join(lines))
+def check(tree: Node, target: type[T]) -> T:
+    """Build a dataclass from a tree.
+
+    Args:
+        tree: A mapping whose keys are the keyword-only arguments of `target`.
+        target: The dataclass; its type hints are the rules, and it may be `SelfChecking`.
+
+    Raises:
+        SpecError: With every fault of the tree and its location.
+    """
+    faults = Faults()
+    value = convert(tree, target, "", faults)
+    faults.check()
+    return value
 
 
 @functools.cache
 def fields_of(target: type) -> dict[str, Field]:
-    """The keys that `target` (a block, or a keyword-only dataclass) takes, with those of inlined dataclasses."""
+    """Return the keys of a class: its keyword-only arguments, with the keys of `Inlined` ones in their place."""
     fields: dict[str, Field] = {}
     for name, field in _keyword_only(target).items():
         inner = inlined_in(target).get(name)
@@ -73,134 +64,176 @@ def fields_of(target: type) -> dict[str, Field]:
 
 @functools.cache
 def inlined_in(target: type) -> dict[str, type]:
-    """The dataclasses that `target` takes as arguments and whose keys stand among its own."""
-    hints = {name: field.hint for name, field in _keyword_only(target).items()}
-    marked = {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Annotated}
-    return {name: inner for name, (inner, *marks) in marked.items() if Inlined() in marks}
+    """Return the `Inlined` arguments of a class, each with the class whose keys take its place."""
+    return {
+        name: mark.target or typing.get_args(field.hint)[0]
+        for name, field in _keyword_only(target).items()
+        for mark in getattr(field.hint, "__metadata__", ())
+        if isinstance(mark, Inlined)
+    }
 
 
 def arguments_for(target: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `target` from checked values by key: inlined dataclasses are built from their keys."""
+    """Return the keyword arguments of a class for values by key, with `Inlined` arguments built from their keys."""
     arguments = dict(values)
     for name, inner in inlined_in(target).items():
-        own = {key: arguments.pop(key) for key in fields_of(inner) if key in arguments}
-        arguments[name] = inner(**arguments_for(inner, own))
+        own = {key: arguments.pop(key) for key in list(arguments) if key in fields_of(inner)}
+        arguments[name] = inner(**arguments_for(inner, own)) if dataclasses.is_dataclass(inner) else own
     return arguments
 
 
 def _keyword_only(target: type) -> dict[str, Field]:
-    hints = typing.get_type_hints(target.__init__, include_extras=True)
+    hints = typing.get_type_hints(inspect.getattr_static(target, "__init__"), include_extras=True)
     parameters = inspect.signature(target).parameters.values()
     return {p.name: Field(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def fill(node: Node, target: type, path: str, faults: Faults, skip: Collection[str] = ()) -> dict[str, Any]:
-    """The checked arguments of `target` that a mapping spells out; keys in `skip` are somebody else's."""
+def check_keys(
+    node: Node,
+    fields: Mapping[str, Field],
+    owner: str,
+    path: str,
+    faults: Faults,
+    shared: Mapping[str, Node] = types.MappingProxyType({}),
+) -> dict[str, Any]:
+    """Check a mapping key by key.
+
+    Args:
+        node: The mapping.
+        fields: Its keys.
+        owner: What has these keys, for messages.
+        path: Path of `node` in its file.
+        faults: Collects the faults.
+        shared: Values for keys that the mapping leaves out, from elsewhere in the file.
+
+    Returns:
+        The values of the keys that are there, each converted to its type or `FAILED`.
+    """
     if not isinstance(node.value, dict):
-        faults.add(node.location, path, f"expected a mapping of {_listing(fields_of(target))}, got {_shown(node)}")
+        faults.add(node.location, path, f"expected a mapping of {listing(fields)}, got {value_name(node)}")
         return {}
-    fields, arguments = fields_of(target), {}
-    for key, child in node.value.items():
+    for key in node.value:
+        if key not in fields:
+            faults.add(node.keys[key], join(path, key), unknown(key, fields, f"key for {owner}"))
+    given = {key: (child, join(path, key)) for key, child in node.value.items() if key in fields}
+    for key, child in shared.items():
         if key in fields:
-            arguments[key] = convert(child, fields[key].hint, _join(path, key), faults)
-        elif key not in skip:
-            faults.add(node.keys[key], _join(path, key), unknown(key, [*fields, *skip], f"key for {target.__name__}"))
-    return arguments
+            given.setdefault(key, (child, f"shared.{key}"))
+    if absent := [key for key, field in fields.items() if field.default is REQUIRED and key not in given]:
+        faults.add(node.location, path, f"missing {listing(absent)} for {owner}")
+    return {key: convert(child, fields[key].hint, where, faults) for key, (child, where) in given.items()}
 
 
-def missing(arguments: Mapping[str, Any], target: type) -> list[str]:
-    """The required keys of `target` that `arguments` lacks."""
-    return [key for key, field in fields_of(target).items() if field.default is REQUIRED and key not in arguments]
-
-
-def record(node: Node, target: type, path: str, faults: Faults) -> Any:
-    """A dataclass from a mapping, or `FAILED`."""
-    own = Faults()
-    arguments = fill(node, target, path, own)
-    if isinstance(node.value, dict) and (absent := missing(arguments, target)):
-        own.add(node.location, path, f"missing {_listing(absent)}")
-    faults.lines |= own.lines
-    return FAILED if own.lines else target(**arguments_for(target, arguments))
+def pick(node: Node, kinds: Kinds, path: str, faults: Faults) -> Any:
+    """Return the kind that a mapping names, or `FAILED`."""
+    if not isinstance(node.value, dict) or kinds.key not in node.value:
+        example = f"{{{kinds.key}: {next(iter(kinds.table))}, …}}"
+        return faults.add(node.location, path, f"expected a mapping with a {kinds.key}, such as {example}")
+    return convert(node.value[kinds.key], Annotated[str, kinds.table], join(path, kinds.key), faults)
 
 
 def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
-    """The value of `node` as `hint` says (an int becomes a float where a float is declared), or `FAILED`."""
-    if typing.get_origin(hint) is Annotated:
-        inner, *marks = typing.get_args(hint)
-        value = convert(node, inner, path, faults)
-        return value if value is FAILED or value is None else _marked(node, value, marks, path, faults)
-    if dataclasses.is_dataclass(hint):
-        return record(node, hint, path, faults)
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        return _union(node, hint, path, faults)
-    if typing.get_origin(hint) is tuple:
-        return _list(node, hint, path, faults)
-    value = _scalar(node.value, hint)
-    return faults.add(node.location, path, _expected(hint, node)) if value is FAILED else value
+    """Convert a node to a type.
 
-
-def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """`unknown key 'layer' for DownBlock; did you mean 'layers'?`, or what is known (40 of it) where nothing is near.
+    An integer becomes a float where a float is expected; the hint `Node` leaves a node as it is.
 
     Args:
-        name: What was written.
-        known: What could have been.
-        what: A noun and where it stands, "key for DownBlock".
+        node: The value.
+        hint: A type hint, which may have marks of this module: `Annotated[float, Between(0, 1)]`.
+        path: Path of `node` in its file.
+        faults: Collects the faults.
+
+    Returns:
+        The converted value, or `FAILED`.
     """
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    remedy = f"did you mean {_listing([repr(n) for n in near], 'or')}?" if near else f"known: {_listing(_first(known))}"
-    head, _, tail = what.partition(" ")
-    return f"unknown {head} {short(name)}{' ' + tail if tail else ''}; {remedy}"
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        inner, *marks = arguments
+        if isinstance(marks[0], Kinds):
+            return _tagged(node, inner, marks[0], path, faults)
+        value = convert(node, inner, path, faults)
+        return value if value is FAILED or value is None else _marked(node, value, marks, path, faults)
+    if hint is Node:
+        return node
+    if hint is Any:
+        return node.plain()
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _record(node, hint, path, faults)
+    if origin in (Union, types.UnionType):
+        return _union(node, hint, path, faults)
+    if not _fits(hint, node):
+        return faults.add(node.location, path, f"expected {type_name(hint)}, got {value_name(node)}")
+    if origin is tuple:
+        items = [convert(child, arguments[0], f"{path}[{i}]", faults) for i, child in enumerate(node.value)]
+        return FAILED if any(item is FAILED for item in items) else tuple(items)
+    if origin is dict:
+        values = {key: convert(child, arguments[1], join(path, key), faults) for key, child in node.value.items()}
+        return FAILED if any(value is FAILED for value in values.values()) else values
+    return float(node.value) if hint is float else node.value
 
 
-def _first(names: list[str], most: int = 40) -> list[str]:
-    return names if len(names) <= most else [*names[:most], f"{len(names) - most:,} more"]
+def _record(node: Node, target: type, path: str, faults: Faults) -> Any:
+    own = Faults()
+    values = check_keys(node, fields_of(target), target.__name__, path, own)
+    return _build(node, target, values, path, own, faults)
 
 
-def _scalar(value: Any, hint: Any) -> Any:
-    if typing.get_origin(hint) is Literal:
-        return value if any(type(value) is type(a) and value == a for a in typing.get_args(hint)) else FAILED
-    if hint is float and type(value) is int:
-        return float(value)
-    return value if type(value) is hint else FAILED
+def _tagged(node: Node, target: type, kinds: Kinds, path: str, faults: Faults) -> Any:
+    own, fields = Faults(), dict(fields_of(target))
+    takes_arguments = fields.pop("arguments", None) is not None
+    kind = pick(node, kinds, path, own)
+    if kind is FAILED:  # the other keys of the kind are unknown, but those of `target` can be checked
+        for key in node.value if isinstance(node.value, dict) else ():
+            if key in fields:
+                convert(node.value[key], fields[key].hint, join(path, key), own)
+        return _build(node, target, {}, path, own, faults)
+    extra = fields_of(kinds.table[kind]) if takes_arguments else {}
+    owner = kinds.table[kind] if takes_arguments else target
+    values = check_keys(node, fields | extra, owner.__name__, path, own)
+    if takes_arguments:
+        values["arguments"] = {key: values.pop(key) for key in list(values) if key in extra}
+    return _build(node, target, values, path, own, faults)
+
+
+def _build(node: Node, target: type, values: dict[str, Any], path: str, own: Faults, faults: Faults) -> Any:
+    """Build a dataclass from the values of its keys, unless there are `own` faults, which are added to `faults`."""
+    value = FAILED if own.lines else target(**arguments_for(target, values))
+    if isinstance(value, SelfChecking):
+        for inside, text in value.find_faults():
+            value = own.add(node.at(inside).location, join(path, inside), text)
+    faults.lines |= own.lines
+    return value
 
 
 def _union(node: Node, hint: Any, path: str, faults: Faults) -> Any:
-    options = typing.get_args(hint)
-    if node.value is None and type(None) in options:
+    if node.value is None and type(None) in typing.get_args(hint):
         return None
     attempts = []
-    for option in options:
+    for option in typing.get_args(hint):
         trial = Faults()
         value = convert(node, option, path, trial)
         if value is not FAILED:
             return value
-        attempts.append(trial)
-    real = [a for option, a in zip(options, attempts, strict=True) if _kind_fits(option, node)]
-    if len(real) == 1:
-        faults.lines |= real[0].lines
+        if _fits(option, node):
+            attempts.append(trial)
+    if len(attempts) == 1:  # only one option is for values like this one, so its own faults are the helpful ones
+        faults.lines |= attempts[0].lines
         return FAILED
-    return faults.add(node.location, path, _expected(hint, node))
+    return faults.add(node.location, path, f"expected {type_name(hint)}, got {value_name(node)}")
 
 
-def _kind_fits(hint: Any, node: Node) -> bool:
-    """Whether `hint` is for values of this node's kind, so that its own fault is the one worth telling."""
-    if typing.get_origin(hint) is Annotated:
-        return _kind_fits(typing.get_args(hint)[0], node)
-    if dataclasses.is_dataclass(hint):
+def _fits(hint: Any, node: Node) -> bool:
+    """Whether a node is of the general type of a hint, whatever it contains."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _fits(typing.get_args(hint)[0], node)
+    if origin is Literal:
+        return any(type(node.value) is type(a) and node.value == a for a in typing.get_args(hint))
+    if origin is dict or dataclasses.is_dataclass(hint):
         return isinstance(node.value, dict)
-    if typing.get_origin(hint) is tuple:
+    if origin is tuple:
         return isinstance(node.value, list)
-    return typing.get_origin(hint) is not Literal and _scalar(node.value, hint) is not FAILED
-
-
-def _list(node: Node, hint: Any, path: str, faults: Faults) -> Any:
-    if not isinstance(node.value, list):
-        return faults.add(node.location, path, _expected(hint, node))
-    item = typing.get_args(hint)[0]
-    values = tuple(convert(child, item, f"{path}[{index}]", faults) for index, child in enumerate(node.value))
-    return FAILED if any(value is FAILED for value in values) else values
+    return type(node.value) is hint or (hint is float and type(node.value) is int)
 
 
 def _marked(node: Node, value: Any, marks: list[Any], path: str, faults: Faults) -> Any:
@@ -209,41 +242,10 @@ def _marked(node: Node, value: Any, marks: list[Any], path: str, faults: Faults)
             return faults.add(node.location, path, unknown(value, mark, path.rpartition(".")[2]))
         if isinstance(mark, Between) and not mark.low <= value <= mark.high:
             return faults.add(node.location, path, f"expected {mark.low:,} to {mark.high:,}, got {value:,}")
+        if isinstance(mark, Pattern) and not mark.regex.fullmatch(value):
+            return faults.add(node.location, path, f"expected {mark.name}, got {short(value)}")
+        if isinstance(mark, Items) and not mark.least <= len(value) <= mark.most:
+            return faults.add(node.location, path, f"expected {mark}, got {len(value)}")
+        if isinstance(mark, Items) and mark.distinct and len(set(value)) < len(value):
+            return faults.add(node.location, path, "expected every item once")
     return value
-
-
-def _expected(hint: Any, node: Node) -> str:
-    return f"expected {_name(hint)}, got {_shown(node)}"
-
-
-def _name(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return _name(arguments[0])
-    if origin is Literal:
-        return _listing([repr(a) for a in arguments], "or")
-    if origin in (Union, types.UnionType):
-        return _listing([_name(a) for a in arguments], "or")
-    if origin is tuple:
-        return f"a list (each item {_name(arguments[0])})"
-    if dataclasses.is_dataclass(hint):
-        return "a mapping"
-    return {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}[hint]
-
-
-def _shown(node: Node) -> str:
-    if isinstance(node.value, dict):
-        return "a mapping"
-    if isinstance(node.value, list):
-        return "a list"
-    words = {type(None): "null", bool: str(node.value).lower()}
-    return words.get(type(node.value)) or short(node.value)
-
-
-def _listing(words: Iterable[str], last: str = "and") -> str:
-    words = list(words)
-    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else (words[0] if words else "nothing")
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key

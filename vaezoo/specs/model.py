@@ -1,13 +1,14 @@
-"""The spec of a network: what its YAML says, checked, with `shared` merged into the rows."""
+"""The spec of a network: its YAML file, checked, with `shared` merged into the blocks."""
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Annotated, Any
 
-from vaezoo.errors import SpecError
-from vaezoo.specs.check import FAILED, Between, Faults, convert, fields_of, fill, missing, record, unknown
+from vaezoo.specs.check import REQUIRED, Field, check_keys, fields_of, pick
+from vaezoo.specs.faults import FAILED, Faults, unknown
+from vaezoo.specs.hashing import json_hash
+from vaezoo.specs.marks import Between, Items, Kinds
 from vaezoo.specs.tree import Location, Node
 
 MAX_ROWS = 64
@@ -16,14 +17,23 @@ HALVES = ("encoder", "decoder")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What goes in and comes out: `channels` per pixel."""
+    """The images that a network encodes.
+
+    Args:
+        channels: Channels of an image, 1 to 64; 3 for RGB.
+    """
 
     channels: Annotated[int, Between(1, 64)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSpec:
-    """The bottleneck: its `kind` (a key of `vaezoo.nn.LATENTS`) and `channels`."""
+    """The latent space.
+
+    Args:
+        kind: Distribution over latents, a key of `vaezoo.nn.distributions.LATENTS`.
+        channels: Channels of a latent, 1 to 16,384.
+    """
 
     kind: str
     channels: Annotated[int, Between(1, 16_384)]
@@ -31,9 +41,12 @@ class LatentSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What the tests compare a network with: a class of `diffusers`, or a `second` implementation.
+    """The implementation that the tests compare a network with.
 
-    `because` says why there is no class, or what is done to it by hand.
+    Args:
+        diffusers: Class of diffusers.
+        second: An independent implementation in the tests.
+        because: Why diffusers has no such class, or how its class is adapted.
     """
 
     diffusers: str | None = None
@@ -43,7 +56,13 @@ class Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class Expect:
-    """Facts that a published file promises of itself; a test holds it to them."""
+    """Properties that a published network states and the tests verify.
+
+    Args:
+        params: Parameters of encoder and decoder together.
+        downscale: Pixels per latent pixel and side.
+        proof: The implementation that the tests compare the network with.
+    """
 
     params: int | None = None
     downscale: int | None = None
@@ -52,7 +71,13 @@ class Expect:
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: its name and the arguments that differ from the block's frozen defaults."""
+    """One block of an encoder or decoder.
+
+    Args:
+        block: Name of the block, a key of `vaezoo.nn.blocks.BLOCKS`.
+        arguments: The arguments of the block's class that differ from its defaults.
+        location: Location of the row in its file.
+    """
 
     block: str
     arguments: dict[str, Any]
@@ -61,7 +86,29 @@ class BlockSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A network, ready to build: see `docs/configs.md` for the meaning of each part."""
+    """A complete description of a network; `docs/configs.md` explains each key.
+
+    Specs are equal if they describe the same network, whatever their name and summary.
+
+    Args:
+        image: The images.
+        latent: The latent space.
+        encoder: Blocks of the encoder, in forward order.
+        decoder: Blocks of the decoder, in forward order.
+        summary: One sentence about the network.
+        expect: Properties that the network states of itself.
+        name: Name of the network; `None` if it has none.
+
+    Examples:
+        >>> import vaezoo
+        >>> spec = vaezoo.get_spec("vae_f8_z4_micro")
+        >>> spec.latent.channels
+        4
+        >>> spec.encoder[0].block
+        'conv'
+        >>> spec.hash[:12]
+        '66de7e0af41c'
+    """
 
     image: ImageSpec
     latent: LatentSpec
@@ -76,126 +123,91 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """The name, or words that stand for it in messages."""
+        """The name for messages: `name`, or "this network"."""
         return self.name or "this network"
 
     def to_dict(self) -> dict[str, Any]:
-        """The network as plain data: `image`, `latent`, `encoder`, `decoder`, every row complete in itself."""
+        """Return the network as plain data: `image`, `latent`, `encoder` and `decoder`, with nothing shared."""
         return {
-            "image": _plain(self.image),
-            "latent": _plain(self.latent),
+            "image": _changed(self.image),
+            "latent": _changed(self.latent),
             **{half: [{"block": r.block, **r.arguments} for r in getattr(self, half)] for half in HALVES},
         }
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Spec hash, version 1: SHA-256 of the canonical JSON of `to_dict()`, 64 hexadecimal digits."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json_hash(self.to_dict())
 
 
-def _plain(part: ImageSpec | LatentSpec) -> dict[str, Any]:
-    """The keys of a part that differ from their frozen default."""
-    return {f.name: value for f in fields(part) if (value := getattr(part, f.name)) != f.default}
-
-
-_TOP = ("summary", "image", "latent", "shared", "encoder", "decoder", "expect")
+def _changed(spec: ImageSpec | LatentSpec) -> dict[str, Any]:
+    """The values that differ from their default."""
+    return {f.name: value for f in fields(spec) if (value := getattr(spec, f.name)) != f.default}
 
 
 def check_model(
     tree: Node, blocks: Mapping[str, type], latents: Mapping[str, type], name: str | None = None
 ) -> ModelSpec:
-    """The spec that a tree describes.
+    """Build the spec of a network from a tree.
 
     Args:
-        tree: A network as YAML or JSON says it.
+        tree: The content of a YAML or JSON file.
         blocks: Block name to class; the class's keyword-only arguments are the keys of its rows.
         latents: Latent kind to class.
-        name: The network's name, if it has one.
+        name: Name of the network.
 
     Raises:
-        SpecError: With every fault of the tree, each with its location.
+        SpecError: With every fault of the tree and its location.
     """
-    if not isinstance(tree.value, dict):
-        raise SpecError(f"{tree.location}: a network is a mapping of {', '.join(_TOP)}")
-    faults, parts = Faults(), tree.value
-    for key, location in tree.keys.items():
-        if key == "base":
-            faults.add(location, key, "only ablation files have a base; a network's file is complete in itself")
-        elif key not in _TOP:
-            faults.add(location, key, unknown(key, _TOP, "key for a network"))
-    if absent := [key for key in ("image", "latent", *HALVES) if key not in parts]:
-        faults.add(tree.location, "", f"missing {', '.join(absent)}")
-    image = record(parts["image"], ImageSpec, "image", faults) if "image" in parts else FAILED
-    latent = _latent(parts["latent"], latents, faults) if "latent" in parts else FAILED
-    shared = _shared(parts, blocks, faults)
-    encoder, decoder = (_half(parts, half, shared, blocks, faults) for half in HALVES)
-    summary = convert(parts["summary"], str, "summary", faults) if "summary" in parts else ""
-    expect = record(parts["expect"], Expect, "expect", faults) if "expect" in parts else None
+    rows = Field(Annotated[tuple[Node, ...], Items(1, MAX_ROWS)], REQUIRED)
+    keys = {
+        "summary": Field(str, ""),
+        "image": Field(ImageSpec, REQUIRED),
+        "latent": Field(Annotated[LatentSpec, Kinds(latents)], REQUIRED),
+        "shared": Field(dict[str, Node], {}),
+        "encoder": rows,
+        "decoder": rows,
+        "expect": Field(Expect, None),
+    }
+    faults = Faults()
+    values = check_keys(tree, keys, "a network", "", faults)
+    shared = _shared(tree, values.pop("shared", {}), blocks, faults)
+    for half in HALVES:
+        if values.get(half, FAILED) is not FAILED:
+            values[half] = tuple(_check_rows(values[half], half, shared, blocks, faults))
     faults.check()
-    return ModelSpec(
-        image=image, latent=latent, encoder=encoder, decoder=decoder, summary=summary, expect=expect, name=name
-    )
+    return ModelSpec(**values, name=name)
 
 
-def _latent(node: Node, latents: Mapping[str, type], faults: Faults) -> Any:
-    latent = record(node, LatentSpec, "latent", faults)
-    if latent is not FAILED:
-        convert(node.value["kind"], Annotated[str, latents], "latent.kind", faults)
-    return latent
-
-
-def _shared(parts: dict[str, Node], blocks: Mapping[str, type], faults: Faults) -> dict[str, Node]:
-    """The shared keys that fit a row; those that fit none are faults."""
-    node = parts.get("shared")
-    if node is None:
+def _shared(tree: Node, shared: Any, blocks: Mapping[str, type], faults: Faults) -> dict[str, Node]:
+    """The shared keys that a block of the network has; the others are faults."""
+    if shared is FAILED:
         return {}
-    if not isinstance(node.value, dict):
-        faults.add(node.location, "shared", "expected a mapping of keys that rows have")
-        return {}
-    known = {key for block in _blocks_used(parts, blocks) for key in fields_of(block)}
-    for key, location in node.keys.items():
+    known = {key for block in _blocks_used(tree, blocks) for key in fields_of(block)}
+    for key in shared:
         if key not in known:
+            location = tree.value["shared"].keys[key]
             faults.add(location, f"shared.{key}", f"fits no row; {unknown(key, sorted(known), 'key')}")
-    return {key: child for key, child in node.value.items() if key in known}
+    return {key: child for key, child in shared.items() if key in known}
 
 
-def _blocks_used(parts: dict[str, Node], blocks: Mapping[str, type]) -> list[type]:
-    halves = [parts[half].value for half in HALVES if half in parts]
+def _blocks_used(tree: Node, blocks: Mapping[str, type]) -> list[type]:
+    halves = [tree.at(half).value for half in HALVES]
     rows = [row.value for half in halves if isinstance(half, list) for row in half]
     names = [row["block"].value for row in rows if isinstance(row, dict) and "block" in row]
     return [blocks[name] for name in names if isinstance(name, str) and name in blocks]
 
 
-def _half(
-    parts: dict[str, Node], half: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
-) -> tuple[BlockSpec, ...]:
-    if half not in parts:
-        return ()
-    node = parts[half]
-    if not isinstance(node.value, list) or not 1 <= len(node.value) <= MAX_ROWS:
-        faults.add(node.location, half, f"expected a list of 1 to {MAX_ROWS} rows, such as {{block: conv, …}}")
-        return ()
-    rows = (_row(child, f"{half}[{i}]", shared, blocks, faults) for i, child in enumerate(node.value))
-    return tuple(row for row in rows if row is not None)
-
-
-def _row(
-    node: Node, path: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
-) -> BlockSpec | None:
-    if not isinstance(node.value, dict) or "block" not in node.value:
-        faults.add(node.location, path, "expected a row with a block, such as {block: conv, out: 64, kernel: 3}")
-        return None
-    name = convert(node.value["block"], Annotated[str, blocks], f"{path}.block", faults)
-    if name is FAILED:
-        return None
-    block = blocks[name]
-    known = fields_of(block)
-    arguments = fill(node, block, path, faults, skip=("block",))
-    for key, child in shared.items():
-        if key in known and key not in arguments:
-            arguments[key] = convert(child, known[key].hint, f"shared.{key}", faults)
-    if absent := missing(arguments, block):
-        faults.add(node.location, path, f"missing {', '.join(absent)} for {block.__name__}")
-    kept = {k: arguments[k] for k, f in known.items() if k in arguments and arguments[k] != f.default}
-    return BlockSpec(name, kept, node.location)
+def _check_rows(
+    rows: tuple[Node, ...], half: str, shared: dict[str, Node], blocks: Mapping[str, type], faults: Faults
+) -> Iterator[BlockSpec]:
+    for index, node in enumerate(rows):
+        path = f"{half}[{index}]"
+        name = pick(node, Kinds(blocks, "block"), path, faults)
+        if name is FAILED:
+            continue
+        known = fields_of(blocks[name])
+        keys = known | {"block": Field(str, REQUIRED)}
+        values = check_keys(node, keys, blocks[name].__name__, path, faults, shared)
+        arguments = {key: values[key] for key, f in known.items() if key in values and values[key] != f.default}
+        yield BlockSpec(name, arguments, node.location)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaezoo.errors import SpecError
-from vaezoo.specs.check import fields_of, unknown
+from vaezoo.specs.check import fields_of
+from vaezoo.specs.faults import unknown
 from vaezoo.specs.model import HALVES, ModelSpec, check_model
 from vaezoo.specs.parse import parse_scalar
 from vaezoo.specs.tree import Location, Node, from_plain, short

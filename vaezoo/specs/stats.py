@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from vaezoo.errors import SpecError
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 Positive = Between(1e-6, 1e6)
 NotNegative = Between(0.0, 1e12)

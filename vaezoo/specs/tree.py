@@ -59,15 +59,15 @@ class Node:
 
     def at(self, path: str) -> "Node":
         """Return the node at a path such as `source.file` or `files[0].sha256`, or the deepest one that exists."""
-        node = self
-        for key in re.findall(r"[^.\[\]]+", path):
-            if isinstance(node.value, dict) and key in node.value:
-                node = node.value[key]
-            elif isinstance(node.value, list) and key.isdecimal() and int(key) < len(node.value):
-                node = node.value[int(key)]
-            else:
-                break
-        return node
+        children: dict[str, Node] = {}
+        if isinstance(self.value, dict):
+            children = self.value
+        elif isinstance(self.value, list):
+            children = {f"[{index}]": child for index, child in enumerate(self.value)}
+        for key, child in children.items():  # a key may have dots of its own
+            if path == key or path.startswith((f"{key}.", f"{key}[")):
+                return child.at(path[len(key) :].removeprefix("."))
+        return self
 
 
 def from_plain(data: Any, location: Location) -> Node:

@@ -1,15 +1,16 @@
-"""What is in a published folder: `config.json`, `model.safetensors` and a `README.md` model card."""
+"""The `config.json` of a published folder, beside `model.safetensors` and the model card `README.md`."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from vaezoo.errors import SpecError
 from vaezoo.formats.diffusers.config_class import CLASS, CLASSES, Foreign, spec_from_config
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import Between, Faults, fill, missing
+from vaezoo.specs.check import check
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.parse import read_tree
 from vaezoo.specs.stats import LatentStats
@@ -25,17 +26,29 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 class WeightsFile:
     """The weights beside a `config.json`."""
 
-    file: str
+    file: Literal["model.safetensors"]
     sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedConfig:
-    """The keys of `config.json` beside `spec`; `spec_hash` guards the spec, `weights.sha256` the weights."""
+    """The keys of a `config.json`.
+
+    Args:
+        library_name: Always "vaezoo".
+        format: Version of this format.
+        vaezoo_version: Version of vaezoo that wrote the file.
+        spec: The network, not checked yet.
+        spec_hash: Hash of the network, which protects it against edits.
+        weights: The weights file and its hash.
+        network: Name of the network.
+        latent_stats: Statistics of the latents.
+    """
 
     library_name: str
     format: Annotated[int, Between(1, FORMAT)]
     vaezoo_version: str
+    spec: Node
     spec_hash: str
     weights: WeightsFile
     network: str | None = None
@@ -43,14 +56,20 @@ class PublishedConfig:
 
 
 class PublishedNetwork(NamedTuple):
-    """What a `config.json` says, checked."""
+    """The checked content of a `config.json`."""
 
     spec: ModelSpec
     config: PublishedConfig
 
 
 def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
-    """The text of `config.json` for a network with weights of that hash."""
+    """Return the text of a `config.json`.
+
+    Args:
+        spec: The network.
+        stats: Statistics of its latents.
+        sha256: Hash of `model.safetensors`.
+    """
     data: dict[str, Any] = {
         "library_name": "vaezoo",
         "format": FORMAT,
@@ -68,8 +87,8 @@ def read_network(path: str | Path) -> PublishedNetwork | Foreign:
     """Read and check a `config.json` of vaezoo or diffusers.
 
     Raises:
-        FileError: If there is none.
-        SpecError: If it is of neither, was written by a newer vaezoo, or has faults; all of them in one text.
+        FileError: If the file cannot be read.
+        SpecError: If neither library wrote the file, a newer vaezoo wrote it, or it has faults; the text lists all.
     """
     tree = read_tree(path)
     keys = tree.value if isinstance(tree.value, dict) else {}
@@ -78,20 +97,13 @@ def read_network(path: str | Path) -> PublishedNetwork | Foreign:
 
 def _check_config(tree: Node) -> PublishedNetwork:
     _check_origin(tree)
-    faults = Faults()
-    arguments = fill(tree, PublishedConfig, "", faults, skip=("spec",))
-    if absent := [*missing(arguments, PublishedConfig), *(["spec"] if "spec" not in tree.value else [])]:
-        faults.add(tree.location, "", f"missing {', '.join(absent)}")
-    faults.check()
-    config = PublishedConfig(**arguments)
-    spec = check_spec(tree.value["spec"], config.network)
+    config = check(tree, PublishedConfig)
+    spec = check_spec(config.spec, config.network)
     if spec.hash != config.spec_hash:
         raise SpecError(
             f"{tree.location}: spec_hash is {config.spec_hash[:12]}, but the spec beside it hashes to "
             f"{spec.hash[:12]}; the file was edited: undo that, or build the network you want with overrides="
         )
-    if config.weights.file != WEIGHTS:
-        raise SpecError(f"{tree.location}: weights.file is {config.weights.file!r}; only {WEIGHTS} is read")
     if config.latent_stats:
         config.latent_stats.check(spec.latent.channels, str(tree.location))
     return PublishedNetwork(spec, config)
@@ -102,7 +114,7 @@ def _check_origin(tree: Node) -> None:
     if data.get("library_name") != "vaezoo":
         found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS, "architecture") if key in data), "")
         raise SpecError(
-            f"{tree.location}: not written by vaezoo: no library_name vaezoo in it{found}; nor is it of one of these "
+            f"{tree.location}: not written by vaezoo (no library_name vaezoo in it{found}), and not of one of these "
             f"classes of diffusers: {', '.join(CLASSES)} (docs/hub.md)"
         )
     version = data.get("format")
@@ -115,7 +127,7 @@ def _check_origin(tree: Node) -> None:
 
 
 def about_pickles(names: Iterable[str]) -> str:
-    """What to do where a folder has pickles, for an error text; nothing where it has none."""
+    """Return the remedy for a folder with pickles, for messages; empty if there are none."""
     pickle = next((name for name in names if name.endswith(PICKLES)), None)
     if pickle is None:
         return ""

@@ -1,4 +1,4 @@
-"""The lock file: the commit and content that a name stood for when it was first downloaded, and stands for since."""
+"""The lock file: the commit and file hashes that a name stood for when it was first downloaded."""
 
 import json
 import os
@@ -10,40 +10,54 @@ from typing import NamedTuple
 
 from vaezoo.errors import FileError, SpecError
 from vaezoo.io.files import sha256_of, write_text
-from vaezoo.specs.check import FAILED, Faults, record
+from vaezoo.specs.check import check
 from vaezoo.specs.parse import parse_yaml, read_tree
 from vaezoo.specs.tree import Location, Node
-from vaezoo.weights.record_schema import COMMIT, SHA256
+from vaezoo.weights.record_schema import COMMIT, Commit, Sha256
 
 VARIABLE, DEFAULT = "VAEZOO_LOCK", "vaezoo.lock"
-_HEAD = "# Written by `vaezoo download`, and obeyed since. An entry that is removed is written anew by the next one.\n"
+_HEAD = "# Written by `vaezoo download` and followed since. Remove an entry to have it written again.\n"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockedFile:
-    """One file of a repository and its content."""
+    """A file of a repository and its hash."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What a name stands for: `files` of the repository `repo` at one commit. `location` is where the lock says so."""
+    """What a name stands for.
+
+    Args:
+        location: Location of the entry in the lock file.
+        repo: Repository on the Hub.
+        commit: Commit of the repository.
+        files: Files of the repository at that commit.
+    """
 
     location: Location = field(compare=False, default=Location(DEFAULT))
     _: KW_ONLY
     repo: str
-    commit: str
+    commit: Commit
     files: tuple[LockedFile, ...]
 
     def sha256(self, file: str) -> str | None:
-        """The content of a file; None where the pin does not name it."""
+        """Return the hash of a file, or `None` if the pin does not list it."""
         return next((locked.sha256 for locked in self.files if locked.file == file), None)
 
 
 class Fetched(NamedTuple):
-    """What was downloaded under a name that nothing pins yet: local paths by the names of the files there."""
+    """Files that were downloaded under a name that is not pinned yet.
+
+    Args:
+        name: The name.
+        repo: Repository on the Hub.
+        commit: Commit of the repository.
+        files: Local path of each file, by its name in the repository.
+    """
 
     name: str
     repo: str
@@ -52,38 +66,41 @@ class Fetched(NamedTuple):
 
 
 def lock_path() -> Path:
-    """The lock file of this process: the one that `VAEZOO_LOCK` names, else `vaezoo.lock` in the working directory."""
+    """Return the lock file of this process: the value of `VAEZOO_LOCK`, or `vaezoo.lock` in the working directory."""
     return Path(os.environ.get(VARIABLE) or DEFAULT)
 
 
 def find_pin(
     path: str | Path | None, name: str, repo: str, revision: str | None, files: Mapping[str, str | None]
 ) -> Pin | None:
-    """What the lock says of a name; None where it says nothing.
+    """Look up a name in a lock file and compare the entry with the weights record.
 
     Args:
-        path: The lock file, which may be missing; None is `lock_path()`, which must be there if `VAEZOO_LOCK` names it.
+        path: The lock file, which may be missing. `None` means `lock_path()`, which must exist if `VAEZOO_LOCK` is set.
         name: `network.tag`, or a `hf-hub:` name.
-        repo: Its repository.
-        revision: The commit that its record says; a branch or tag, which may move, is no contradiction.
-        files: The files that are needed, and their sha256 where it is on record.
+        repo: Repository of the weights.
+        revision: Revision of the weights. A branch or tag may move, so only a commit is compared.
+        files: The files that are needed, each with its hash if it is known.
+
+    Returns:
+        The entry, or `None` if the lock has none for the name.
 
     Raises:
-        SpecError: If the lock has faults, or contradicts what is on record.
+        SpecError: If the lock has faults or contradicts the record.
         FileError: If the lock cannot be read.
     """
     if path is None and os.environ.get(VARIABLE) and not lock_path().exists():
-        raise FileError(f"{lock_path()}: {VARIABLE} names it, but it is missing: `vaezoo download {name}` writes it")
+        raise FileError(f"{lock_path()}: missing, but {VARIABLE} names it; `vaezoo download {name}` writes it")
     pin = read_lock(lock_path() if path is None else path).get(name)
     if pin is None:
         return None
-    said = [("repo", pin.repo, repo)]
+    compared = [("repo", pin.repo, repo)]
     if revision is not None and COMMIT.fullmatch(revision):
-        said.append(("commit", pin.commit, revision))
-    for file, known in files.items():
+        compared.append(("commit", pin.commit, revision))
+    for file, sha256 in files.items():
         locked = pin.sha256(file)
-        said.append((f"sha256 of {file}", locked or "absent", known or locked or "needed"))
-    for what, locked, known in said:
+        compared.append((f"sha256 of {file}", locked or "absent", sha256 or locked or "needed"))
+    for what, locked, known in compared:
         if locked != known:
             raise SpecError(
                 f"{pin.location}: {name}: {what} is {locked} in this lock and {known} on record: remove the entry to "
@@ -93,26 +110,29 @@ def find_pin(
 
 
 def read_lock(path: str | Path) -> dict[str, Pin]:
-    """Name to pin; none where there is no such file.
+    """Read the entries of a lock file by name; a missing file has none.
 
     Raises:
         SpecError: With every fault of the file and its location.
-        FileError: If it cannot be read.
+        FileError: If the file cannot be read.
     """
-    return _parsed(read_tree(path)) if os.path.lexists(path) else {}
+    return _check(read_tree(path)) if os.path.lexists(path) else {}
 
 
 def add_pin(path: str | Path, fetched: Fetched) -> Pin:
-    """Write into a lock file that a name stands for what was downloaded; gives the new entry.
+    """Add an entry for downloaded files to a lock file.
+
+    Returns:
+        The new entry.
 
     Raises:
-        SpecError: If the file that is there has faults.
-        FileError: If it cannot be written.
+        SpecError: If the existing file has faults.
+        FileError: If the file cannot be written.
     """
     files = (LockedFile(file=file, sha256=sha256_of(local)) for file, local in fetched.files.items())
     pin = Pin(repo=fetched.repo, commit=fetched.commit, files=tuple(files))
     text = _text({**read_lock(path), fetched.name: pin})
-    _parsed(parse_yaml(text, str(path)))  # what could not be read again is not written
+    _check(parse_yaml(text, str(path)))  # a file that could not be read again is not written
     try:
         write_text(path, text)
     except FileError as error:
@@ -120,29 +140,12 @@ def add_pin(path: str | Path, fetched: Fetched) -> Pin:
     return pin
 
 
-def _parsed(tree: Node) -> dict[str, Pin]:
-    if not isinstance(tree.value, dict):
-        raise SpecError(f"{tree.location}: expected a mapping of names to repo, commit and files")
-    faults = Faults()
-    pins = {name: record(node, Pin, name, faults) for name, node in tree.value.items()}
-    for name, pin in pins.items():
-        if pin is not FAILED:
-            _check(name, pin, tree.value[name], faults)
-    faults.check()
-    return {name: replace(pin, location=tree.keys[name]) for name, pin in pins.items()}
-
-
-def _check(name: str, pin: Pin, node: Node, faults: Faults) -> None:
-    if not COMMIT.fullmatch(pin.commit):
-        faults.add(node.value["commit"].location, f"{name}.commit", "expected a commit of 40 hexadecimal digits")
-    for index, locked in enumerate(pin.files):
-        location = node.value["files"].value[index].location
-        if not SHA256.fullmatch(locked.sha256):
-            faults.add(location, f"{name}.files[{index}].sha256", "expected 64 hexadecimal digits")
+def _check(tree: Node) -> dict[str, Pin]:
+    return {name: replace(pin, location=tree.keys[name]) for name, pin in check(tree, dict[str, Pin]).items()}
 
 
 def _text(pins: Mapping[str, Pin]) -> str:
-    """The pins as YAML, in the order of their names; every value in quotes, since a hash can look like a number."""
+    """The pins as YAML, sorted by name; every value is in quotes, because a hash can look like a number."""
     lines, quoted = [_HEAD], partial(json.dumps, ensure_ascii=False)
     for name, pin in sorted(pins.items()):
         lines.append(f"{quoted(name)}:\n  repo: {quoted(pin.repo)}\n  commit: {quoted(pin.commit)}\n  files:\n")

@@ -1,42 +1,64 @@
-"""What a record of weights may say: its keys, and the rules between them."""
+"""The schema of a weights record: its keys, and the rules between them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.specs.catalog import NAME_RULE, is_name
-from vaezoo.specs.check import Faults
+from vaezoo.specs.catalog import NAME, NAME_RULE
+from vaezoo.specs.marks import Pattern
 from vaezoo.specs.stats import LatentStats
-from vaezoo.specs.tree import Node, short
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
+Commit = Annotated[str, Pattern(COMMIT, "a commit of 40 hexadecimal digits")]
+Sha256 = Annotated[str, Pattern(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits")]
+Alias = Annotated[str, Pattern(NAME, f"a name ({NAME_RULE})")]
 _BUNDLED = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsSource:
-    """Where a file is: beside the record; in the repository `hub`, at the commit `revision`; or behind a `url`.
+class RecordSource:
+    """Where a weights file is published; without `hub` and `url` it lies beside its record.
 
-    What lies behind a `url` (a folder, or an archive that holds `file`) is told to people and never fetched.
+    Args:
+        file: Name of the file in its repository, folder or archive.
+        hub: Repository on the Hugging Face Hub.
+        revision: Commit of the repository.
+        url: Address of a folder or archive that contains `file`. It is shown in messages and never downloaded.
     """
 
     file: str
     hub: str | None = None
-    revision: str | None = None
+    revision: Commit | None = None
     url: str | None = None
 
     @property
-    def location(self) -> str:
-        """The file and where it is, in words."""
+    def description(self) -> str:
+        """The file and its repository or address, for messages."""
         home = self.hub or self.url
         return f"{self.file} of {home}" if home else self.file
+
+    def find_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults between keys."""
+        if self.hub and self.url:
+            yield "", "hub and url exclude each other; keep the one that has the file"
+        if self.hub is None and self.url is None and not _BUNDLED.fullmatch(self.file):
+            yield "file", "weights without a hub are a .safetensors file beside their record"
+        if self.hub is None and self.revision:
+            yield "revision", "belongs to a repository; add hub or remove revision"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Quality by one protocol (`docs/evaluation.md`): PSNR in dB, mean over the images of `data`."""
+    """Reconstruction quality as measured by vaezoo.
+
+    Args:
+        protocol: Evaluation protocol, see `docs/evaluation.md`.
+        data: Name of the data set.
+        images: Number of images.
+        psnr: PSNR in dB, averaged over the images.
+    """
 
     protocol: str
     data: str
@@ -46,7 +68,16 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class QuotedMetrics:
-    """Quality as others report it: measured on `data`, printed in `source`. Rows of two sources do not compare."""
+    """Reconstruction quality as reported by others; numbers from different sources are not comparable.
+
+    Args:
+        data: Name of the data set.
+        source: Publication that reports the numbers.
+        psnr: PSNR in dB.
+        ssim: SSIM.
+        lpips: LPIPS.
+        rfid: Fréchet Inception distance of reconstructions.
+    """
 
     data: str
     source: str
@@ -57,26 +88,34 @@ class QuotedMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """The figures that are given, by name."""
+        """The reported numbers by the name of their metric."""
         known = {"PSNR": self.psnr, "SSIM": self.ssim, "LPIPS": self.lpips, "rFID": self.rfid}
         return {name: value for name, value in known.items() if value is not None}
+
+    def find_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults between keys."""
+        if not self.values:
+            yield "", "needs one or more of psnr, ssim, lpips and rfid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsRecord:
-    """One set of weights (`docs/hub.md`). `verified: false` marks those whose hash or commit nobody has checked."""
+    """The facts about one set of weights; `docs/hub.md` explains each key.
 
-    source: WeightsSource
+    `verified: false` marks weights whose hash or commit has not been checked.
+    """
+
+    source: RecordSource
     license: str
     layout: Annotated[str | None, LAYOUTS] = None
     summary: str = ""
-    sha256: str | None = None
+    sha256: Sha256 | None = None
     verified: bool = True
     trained_on: str | None = None
     recipe: str | None = None
     latent_stats: LatentStats | None = None
     metrics: Metrics | None = None
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     removed_in: str | None = None
     pickle_only: bool = False
     torchscript_only: bool = False
@@ -88,45 +127,27 @@ class WeightsRecord:
 
     @property
     def loadable(self) -> bool:
-        """Whether vaezoo can load them: neither withdrawn nor of a format that runs code."""
+        """Whether vaezoo can load the weights: they are not withdrawn, and their format cannot run code."""
         return not (self.removed_in or self.pickle_only or self.torchscript_only)
 
     @property
     def bundled(self) -> bool:
-        """Whether their file lies beside the record."""
+        """Whether the weights file lies beside the record."""
         return self.source.hub is None and self.source.url is None
 
     @property
     def pinned(self) -> bool:
-        """Whether the record says which commit and which content."""
+        """Whether the record states the commit (if there is a repository) and the hash of the file."""
         return self.sha256 is not None and (self.source.hub is None or self.source.revision is not None)
 
-
-def check_record(entry: WeightsRecord, tag: str, node: Node, faults: Faults) -> None:
-    """Note the faults of a record whose keys and types are right: where keys contradict, or need one another."""
-    source, at = entry.source, node.value["source"].location
-    runs_code = entry.pickle_only or entry.torchscript_only
-    if entry.layout is None and not entry.torchscript_only:
-        faults.add(node.location, tag, "missing layout; only TorchScript, which is not read, needs none")
-    if source.hub and source.url:
-        faults.add(at, f"{tag}.source", "hub and url exclude each other; keep the one that has the file")
-    if entry.bundled and not _BUNDLED.fullmatch(source.file):
-        faults.add(at, f"{tag}.source.file", "weights without a hub are a .safetensors file beside their record")
-    if source.hub is None and (source.revision or entry.gated or (runs_code and source.url is None)):
-        faults.add(at, f"{tag}.source", "a revision, a gate, or a file that runs code is of a repository: missing hub")
-    if source.url and not entry.pickle_only:
-        faults.add(at, f"{tag}.source.url", "nothing is fetched from there: needs pickle_only: true")
-    if source.revision is not None and not COMMIT.fullmatch(source.revision):
-        faults.add(at, f"{tag}.source.revision", "expected a commit of 40 hexadecimal digits")
-    if entry.sha256 is not None and not SHA256.fullmatch(entry.sha256):
-        faults.add(node.value["sha256"].location, f"{tag}.sha256", "expected 64 hexadecimal digits")
-    if entry.verified and not entry.pinned:
-        faults.add(at, tag, "needs sha256, and with a hub revision; where nobody has checked them, say verified: false")
-    for alias in entry.aliases:
-        if not is_name(alias):
-            text = f"{short(alias)} is no name; a name is {NAME_RULE}"
-            faults.add(node.value["aliases"].location, f"{tag}.aliases", text)
-    for index, quoted in enumerate(entry.quoted):
-        if not quoted.values:
-            location = node.value["quoted"].value[index].location
-            faults.add(location, f"{tag}.quoted[{index}]", "needs one or more of psnr, ssim, lpips and rfid")
+    def find_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults between keys."""
+        source = self.source
+        if self.layout is None and not self.torchscript_only:
+            yield "", "missing layout; only TorchScript, which vaezoo does not read, needs none"
+        if source.hub is None and (self.gated or self.torchscript_only or (self.pickle_only and source.url is None)):
+            yield "source", "missing hub; only files of a repository can be gated or run code"
+        if source.url and not self.pickle_only:
+            yield "source.url", "only pickles may have a url, which is never downloaded; add pickle_only: true"
+        if self.verified and not self.pinned:
+            yield "", "needs sha256, and with a hub revision; if nobody has checked them, add verified: false"

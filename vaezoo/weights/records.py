@@ -1,20 +1,27 @@
-"""Records of weights: `configs/weights/<network>.yaml` says which tags a network has, where from, and what is known."""
+"""Read weights records: `configs/weights/<network>.yaml` has one record for each tag of a network."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from vaezoo.errors import CheckpointError, SpecError, UnknownNameError
+from vaezoo.errors import CheckpointError, UnknownNameError
 from vaezoo.specs.catalog import canonical, files, is_name, match, natural, unknown_name
-from vaezoo.specs.check import FAILED, Faults, convert, record, unknown
+from vaezoo.specs.check import REQUIRED, Field, check_keys
+from vaezoo.specs.faults import Faults, unknown
 from vaezoo.specs.names import ModelName
 from vaezoo.specs.parse import read_tree
-from vaezoo.specs.tree import Location, Node
-from vaezoo.weights.record_schema import WeightsRecord, check_record
+from vaezoo.weights.record_schema import WeightsRecord
 
 
 class NamedWeights(NamedTuple):
-    """A record with its network, tag, and the file it stands in."""
+    """One set of weights.
+
+    Args:
+        network: Name of the network.
+        tag: Name of the weights among those of the network.
+        record: The facts about them.
+        path: The file that has the record.
+    """
 
     network: str
     tag: str
@@ -23,127 +30,126 @@ class NamedWeights(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`network.tag`."""
+        """The full name, `network.tag`."""
         return f"{self.network}.{self.tag}"
 
 
 class Records(NamedTuple):
-    """All records of a network, by tag, and which of them is the default; None where it has no weights."""
+    """The weights of a network by tag, and the default tag, which is `None` for a network without weights."""
 
     default: str | None
     by_tag: dict[str, NamedWeights]
 
 
 def read_records(network: str) -> Records:
-    """The records of a network.
+    """Read the records of a network.
 
     Raises:
-        SpecError: With every fault of the file.
+        SpecError: With every fault of the file and its location.
     """
     path = files("weights").get(network)
     if path is None:
         return Records(None, {})
-    tree = read_tree(path)
-    if not isinstance(tree.value, dict) or "default" not in tree.value:
-        raise SpecError(f"{tree.location}: expected a mapping with default: and one entry for each tag")
-    faults = Faults()
-    nodes = {tag: node for tag, node in tree.value.items() if tag != "default"}
-    entries = {tag: _record(tag, node, tree.keys[tag], faults) for tag, node in nodes.items()}
-    default = tree.value["default"]
-    convert(default, Annotated[str, nodes], "default", faults)
+    tree, faults = read_tree(path), Faults()
+    tags = [key for key in tree.value if key != "default"] if isinstance(tree.value, dict) else ["<tag>"]
+    for tag in tags:
+        if isinstance(tree.value, dict) and (not is_name(tag) or tag != canonical(tag)):
+            faults.add(tree.keys[tag], tag, 'a tag consists of letters, digits and "_"')
+    keys = {"default": Field(Annotated[str, dict.fromkeys(tags)], REQUIRED)}
+    keys |= {tag: Field(WeightsRecord, REQUIRED) for tag in tags}
+    values = check_keys(tree, keys, "weights", "", faults)
     faults.check()
-    return Records(default.value, {tag: NamedWeights(network, tag, entry, path) for tag, entry in entries.items()})
+    return Records(values["default"], {tag: NamedWeights(network, tag, values[tag], path) for tag in tags})
 
 
 def all_records() -> Iterator[NamedWeights]:
-    """The records of all networks, in natural order of these."""
+    """Iterate over the weights of all networks, in natural order of the networks."""
     for network in files("weights"):
         yield from read_records(network).by_tag.values()
 
 
-def _record(tag: str, node: Node, location: Location, faults: Faults) -> WeightsRecord:
-    if not is_name(tag) or tag != canonical(tag):
-        faults.add(location, tag, 'a tag is letters, digits and "_"')
-    entry = record(node, WeightsRecord, tag, faults)
-    if entry is not FAILED:
-        check_record(entry, tag, node, faults)
-    return entry
-
-
 def find_record(name: ModelName) -> NamedWeights:
-    """The record that a zoo name asks for: its tag, or the network's default.
+    """Find the weights that a name stands for: those of its tag, or the default ones of its network.
 
     Raises:
-        UnknownNameError: If the network has no weights, or no such tag; the text lists the tags.
+        UnknownNameError: If the network has no weights or no such tag; the text lists the tags.
     """
-    default, tagged = read_records(name.id)
+    default, by_tag = read_records(name.id)
     if default is None:
         raise UnknownNameError(
-            f"{name.id} has no pretrained weights yet; build it without (pretrained=False), or take one of those that "
+            f"{name.id} has no pretrained weights; build it with pretrained=False, or choose one of the networks that "
             "`vaezoo list --pretrained` shows"
         )
     tag = name.tag or default
-    if tag not in tagged:
-        raise UnknownNameError(f"{name.id}: {unknown(tag, tagged, 'tag')}")
-    return tagged[tag]
+    if tag not in by_tag:
+        raise UnknownNameError(f"{name.id}: {unknown(tag, by_tag, 'tag')}")
+    return by_tag[tag]
 
 
-def check_loadable(found: NamedWeights) -> None:
-    """Raise `CheckpointError` if the weights were withdrawn, or are published only as files that can run code."""
-    if found.record.loadable:
+def check_loadable(weights: NamedWeights) -> None:
+    """Raise `CheckpointError` if weights were withdrawn, or are published only as files that can run code."""
+    if weights.record.loadable:
         return
-    tagged = read_records(found.network).by_tag.values()
-    others = ", ".join(other.name for other in tagged if other.record.loadable) or "none for this network"
-    raise CheckpointError(f"{found.name} {_why_not(found)} (other weights: {others})")
+    siblings = read_records(weights.network).by_tag.values()
+    others = ", ".join(other.name for other in siblings if other.record.loadable) or "none for this network"
+    raise CheckpointError(f"{weights.name} {_why_not(weights)} (other weights: {others})")
 
 
-def _why_not(found: NamedWeights) -> str:
-    weights, source = found.record, found.record.source
-    if weights.removed_in:
-        return f"was withdrawn in vaezoo {weights.removed_in}{f': {weights.summary}' if weights.summary else ''}"
-    if weights.torchscript_only:
-        return f"is published as TorchScript only ({source.location}), which runs code when it is loaded"
+def _why_not(weights: NamedWeights) -> str:
+    record, source = weights.record, weights.record.source
+    if record.removed_in:
+        return f"was withdrawn in vaezoo {record.removed_in}{f': {record.summary}' if record.summary else ''}"
+    if record.torchscript_only:
+        return f"is published as TorchScript only ({source.description}), which runs code when it is loaded"
     return (
-        f"is published as a pickle only, which can run code when it is opened: fetch {source.location}, then vaezoo "
-        f"convert {Path(source.file).name} OUT.safetensors --from-pickle --layout {weights.layout} "
-        f"--network {found.network}"
+        f"is published as a pickle only, which can run code when it is opened: download {source.description}, then "
+        f"vaezoo convert {Path(source.file).name} OUT.safetensors --from-pickle --layout {record.layout} "
+        f"--network {weights.network}"
     )
 
 
-def bundled_file(found: NamedWeights) -> Path:
-    """The path of weights that travel with the package."""
-    return found.path.parent / found.record.source.file
+def bundled_file(weights: NamedWeights) -> Path:
+    """Return the path of weights that are installed with the package."""
+    return weights.path.parent / weights.record.source.file
 
 
 def list_pretrained(pattern: str = "*", *, license: str | None = None, layout: str | None = None) -> list[str]:
-    """Names `network.tag` of all weights that can be loaded, in natural order.
+    """List the names `network.tag` of all weights that can be loaded, in natural order.
 
     Args:
-        pattern: Shell wildcards; "-" and "_" are the same.
-        license: Only weights of this license, as their record spells it, in upper or lower case.
-        layout: Only weights in this layout.
+        pattern: Pattern with shell wildcards; "-" and "_" are the same.
+        license: License as in the weights' record, in upper or lower case; `None` means any.
+        layout: Layout of the file; `None` means any.
+
+    Raises:
+        InputError: If the pattern is not text.
+
+    Examples:
+        >>> import vaezoo
+        >>> vaezoo.list_pretrained("vae_f8_z4_micro*")
+        ['vae_f8_z4_micro.photos_v1']
     """
-    fitting = [t.name for t in all_records() if t.record.loadable and is_of(t.record, license, layout)]
-    return match(sorted(fitting, key=natural), pattern)
+    known = (weights for weights in all_records() if weights.record.loadable)
+    return match(sorted((w.name for w in known if is_of(w.record, license, layout)), key=natural), pattern)
 
 
-def is_of(weights: WeightsRecord, license: str | None, layout: str | None) -> bool:
-    """Whether weights have this license and layout; None is any."""
-    return (license is None or weights.license.lower() == license.lower()) and layout in (None, weights.layout)
+def is_of(record: WeightsRecord, license: str | None, layout: str | None) -> bool:
+    """Return whether weights have this license and layout; `None` means any."""
+    return (license is None or record.license.lower() == license.lower()) and layout in (None, record.layout)
 
 
 def find_by_sha256(sha256: str) -> NamedWeights | None:
-    """The weights on record that are a file of this content, the first where several share it; None where none is."""
-    return next((tagged for tagged in all_records() if tagged.record.sha256 == sha256), None)
+    """Return the first weights whose file has this hash, or `None`."""
+    return next((weights for weights in all_records() if weights.record.sha256 == sha256), None)
 
 
 def tags_by_statistics(network: str) -> str:
-    """The tags of a network's weights that have latent statistics, for an error text: `sd, sdxl`."""
-    return ", ".join(tag for tag, tagged in read_records(network).by_tag.items() if tagged.record.latent_stats)
+    """Return the tags of a network's weights that have latent statistics, for messages: `sd, sdxl`."""
+    return ", ".join(tag for tag, weights in read_records(network).by_tag.items() if weights.record.latent_stats)
 
 
 def expand_alias(name: ModelName) -> ModelName:
-    """The network and tag that a zoo name stands for, which may be an alias of weights.
+    """Replace an alias of weights by its network and tag; other names are returned as they are.
 
     Raises:
         UnknownNameError: If there is no such network or alias.
@@ -152,9 +158,9 @@ def expand_alias(name: ModelName) -> ModelName:
     if name.id in known:
         return name
     aliases = {
-        canonical(alias): ModelName("zoo", tagged.network, tagged.tag)
-        for tagged in all_records()
-        for alias in tagged.record.aliases
+        canonical(alias): ModelName("zoo", weights.network, weights.tag)
+        for weights in all_records()
+        for alias in weights.record.aliases
     }
     if name.id in aliases and name.tag is None:
         return aliases[name.id]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import HubError, InputError, UnknownNameError
-from vaezoo.specs.check import unknown
+from vaezoo.specs.faults import unknown
 
 
 class Frozen(nn.Module):

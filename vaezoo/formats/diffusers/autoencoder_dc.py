@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from vaezoo.formats.diffusers.config_keys import ACTS, Keys, Latent, Scale, Widths, first, scaling_of, uneven
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import BlockSpec, ModelSpec
 from vaezoo.specs.stats import LatentStats
 

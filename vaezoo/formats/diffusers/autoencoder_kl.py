@@ -25,7 +25,7 @@ from vaezoo.formats.diffusers.config_keys import (
     uneven,
 )
 from vaezoo.nn.layers import Width
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats, Positive
 

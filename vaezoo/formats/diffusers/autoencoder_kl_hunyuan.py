@@ -19,7 +19,7 @@ from vaezoo.formats.diffusers.config_keys import (
     scaling_of,
     uneven,
 )
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from vaezoo.formats.diffusers.config_keys import Depth, Floats, Keys, Latent, Never, Off, other_image, uneven
 from vaezoo.nn.layers import Width
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.specs.stats import LatentStats, Positive
 
 Multiples = tuple[Annotated[int, Between(1, 256)], ...]

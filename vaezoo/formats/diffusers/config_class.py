@@ -17,7 +17,7 @@ from vaezoo.formats.diffusers.autoencoder_kl_wan import AutoencoderKLQwenImage, 
 from vaezoo.formats.diffusers.autoencoder_tiny import AutoencoderTiny, tiny_keys
 from vaezoo.formats.diffusers.config_keys import Keys
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import Faults, record
+from vaezoo.specs.check import check
 from vaezoo.specs.model import HALVES, ModelSpec
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Location, Node, from_plain, short
@@ -65,9 +65,7 @@ def spec_from_config(tree: Node) -> Foreign:
         raise SpecError(
             f"{tree.location}: {CLASS} is {short(name)}, not one of these classes of diffusers: {', '.join(CLASSES)}"
         )
-    faults = Faults()
-    keys = record(_shaping(tree, CLASSES[name].keys), CLASSES[name].keys, "", faults)
-    faults.check()
+    keys = check(_shaping(tree, CLASSES[name].keys), CLASSES[name].keys)
     if problem := keys.problem():
         raise SpecError(f"{tree.location}: {problem}")
     spec = check_spec(from_plain(keys.network(), tree.location))

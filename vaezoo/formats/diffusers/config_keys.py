@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from vaezoo.nn.layers import Layers, Width
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import BlockSpec, ModelSpec
 from vaezoo.specs.stats import LatentStats, Positive
 

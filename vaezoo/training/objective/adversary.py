@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from vaezoo.distributed import mean_over_processes
 from vaezoo.errors import InputError
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 EPS = 1e-4  # beside the norm of the adversarial gradient, as in the source
 

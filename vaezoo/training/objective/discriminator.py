@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.evaluation.nets.frozen import Features
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 
 SLOPE = 0.2  # of the leaky ReLUs
 INITIAL_STD = 0.02  # of all convolutions

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaezoo.evaluation.nets.lpips import LPIPS, SMALLEST
 from vaezoo.nn.vae import VAE, Output
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.training.objective.losses import Net
 
 Share = Annotated[float, Between(0.0, 1.0)]

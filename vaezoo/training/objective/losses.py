@@ -18,7 +18,7 @@ from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.ssim import WINDOW, ssim_factors
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.nn.vae import Output
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.warmstart.as_resampler import COLORS
 
 Net = Literal["vgg", "alex"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vaezoo.evaluation.latents.spectrum import dct
 from vaezoo.evaluation.nets.frozen import Features
 from vaezoo.nn.vae import VAE, Output
-from vaezoo.specs.check import Between
+from vaezoo.specs.marks import Between
 from vaezoo.training.objective.equivariance_regularizers import Equivariance, ScaleEquivariance, Share, Weight, resized
 
 EPS = 1e-8  # keeps shares and logarithms of empty bands finite

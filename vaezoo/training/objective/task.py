@@ -157,7 +157,7 @@ def choose_trained(vae: VAE, train: str | tuple[str, ...]) -> int:
 
 def _adversary(settings: DiscriminatorConfig) -> Adversary:
     try:
-        return Adversary(DISCRIMINATORS[settings.kind](**settings.arguments), **settings.game)
+        return Adversary(DISCRIMINATORS[settings.kind](**settings.arguments), **settings.adversary)
     except ValueError as error:
         if isinstance(error, VaezooError):
             raise

@@ -1,0 +1,87 @@
+"""Faults of checked files: collect them, and word them."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union
+
+from vaezoo.errors import SpecError
+from vaezoo.specs.tree import Location, Node, short
+
+FAILED: Any = object()  # stands for a value that has a fault
+MAX_SHOWN = 100  # faults in one message
+
+
+class Faults:
+    """The faults found in one file, in order and without repetition."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, None] = {}
+
+    def add(self, location: Location, path: str, text: str) -> Any:
+        """Add a fault and return `FAILED`."""
+        self.lines[f"{location}: {path}: {text}" if path else f"{location}: {text}"] = None
+        return FAILED
+
+    def check(self) -> None:
+        """Raise `SpecError` with all faults, if there are any."""
+        lines = list(self.lines)
+        if len(lines) > MAX_SHOWN:
+            lines[MAX_SHOWN:] = [f"… and {len(lines) - MAX_SHOWN:,} more faults"]
+        if lines:
+            raise SpecError("\n".join(lines))
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """Return the message for an unknown name: `unknown key 'layer' for DownBlock; did you mean 'layers'?`.
+
+    Args:
+        name: The name.
+        known: All known names; up to 40 of them are listed if none is similar.
+        what: A noun, optionally with its context: "block", "key for DownBlock".
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    listed = known if len(known) <= 40 else [*known[:40], f"{len(known) - 40:,} more"]
+    remedy = f"did you mean {listing([repr(n) for n in near], 'or')}?" if near else f"known: {listing(listed)}"
+    noun, _, context = what.partition(" ")
+    return f"unknown {noun} {short(name)}{' ' + context if context else ''}; {remedy}"
+
+
+def type_name(hint: Any) -> str:
+    """Return a type hint in words: "an integer or null"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return type_name(arguments[0])
+    if origin is Literal:
+        return listing([repr(a) for a in arguments], "or")
+    if origin in (Union, types.UnionType):
+        return listing([type_name(a) for a in arguments], "or")
+    if origin is tuple:
+        return "a list" if arguments[0] is Node else f"a list (each item {type_name(arguments[0])})"
+    if origin is dict or dataclasses.is_dataclass(hint):
+        return "a mapping"
+    return {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}[hint]
+
+
+def value_name(node: Node) -> str:
+    """Return a value in words: "a mapping", "null", "'abc'"."""
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    words = {type(None): "null", bool: str(node.value).lower()}
+    return words.get(type(node.value)) or short(node.value)
+
+
+def listing(words: Iterable[str], last: str = "and") -> str:
+    """Return words as a list: "a, b and c"."""
+    words = list(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else (words[0] if words else "nothing")
+
+
+def join(path: str, key: str) -> str:
+    """Return the path of a key of the mapping at `path`."""
+    return f"{path}.{key}" if path and key else path or key
