@@ -1,61 +1,61 @@
-"""What can go wrong: every error of this package, as a tree.
+"""The errors that vaezoo raises.
 
 VaezooError
-├── SpecError           ValueError    a network, record, override or config that is not right
+├── SpecError           ValueError    an invalid network, record, recipe, override or config file
 ├── UnknownNameError    LookupError   a model, tag or configuration that does not exist
-├── InputError          ValueError    images, latents or arguments that a model cannot take
-│   └── ImageError                    a picture file that cannot be read
-├── CheckpointError     ValueError    weights that are damaged, unsafe or of another network
+├── InputError          ValueError    images, latents or arguments that are not valid
+│   └── ImageError                    an image file that cannot be read
+├── CheckpointError     ValueError    weights that are damaged, unsafe or belong to another network
 ├── FileError           OSError       a path that cannot be read or written
-├── TrainingError       RuntimeError  a training that cannot go on
-└── HubError            OSError       a Hugging Face Hub that did not give or take what was asked
+├── TrainingError       RuntimeError  a training run that cannot continue
+└── HubError            OSError       a request to a Hugging Face Hub that failed
 
-Each text names the thing, the place and the remedy.
+Each message names the problem, its location and the remedy.
 """
 
 
 class VaezooError(Exception):
-    """Base of every error that vaezoo raises on purpose."""
+    """Base class of all errors that vaezoo raises."""
 
 
 class SpecError(VaezooError, ValueError):
-    """A network, weights record, override or config file is not right; all its faults are in the text."""
+    """A network, weights record, recipe, override or config file is invalid; the text lists all its faults."""
 
 
 class UnknownNameError(VaezooError, LookupError):
-    """No model, tag or configuration of that name exists; the text lists near or valid ones."""
+    """No model, tag or configuration has this name; the text lists similar or valid names."""
 
 
 class InputError(VaezooError, ValueError):
-    """Images, latents or arguments that a model or function cannot take."""
+    """Images, latents or arguments are not valid for a model or function."""
 
 
 class ImageError(InputError):
-    """A picture file that cannot be read."""
+    """An image file cannot be read."""
 
 
 class CheckpointError(VaezooError, ValueError):
-    """Weights that are damaged, of an unsafe format, or made for another network."""
+    """Weights are damaged, in an unsafe format, or belong to another network."""
 
 
 class FileError(VaezooError, OSError):
-    """A path that cannot be read or written."""
+    """A path cannot be read or written."""
 
 
 class TrainingError(VaezooError, RuntimeError):
-    """A training that cannot go on."""
+    """A training run cannot continue."""
 
 
 class HubError(VaezooError, OSError):
-    """A Hub did not give or take what was asked.
+    """A request to a Hugging Face Hub failed.
 
     Args:
-        kind: What happened, one word of `HubError.KINDS`, for programs.
-        text: What happened and what to do, for people.
+        kind: Kind of failure, one of `HubError.KINDS`.
+        text: What failed and what to do about it.
     """
 
     KINDS = ("gated", "missing", "revision", "file", "offline", "conflict", "server", "hash", "refused")
 
-    def __init__(self, kind: str, text: str):
+    def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
         self.kind = kind

@@ -59,10 +59,10 @@ def test_networks_are_chosen_by_their_facts(folder):
 @pytest.mark.parametrize(
     ("pattern", "changes", "named"),
     [
-        (5, {}, "5 is no pattern"),
-        (None, {}, "None is no pattern"),
-        ("*", {"exclude": 5}, "5 is no pattern"),
-        ("*", {"exclude": ["a", b"b"]}, "b'b' is no pattern"),
+        (5, {}, "5 is not a pattern"),
+        (None, {}, "None is not a pattern"),
+        ("*", {"exclude": 5}, "5 is not a pattern"),
+        ("*", {"exclude": ["a", b"b"]}, "b'b' is not a pattern"),
         ("*", {"latent_channels": "4"}, "latent_channels='4': expected a number"),
         ("*", {"downscale": [8]}, r"downscale=\[8\]: expected a number"),
         ("*", {"min_params": "1M"}, "min_params='1M': expected a number"),
@@ -129,18 +129,18 @@ def test_a_name_with_a_slash_and_no_prefix_names_the_prefixes(text):
     with pytest.raises(UnknownNameError) as caught:
         parse_name(text)
     assert str(caught.value) == (
-        f"{text!r} is no model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a published "
-        f"folder, file:{text} for a weights file, or a path that ends in .yaml for a network"
+        f"{text!r} is not a model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
+        f"published folder, file:{text} for a weights file, or a path that ends in .yaml for a network"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("vae_f8_z4.", "'vae_f8_z4.': nothing follows the dot; write network.tag, or network alone"),
+        ("vae_f8_z4.", "'vae_f8_z4.': nothing follows the dot; write network.tag or network"),
         ("hf-hub:a/b@", "'hf-hub:a/b@': nothing follows the @; write hf-hub:a/b@revision or hf-hub:a/b"),
         ("hf-hub:a/b#", "'hf-hub:a/b#': nothing on one side of the #; write hf-hub:org/name#subfolder"),
-        ("hf-hub:a/b#../c", "'hf-hub:a/b#../c': '../c' is no subfolder of a repository; write one such as #vae"),
+        ("hf-hub:a/b#../c", "'hf-hub:a/b#../c': '../c' is not a subfolder of a repository; write one such as #vae"),
         ("local-dir:#vae", "'local-dir:#vae': nothing on one side of the #; write local-dir:folder#subfolder"),
         ("hf-hub:", "'hf-hub:': nothing follows the colon; write hf-hub:org/name"),
         ("file:", "'file:': nothing follows the colon; write file:weights.safetensors"),
@@ -155,7 +155,7 @@ def test_half_a_name_says_what_is_missing(text, message):
 def test_a_name_that_does_not_exist_gets_the_nearest_ones():
     with pytest.raises(UnknownNameError, match=r"no model is called 'vae_f8_z5'; did you mean vae_f8_z4 or "):
         expand_alias(parse_name("vae-f8-z5"))
-    with pytest.raises(UnknownNameError, match=r"'zzz'; there are \w+_z\d+, .*vaezoo\.list_models\(\)"):
+    with pytest.raises(UnknownNameError, match=r"'zzz'; known: \w+_z\d+, .*vaezoo\.list_models\(\)"):
         model_file("zzz")
 
 
@@ -185,14 +185,14 @@ def test_a_folder_cannot_hide_a_name_that_exists(folder):
         add_config_dir(folder)
     taken = files("models")["vae_f8_z4"]
     assert str(caught.value) == (
-        f"{folder / 'models' / 'vae-f8-z4.yaml'}: models/vae_f8_z4 exists already at {taken}; rename the file"
+        f"{folder / 'models' / 'vae-f8-z4.yaml'}: models/vae_f8_z4 already exists at {taken}; rename the file"
     )
     assert "mine_f8_z4" not in list_models()  # all of the folder or nothing
 
 
 def test_a_folder_cannot_name_one_network_twice_nor_replace_weights_on_record(folder):
     (folder / "models" / "mine_f8_z4.yaml").write_text(TEXT)
-    with pytest.raises(SpecError, match=r"mine_f8_z4 exists already at .*rename the file"):
+    with pytest.raises(SpecError, match=r"mine_f8_z4 already exists at .*rename the file"):
         add_config_dir(folder)
     (folder / "models" / "mine_f8_z4.yaml").unlink()
     (folder / "weights" / "vae_f8_z4.yaml").write_text(f"default: v1\nv1:{RECORD}")
@@ -204,10 +204,10 @@ def test_a_folder_that_is_none_or_has_odd_names_is_refused(folder, tmp_path):
     with pytest.raises(FileError, match=r"no folder with models/\*\.yaml or weights/\*\.yaml"):
         add_config_dir(tmp_path / "models")
     (folder / "weights" / "other.yaml").write_text("")
-    with pytest.raises(SpecError, match=r"other\.yaml: weights of no network; name it after one of models/"):
+    with pytest.raises(SpecError, match=r"other\.yaml: weights without a network; name the file after one of models/"):
         add_config_dir(folder)
     (folder / "models" / "a.b.yaml").write_text(TEXT)
-    with pytest.raises(SpecError, match=r"'a\.b' is no name; a name is letters, digits"):
+    with pytest.raises(SpecError, match=r"'a\.b' is not a name; a name consists of letters, digits"):
         add_config_dir(folder)
     assert catalog._added == []
 
@@ -218,11 +218,11 @@ def test_a_renamed_network_tag_or_alias_works_with_a_warning(monkeypatch):
         "vae_f8_z4.old_tag": ("vae_f8_z4.photos_v1", "0.4.0"),
     })  # fmt: skip
     for text, new, told in [
-        ("old-net", "vae_f8_z4", "old_net is now called vae_f8_z4; the old name goes in vaezoo 0.3.0"),
+        ("old-net", "vae_f8_z4", "old_net is now called vae_f8_z4; the old name will be removed in vaezoo 0.3.0"),
         ("old_net.photos_v1", "vae_f8_z4.photos_v1", "old_net is now called vae_f8_z4; "
-         "the old name goes in vaezoo 0.3.0"),
+         "the old name will be removed in vaezoo 0.3.0"),
         ("vae_f8_z4.old-tag", "vae_f8_z4.photos_v1", "vae_f8_z4.old_tag is now called vae_f8_z4.photos_v1; "
-         "the old name goes in vaezoo 0.4.0"),
+         "the old name will be removed in vaezoo 0.4.0"),
     ]:  # fmt: skip
         with pytest.warns(FutureWarning) as caught:
             assert vaezoo.get_spec(text).name == "vae_f8_z4"

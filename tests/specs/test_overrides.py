@@ -90,7 +90,7 @@ def test_a_row_can_become_another_block_whose_keys_it_has():
     """
     small = check_spec(parse_yaml(text, "small"))
     changes = {"*.0.block": "head", "encoder.0.kernel": 1}
-    with pytest.raises(SpecError, match=r"override \*\.0\.block: touches no row; unknown key 'block'"):
+    with pytest.raises(SpecError, match=r"override \*\.0\.block: matches no row; unknown key 'block'"):
         change_spec(small, changes)
 
 
@@ -119,8 +119,8 @@ def test_a_row_can_become_another_block_whose_keys_it_has():
          "known: out, kernel, padding, shortcut and block"),
         ("encoder.1.layer", 3, "override encoder.1.layer: encoder[1].layer: unknown key 'layer' for DownBlock; "
          "did you mean 'layers'?"),
-        ("encoder.*.layer", 3, "override encoder.*.layer: touches no row; unknown key 'layer'; did you mean 'layers'?"),
-        ("*.0.heads", 3, "override *.0.heads: touches no row; unknown key 'heads'; "
+        ("encoder.*.layer", 3, "override encoder.*.layer: matches no row; unknown key 'layer'; did you mean 'layers'?"),
+        ("*.0.heads", 3, "override *.0.heads: matches no row; unknown key 'heads'; "
          "known: kernel, out, padding and shortcut"),
         ("encoder.1.block", "nope", "override encoder.1.block: encoder[1].block: unknown block 'nope'; "
          f"known: {', '.join(list(BLOCKS)[:-1])} and {list(BLOCKS)[-1]}"),

@@ -1,4 +1,4 @@
-"""Names to files: which networks and weights exist. Names are file names; listing them by name reads no file."""
+"""The catalog of networks and weights: their names are file names, so listing names reads no file."""
 
 import configparser
 import difflib
@@ -7,7 +7,6 @@ import functools
 import math
 import re
 from collections.abc import Iterable
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +17,15 @@ from vaezoo.specs.tree import Node, short
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 NAME_RULE = 'letters, digits, "_" and "-", which are the same'
 
-_added: list[Path] = []  # folders of `add_config_dir`, in order
+_added: list[Path] = []  # folders of `add_config_dir`, in the order of the calls
 
 
 @functools.cache
 def data_dir(name: str) -> Path:
-    """The folder `configs` or `tools`: inside the installed package, else beside it in a checkout of vaezoo.
+    """Return the folder `configs` or `tools`, inside the installed package or beside it in a checkout of vaezoo.
 
     Raises:
-        FileError: If neither is there: the installation is damaged.
+        FileError: If there is neither, because the installation is damaged.
     """
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent
@@ -38,7 +37,7 @@ def data_dir(name: str) -> Path:
 
 
 def sample_photos() -> list[Path]:
-    """The photos that travel with the package, of 256x256 pixels."""
+    """Return the paths of the sample photos of the package, 256x256 pixels each."""
     return sorted((data_dir("configs") / "samples").glob("*.png"))
 
 
@@ -49,39 +48,46 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def add_config_dir(path: str | Path) -> None:
-    """Add a folder of your own networks (`models/*.yaml`) and weights (`weights/*.yaml`) for this process.
+    """Add a folder of your own networks and weights to the catalog of this process.
+
+    Args:
+        path: Folder with networks in `models/*.yaml`, weights records in `weights/*.yaml`, or both.
 
     Raises:
-        FileError: If it holds neither subfolder.
-        SpecError: If the stem of a file is no name or is taken, or weights have no network of their name.
+        FileError: If the folder has neither subfolder.
+        SpecError: If a file name is not a valid name or is taken, or there is no network for a weights record.
     """
     folder = Path(path).resolve()
     if folder in _added:
         return
     if not (folder / "models").is_dir() and not (folder / "weights").is_dir():
         raise FileError(f"{path}: no folder with models/*.yaml or weights/*.yaml")
-    networks = _joined("models", folder)
-    for name, file in _joined("weights", folder).items():
+    networks = _with_folder("models", folder)
+    for name, file in _with_folder("weights", folder).items():
         if name not in networks:
-            raise SpecError(f"{file}: weights of no network; name it after one of models/*.yaml")
+            raise SpecError(f"{file}: weights without a network; name the file after one of models/*.yaml")
     _added.append(folder)
 
 
-def _joined(kind: str, folder: Path) -> dict[str, Path]:
-    """`files(kind)` and those of a new folder, none of which may hide another."""
+def _with_folder(kind: str, folder: Path) -> dict[str, Path]:
+    """`files(kind)` and the files of a new folder, which must have new names."""
     known = files(kind)
     for file in sorted((folder / kind).glob("*.yaml")):
         name = canonical(file.stem)
         if not is_name(name):
-            raise SpecError(f"{file}: {file.stem!r} is no name; a name is {NAME_RULE}")
+            raise SpecError(f"{file}: {file.stem!r} is not a name; a name consists of {NAME_RULE}")
         if name in known:
-            raise SpecError(f"{file}: {kind}/{name} exists already at {known[name]}; rename the file")
+            raise SpecError(f"{file}: {kind}/{name} already exists at {known[name]}; rename the file")
         known[name] = file
     return known
 
 
 def files(kind: str) -> dict[str, Path]:
-    """Name to file of all `models` or `weights`, in natural order (f8 before f16)."""
+    """Return all files of a kind by name, in natural order (f8 before f16).
+
+    Args:
+        kind: A subfolder of `configs`: "models", "weights", "train" or "ablations".
+    """
     found: dict[str, Path] = {}
     for root in [data_dir("configs"), *_added]:
         found.update(_yaml_files(root / kind))
@@ -93,7 +99,7 @@ def _yaml_files(folder: Path) -> dict[str, Path]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that counts: f8 before f16."""
+    """Return a key that sorts names in natural order: f8 before f16."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -106,23 +112,28 @@ def list_models(
     min_params: int | None = None,
     max_params: int | None = None,
 ) -> list[str]:
-    """Names of all networks that fit a wildcard pattern such as `"vae_f8*"`, in natural order.
+    """List the names of all networks that match a pattern, in natural order.
 
     Args:
-        pattern: Shell wildcards; "-" and "_" are the same.
+        pattern: Pattern with shell wildcards; "-" and "_" are the same.
         exclude: Patterns of names to leave out.
-        latent_channels: Only networks with so many.
-        downscale: Only networks that shrink each side so many times.
-        min_params: Only networks of at least so many parameters, encoder and decoder together.
-        max_params: Only networks of at most so many.
+        latent_channels: Number of latent channels; `None` means any.
+        downscale: Pixels per latent pixel and side; `None` means any.
+        min_params: Smallest number of parameters, encoder and decoder together.
+        max_params: Largest number of parameters.
 
     Raises:
-        InputError: If a pattern is no text, or a number none.
+        InputError: If a pattern is not text or a number is not a number.
+
+    Examples:
+        >>> import vaezoo
+        >>> vaezoo.list_models("vae_f8_z4*", max_params=1_000_000)
+        ['vae_f8_z4_micro']
     """
     numbers = {"latent_channels": latent_channels, "downscale": downscale}
     for key, value in {**numbers, "min_params": min_params, "max_params": max_params}.items():
-        if value is not None and not isinstance(value, Real):
-            raise InputError(f"{key}={short(value)}: expected a number, or None for any")
+        if value is not None and not isinstance(value, (int, float)):
+            raise InputError(f"{key}={short(value)}: expected a number or None")
     names = match(files("models"), pattern, exclude)
     wanted = {key: value for key, value in numbers.items() if value is not None}
     if not wanted and min_params is None and max_params is None:
@@ -133,44 +144,52 @@ def list_models(
 
 
 def _within(params: int | None, low: int | None, high: int | None) -> bool:
-    """Whether a number of parameters, which a file may leave out, is within the bounds that are asked for."""
+    """Whether a number of parameters is within bounds; an unknown number is within none."""
     if params is None:
         return low is None and high is None
     return (low or 0) <= params <= (math.inf if high is None else high)
 
 
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:
-    """The names that fit a wildcard pattern and none of `exclude`.
+    """Return the names that match a pattern with shell wildcards and none of the patterns `exclude`.
 
     Raises:
-        InputError: If a pattern is no text.
+        InputError: If a pattern is not text.
     """
     excluded = list(exclude) if isinstance(exclude, Iterable) and not isinstance(exclude, str) else [exclude]
     for given in (pattern, *excluded):
         if not isinstance(given, str):
-            raise InputError(f"{short(given)} is no pattern of names; expected text such as 'vae_f8*'")
+            raise InputError(f"{short(given)} is not a pattern; expected text such as 'vae_f8*'")
     spellings = [_canonical_pattern(p) for p in excluded]
     fitting = fnmatch.filter(names, _canonical_pattern(pattern))
     return [name for name in fitting if not any(fnmatch.fnmatch(name, p) for p in spellings)]
 
 
 def canonical(name: str) -> str:
-    """The one spelling of a name: "-" and "_" are the same."""
+    """Return the canonical spelling of a name, with "_" for "-"."""
     return name.replace("-", "_")
 
 
 def _canonical_pattern(pattern: str) -> str:
-    """`canonical`, but for the "-" of a range such as `[1-9]`."""
+    """Like `canonical`, but the "-" of a range such as `[1-9]` stays."""
     return re.sub(r"\[[^]]*]|-", lambda found: "_" if found[0] == "-" else found[0], pattern)
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a network, tag or alias: the characters of `NAME_RULE`."""
+    """Return whether `text` can be the name of a network, tag or alias."""
     return NAME.fullmatch(text) is not None
 
 
 class Facts(NamedTuple):
-    """What the catalog says of a network without building it."""
+    """What the file of a network states; `None` where it states nothing.
+
+    Args:
+        name: Name of the network.
+        summary: One sentence about it.
+        latent_channels: Channels of a latent.
+        downscale: Pixels per latent pixel and side.
+        params: Parameters of encoder and decoder together.
+    """
 
     name: str
     summary: str
@@ -180,7 +199,7 @@ class Facts(NamedTuple):
 
 
 def facts(name: str) -> Facts:
-    """The facts of one network, read from its file as they stand there."""
+    """Read what the file of a network states, without checking the file."""
     tree = read_tree(model_file(name))
 
     def get(*path: str) -> object:
@@ -197,10 +216,10 @@ def facts(name: str) -> Facts:
 
 
 def model_file(name: str) -> Path:
-    """The YAML file of a network.
+    """Return the YAML file of a network.
 
     Raises:
-        UnknownNameError: With the nearest names.
+        UnknownNameError: If there is no such network; the text has the most similar names.
     """
     known = files("models")
     if name not in known:
@@ -209,8 +228,8 @@ def model_file(name: str) -> Path:
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """The error text for a name that does not exist."""
+    """Return the message for a name that does not exist."""
     known = list(known)
     near = difflib.get_close_matches(canonical(name), known, n=3, cutoff=0.5)
-    remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:12])}"
-    return f"no model is called {name!r}; {remedy} (all of them: vaezoo.list_models(), or `vaezoo list`)"
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"
+    return f"no model is called {name!r}; {remedy} (for all names: vaezoo.list_models() or `vaezoo list`)"

@@ -1,4 +1,4 @@
-"""What a name means: `network`, `network.tag`, an alias, or a prefix with a path or repository."""
+"""Parse model names: `network`, `network.tag`, an alias, or a prefix with a path or repository."""
 
 import warnings
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 from vaezoo.errors import UnknownNameError
 from vaezoo.specs.catalog import canonical
 
-# Old name -> (new name, the version that drops the old one). Networks, `network.tag`s and aliases alike; an old name
-# works, with a warning, for two minor versions. See docs/stability.md.
+# Old name -> (new name, version that removes the old one), for networks, `network.tag`s and aliases. An old name works
+# for two minor versions, with a warning; see docs/stability.md.
 DEPRECATED: dict[str, tuple[str, str]] = {}
 
 _EXAMPLES = {"hf-hub": "org/name", "local-dir": "folder", "file": "weights.safetensors"}
@@ -15,9 +15,15 @@ SOURCES = tuple(_EXAMPLES)
 
 
 class ModelName(NamedTuple):
-    """A parsed name: `source` is "zoo", "yaml" or one of `SOURCES`; the rest only where it is given.
+    """A parsed model name.
 
-    `variant`, of the weights of a folder, is no part of the text.
+    Args:
+        source: "zoo", "yaml" or one of `SOURCES`.
+        id: Network, path or repository.
+        tag: Weights of a network of the zoo.
+        revision: Branch, tag or commit of a repository.
+        subfolder: Subfolder of a folder or repository.
+        variant: Variant of the weights of a diffusers folder, such as "fp16"; it is not part of the text.
     """
 
     source: str
@@ -36,17 +42,20 @@ class ModelName(NamedTuple):
         return f"{self.source}:{self.id}{revision}" + (f"#{self.subfolder}" if self.subfolder else "")
 
     def below(self, subfolder: str) -> "ModelName":
-        """The name of a folder within this one."""
+        """Return the name of a subfolder of this folder."""
         return self._replace(subfolder=f"{self.subfolder}/{subfolder}" if self.subfolder else subfolder)
 
 
 def parse_name(text: str) -> ModelName:
-    """Split a name into source, id, tag, revision and subfolder.
+    """Parse a model name.
+
+    Args:
+        text: The name, or the path of a YAML file.
 
     Raises:
-        UnknownNameError: If it looks like a path or repository but has no prefix, or the prefix is not known.
+        UnknownNameError: If the name is incomplete, or looks like a path or repository but has no known prefix.
     """
-    text = str(text)  # a Path that ends in .yaml is as good
+    text = str(text)  # the path of a YAML file may be a Path
     prefix, colon, rest = text.partition(":")
     source = prefix.replace("_", "-").lower()
     if colon and source in SOURCES:
@@ -55,12 +64,12 @@ def parse_name(text: str) -> ModelName:
         return ModelName("yaml", text)
     if any(mark in text for mark in "/\\:") or not text:
         raise UnknownNameError(
-            f"{text!r} is no model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
+            f"{text!r} is not a model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
             f"published folder, file:{text} for a weights file, or a path that ends in .yaml for a network"
         )
     network, dot, tag = _current(canonical(text)).partition(".")
     if dot and not tag:
-        raise UnknownNameError(f"{text!r}: nothing follows the dot; write network.tag, or network alone")
+        raise UnknownNameError(f"{text!r}: nothing follows the dot; write network.tag or network")
     return ModelName("zoo", network, tag or None)
 
 
@@ -75,7 +84,7 @@ def _sourced(source: str, rest: str, text: str) -> ModelName:
     if source == "local-dir":
         return ModelName(source, folder, subfolder=subfolder or None)
     if any(step in ("", ".", "..") for step in subfolder.split("/")) and mark:
-        raise UnknownNameError(f"{text!r}: {subfolder!r} is no subfolder of a repository; write one such as #vae")
+        raise UnknownNameError(f"{text!r}: {subfolder!r} is not a subfolder of a repository; write one such as #vae")
     repo, at, revision = folder.partition("@")
     if at and not revision:
         raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
@@ -83,10 +92,11 @@ def _sourced(source: str, rest: str, text: str) -> ModelName:
 
 
 def _current(name: str) -> str:
-    """The name with whatever is deprecated in it replaced, with a warning: all of it, or its network."""
+    """The name with a deprecated name or network replaced, with a warning."""
     old = name if name in DEPRECATED else name.partition(".")[0]
     if old not in DEPRECATED:
         return name
     new, version = DEPRECATED[old]
-    warnings.warn(f"{old} is now called {new}; the old name goes in vaezoo {version}", FutureWarning, stacklevel=4)
+    text = f"{old} is now called {new}; the old name will be removed in vaezoo {version}"
+    warnings.warn(text, FutureWarning, stacklevel=4)
     return new + name.removeprefix(old)

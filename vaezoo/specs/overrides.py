@@ -1,4 +1,4 @@
-"""Changes to a network for one run: `latent.channels`, `encoder.4.heads`, `encoder.*.layers`, `*.*.skip`."""
+"""Override parts of a network by path: `latent.channels`, `encoder.4.heads`, `encoder.*.layers`, `*.*.skip`."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -15,38 +15,38 @@ from vaezoo.specs.tree import Location, Node, from_plain, short
 def override(
     spec: ModelSpec, changes: Mapping[str, Any], blocks: Mapping[str, type], latents: Mapping[str, type]
 ) -> ModelSpec:
-    """`spec` with `changes` made, checked like a file.
+    """Return a changed copy of a network, checked like a file.
 
-    Its `expect` is dropped, because it no longer holds; name and summary say what was changed.
+    Name and summary of the copy state the changes. It has no `expect`, which would no longer hold.
 
     Args:
-        spec: The network to change.
+        spec: The network.
         changes: Path to value, or to a `Node` from `parse_settings`. A path is `image.channels`, `latent.channels`,
-            `latent.kind`, or half, row and key: `encoder.4.heads`. `*` for the half or the row touches every row
-            whose block has the key.
+            `latent.kind`, or half, row and key: `encoder.4.heads`. `*` as the half or the row means every row whose
+            block has the key.
         blocks: Block name to class.
         latents: Latent kind to class.
 
     Raises:
-        SpecError: If a path touches nothing, or a value does not fit.
+        SpecError: If a path matches nothing, or a value is not valid.
     """
     if not isinstance(changes, Mapping):
         raise SpecError(f"overrides: expected a mapping such as {{'latent.channels': 16}}, got {short(changes)}")
     tree = from_plain(spec.to_dict(), Location(spec.name or "spec"))
     nodes = {str(path): _node(path, value) for path, value in changes.items()}
-    # found before anything is changed, so that a new `block` in one path does not hide rows from another
-    touched = {path: _targets(tree, path, node.location, blocks) for path, node in nodes.items()}
+    # Match all paths before the first change, so that a new `block` in one path does not hide rows from another.
+    matched = {path: _targets(tree, path, node.location, blocks) for path, node in nodes.items()}
     for path, node in nodes.items():
-        for target, key in touched[path]:
+        for target, key in matched[path]:
             target.value[key], target.keys[key] = node, node.location
     name = spec.name or "network"
-    said = [f"{path}={'null' if node.value is None else node.value}" for path, node in nodes.items()]
-    changed = check_model(tree, blocks, latents, f"{name}+{','.join(said)}")
-    return dataclasses.replace(changed, summary=f"{name} with {', '.join(said)}.")
+    summary = [f"{path}={'null' if node.value is None else node.value}" for path, node in nodes.items()]
+    changed = check_model(tree, blocks, latents, f"{name}+{','.join(summary)}")
+    return dataclasses.replace(changed, summary=f"{name} with {', '.join(summary)}.")
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Node]:
-    """`["latent.channels=16"]` as changes for `override`; values are read like those of a YAML file.
+    """Parse settings such as `latent.channels=16` into changes for `override`; values are read like YAML.
 
     Raises:
         SpecError: If a setting is not `path=value`, or a path is set twice.
@@ -67,7 +67,7 @@ def _node(path: str, value: Any) -> Node:
 
 
 def _targets(tree: Node, path: str, location: Location, blocks: Mapping[str, type]) -> list[tuple[Node, str]]:
-    """The rows (or `image`, or `latent`) that a path touches, each with the key."""
+    """The rows (or `image`, or `latent`) that a path matches, each with the key."""
     parts = path.split(".")
     if len(parts) == 2 and parts[0] in ("image", "latent"):
         return [(tree.value[parts[0]], parts[1])]
@@ -83,7 +83,7 @@ def _targets(tree: Node, path: str, location: Location, blocks: Mapping[str, typ
     having = [r for r in rows if key in fields_of(blocks[r.value["block"].value])]
     if not having:
         known = sorted({k for r in rows for k in fields_of(blocks[r.value["block"].value])})
-        raise SpecError(f"{location}: touches no row; {unknown(key, known, 'key')}")
+        raise SpecError(f"{location}: matches no row; {unknown(key, known, 'key')}")
     return [(r, key) for r in having]
 
 

@@ -1,4 +1,4 @@
-"""Specs to YAML that reads like a file of `configs/models`."""
+"""Write specs as YAML that looks like a file of `configs/models`."""
 
 import json
 import re
@@ -9,13 +9,15 @@ import yaml
 from vaezoo.specs.check import REQUIRED, fields_of
 from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
-_OWN = ("out", "layers", "kernel", "resample")  # what tells rows apart is written in each
+_OWN = ("out", "layers", "kernel", "resample")  # never shared, because they tell rows apart
 
 
 def to_yaml(spec: ModelSpec, blocks: dict[str, type]) -> str:
-    """The YAML text of a spec, one row a line; keys that all rows agree on stand once under `shared`.
+    """Return a spec as YAML, one line per block; reading it gives the same spec hash.
 
-    Reading it back gives the same spec hash.
+    Args:
+        spec: The network.
+        blocks: Block name to class.
     """
     data, shared = spec.to_dict(), shared_arguments(spec, blocks)
     lines = [f"summary: {_text(spec.summary)}"] if spec.summary else []
@@ -29,7 +31,10 @@ def to_yaml(spec: ModelSpec, blocks: dict[str, type]) -> str:
 
 
 def shared_arguments(spec: ModelSpec, blocks: dict[str, type]) -> dict[str, Any]:
-    """The keys that several rows have, all with one value, and that some block must be given."""
+    """Return the arguments that are written once under `shared`.
+
+    Several blocks have them, all with the same value, and at least one block requires them.
+    """
     values: dict[str, list[Any]] = {}
     required = set()
     for row in (*spec.encoder, *spec.decoder):
@@ -41,7 +46,7 @@ def shared_arguments(spec: ModelSpec, blocks: dict[str, type]) -> dict[str, Any]
 
 
 def own_arguments(row: BlockSpec, shared: dict[str, Any]) -> dict[str, Any]:
-    """A row's arguments but for the shared ones."""
+    """Return the arguments of a block that are not shared."""
     return {key: value for key, value in row.arguments.items() if key not in shared}
 
 
@@ -50,5 +55,5 @@ def _flow(data: dict[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """A sentence as it is, anything that YAML could take for something else in quotes."""
+    """Text as it is if it reads like a sentence, otherwise in quotes."""
     return text if re.fullmatch(r"[A-Za-z]+ [\w ,.;()%/-]*[\w.)]", text) else json.dumps(text, ensure_ascii=False)
