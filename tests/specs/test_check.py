@@ -1,15 +1,9 @@
 """Trees against signatures: every fault of a file in one message, each with its place and the remedy."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import pytest
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.schema import check_spec
-from vaezoo.specs.check import check, convert, fields_of
-from vaezoo.specs.faults import Faults
-from vaezoo.specs.marks import Between, Inlined
 from vaezoo.specs.model import BlockSpec
 from vaezoo.specs.parse import parse_yaml
 from vaezoo.zoo.spec_file import read_spec
@@ -214,53 +208,4 @@ def test_the_same_text_as_json_has_the_same_faults_at_the_file(tmp_path):
     assert str(caught.value).splitlines() == [
         f"{tmp_path / 'a.json'}: missing latent, encoder and decoder for a network",
         f"{tmp_path / 'a.json'}: image.channels: expected an integer, got true",
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inner:
-    values: tuple[Annotated[float, Between(0, 1.5)], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outer:
-    mode: Literal["a", 2]
-    inner: Inner | None = None
-
-
-def checked(text: str) -> tuple[object, list[str]]:
-    found = Faults()
-    return convert(parse_yaml(text, "t"), Outer, "", found), list(found.lines)
-
-
-def test_any_keyword_only_dataclass_is_a_schema():
-    assert checked("{mode: 2, inner: {values: [0, 0.5]}}") == (Outer(mode=2, inner=Inner(values=(0.0, 0.5))), [])
-    assert checked("{mode: a, inner: null}") == (Outer(mode="a"), [])
-    assert checked("{mode: 2.0}")[1] == ["t:1:8: mode: expected 'a' or 2, got 2.0"]
-    assert checked("{mode: a, inner: {values: [0, 2, x]}}")[1] == [
-        "t:1:31: inner.values[1]: expected 0 to 1.5, got 2.0",
-        "t:1:34: inner.values[2]: expected a number, got 'x'",
-    ]
-    assert checked("{mode: a, inner: {values: 1}}")[1] == [
-        "t:1:27: inner.values: expected a list (each item a number), got 1"
-    ]
-    assert checked("{mode: a, inner: 3}")[1] == ["t:1:18: inner: expected a mapping or null, got 3"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Owner:
-    before: int = 1
-    inner: Annotated[Inner, Inlined()]
-    after: int
-
-
-def test_the_keys_of_an_inlined_dataclass_stand_among_those_of_its_owner():
-    found = Faults()
-    assert list(fields_of(Owner)) == ["before", "values", "after"]
-    owner = check(parse_yaml("{values: [1], after: 2}", "t"), Owner)
-    assert owner == Owner(inner=Inner(values=(1.0,)), after=2)
-    convert(parse_yaml("{inner: {values: [1]}}", "t"), Owner, "", found)
-    assert list(found.lines) == [
-        "t:1:2: inner: unknown key 'inner' for Owner; known: before, values and after",
-        "t:1:1: missing values and after for Owner",
     ]

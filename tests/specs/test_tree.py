@@ -201,19 +201,9 @@ def test_a_list_that_holds_itself_is_too_deep():
 
 def test_a_setting_is_read_like_a_value_of_a_file():
     location = Location("--set x")
-    values = {
-        text: parse_scalar(text, location).plain() for text in ("16", "1e-6", "no", "", " ", "null", "[1, a]", "'2'")
-    }
-    assert values == {
-        "16": 16,
-        "1e-6": 1e-6,
-        "no": "no",
-        "": None,
-        " ": None,
-        "null": None,
-        "[1, a]": [1, "a"],
-        "'2'": "2",
-    }
+    texts = ("16", "1e-6", "no", "", " ", "null", "[1, a]", "'2'")
+    values = [parse_scalar(text, location).plain() for text in texts]
+    assert values == [16, 1e-6, "no", None, None, None, [1, "a"], "2"]
     assert parse_scalar("[1]", location).value[0].location == location
 
 

@@ -33,7 +33,6 @@ class SelfChecking(Protocol):
 
     def find_faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and the text of each fault, such as `("source.url", "needs pickle_only: true")`."""
-        ...
 
 
 def check(tree: Node, target: type[T]) -> T:
@@ -153,10 +152,8 @@ def convert(node: Node, hint: Any, path: str, faults: Faults) -> Any:
             return _tagged(node, inner, marks[0], path, faults)
         value = convert(node, inner, path, faults)
         return value if value is FAILED or value is None else _marked(node, value, marks, path, faults)
-    if hint is Node:
-        return node
-    if hint is Any:
-        return node.plain()
+    if hint is Node or hint is Any:
+        return node if hint is Node else node.plain()
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _record(node, hint, path, faults)
     if origin in (Union, types.UnionType):
