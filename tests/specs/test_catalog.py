@@ -196,7 +196,7 @@ def test_a_folder_cannot_name_one_network_twice_nor_replace_weights_on_record(fo
         add_config_dir(folder)
     (folder / "models" / "mine_f8_z4.yaml").unlink()
     (folder / "weights" / "vae_f8_z4.yaml").write_text(f"default: v1\nv1:{RECORD}")
-    with pytest.raises(SpecError, match="weights/vae_f8_z4 exists already"):
+    with pytest.raises(SpecError, match="weights/vae_f8_z4 already exists"):
         add_config_dir(folder)
 
 

@@ -21,12 +21,18 @@ def edited(saved, **changes):
 
 CONFIGS = {
     "unknown key": ({"extra": 1, "nettwork": "x"}, "unknown key 'extra'", "did you mean 'network'?"),
-    "missing key": ({"weights": ..., "spec": ...}, "missing weights, spec"),
+    "missing key": ({"weights": ..., "spec": ...}, "missing spec and weights for PublishedConfig"),
     "newer format": ({"format": 2, "vaezoo_version": "9.1"}, "newer vaezoo (9.1, format 2", "pip install --upgrade"),
     "no format": ({"format": 0}, "format: expected 1 to 1, got 0"),
     "edited hash": ({"spec_hash": "0" * 64}, "spec_hash is 000000000000", "the file was edited"),
-    "hostile weights": ({"weights": {"file": "../../x", "sha256": ""}}, "only model.safetensors is read"),
-    "pickled weights": ({"weights": {"file": "pytorch_model.bin", "sha256": ""}}, "only model.safetensors is read"),
+    "hostile weights": (
+        {"weights": {"file": "../../x", "sha256": ""}},
+        "weights.file: expected 'model.safetensors', got '../../x'",
+    ),
+    "pickled weights": (
+        {"weights": {"file": "pytorch_model.bin", "sha256": ""}},
+        "'model.safetensors', got 'pytorch_model.bin'",
+    ),
     "short stats": ({"latent_stats": {"mean": [0.0], "std": [1.0]}}, "1 values for 4 latent channels"),
     "zero std": ({"latent_stats": {"mean": [0.0] * 4, "std": [0.0] * 4}}, "latent_stats.std[0]: expected"),
     "another class": (

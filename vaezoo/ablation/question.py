@@ -91,7 +91,7 @@ class MeasurementConfig:
     def find_faults(self) -> Iterator[tuple[str, str]]:
         """Yield the faults between keys."""
         if self.dtype == "fp16" and "train" in self.what:
-            yield "dtype", "training steps in fp16 would need loss scaling; measure them in bf16 or fp32"
+            yield "dtype", "a training step in fp16 would need its losses scaled; measure it in bf16 or fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
