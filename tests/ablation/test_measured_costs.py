@@ -66,7 +66,7 @@ def test_a_damaged_file_is_an_error(text, tmp_path):
     ("how", "words"),
     [
         ("{what: [encod]}", r"measure.what\[0\]"),
-        ("{what: []}", "expected one of what and sizes at least"),
+        ("{what: []}", r"measure.what: expected at least 1 item, got 0"),
         ("{what: [train], dtype: fp16}", "losses scaled"),
         ("{repeats: 0}", "measure.repeats"),
     ],
