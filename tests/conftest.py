@@ -1,15 +1,15 @@
-"""Fixtures for all tests: an environment without network, and the material beside the checkout."""
+"""Fixtures for all tests: an environment without network access, and the files beside the checkout."""
 
 import os
 from pathlib import Path
 
-# before anything imports huggingface_hub and torch, which read these once
+# huggingface_hub and torch read these when they are imported
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
-    HF_HUB_DISABLE_XET="1",  # the loopback Hub has plain storage
+    HF_HUB_DISABLE_XET="1",  # the loopback Hub only has plain storage
     OMP_WAIT_POLICY="PASSIVE",  # idle threads of small models sleep instead of spinning
-    HF_ENDPOINT="http://127.0.0.1:9",  # whoever forgets to name the loopback Hub reaches nothing
+    HF_ENDPOINT="http://127.0.0.1:9",  # a test that does not name the loopback Hub reaches nothing
 )
 os.environ.pop("HF_TOKEN", None)
 
@@ -30,7 +30,7 @@ def seeded():
 
 @pytest.fixture(autouse=True, scope="session")
 def no_home(tmp_path_factory):
-    """A Hugging Face home of our own: no token, no cache of the person who runs the tests."""
+    """Use an empty Hugging Face home instead of the token and cache of the person who runs the tests."""
     from huggingface_hub import constants
 
     home = tmp_path_factory.mktemp("hf")
@@ -43,7 +43,7 @@ def no_home(tmp_path_factory):
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of real photos and checkpoints beside the checkout; tests on it are skipped where it is absent."""
+    """The folder of real photos and checkpoints beside the checkout; tests that need it are skipped without it."""
     if not SHARED.is_dir():
         if os.environ.get("VAEZOO_REQUIRE_SHARED"):
             pytest.fail(f"{SHARED} is missing, and VAEZOO_REQUIRE_SHARED is set")
@@ -68,7 +68,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> dict[str, bytes]:
-    """The files of a folder that `vaezoo.save` wrote, with a small network."""
+    """The files that `vaezoo.save` writes for a small network."""
     import vaezoo
 
     folder = vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path_factory.mktemp("saved"), license="mit")
@@ -77,6 +77,6 @@ def saved(tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """A folder of one's own with a network `mine_f8_z4`, written with "-", not yet added."""
+    """A config folder with a network `mine_f8_z4`, spelled with a "-", that is not registered yet."""
     monkeypatch.setattr(catalog, "_added", [])
     return write_network(tmp_path)

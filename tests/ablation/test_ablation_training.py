@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.ablations import plan_of, write_question
-from support.backbones import Colours
+from support.backbones import Colors
 from support.training import environment, tiny_spec, write_photos
 
 from vaezoo.ablation import run_worker as worker
@@ -24,7 +24,7 @@ from vaezoo.zoo.create import create
 
 
 def test_a_variant_is_judged_by_lpips_where_its_net_is_to_be_had(tmp_path, monkeypatch):
-    monkeypatch.setitem(lpips.BACKBONES, "alex", Colours)
+    monkeypatch.setitem(lpips.BACKBONES, "alex", Colors)
     how = ValidationConfig(root=str(write_photos(tmp_path / "photos")), size=32)
     row = worker.evaluate_run(create(tiny_spec()), how, ["lpips_alex"])
     assert row["lpips_alex"] > 0

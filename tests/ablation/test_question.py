@@ -24,6 +24,11 @@ def asked(text: str):
     return check_question(parse_yaml(text, "ask.yaml"))
 
 
+def asked_small(text: str):
+    """The question about small images only: costs at larger sizes take longer to count."""
+    return replace(asked(text), sizes=(64,))
+
+
 def faults_of(text: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         make_variants(asked(text))
@@ -31,7 +36,7 @@ def faults_of(text: str) -> list[str]:
 
 
 def test_a_grid_is_every_combination_and_an_axis_of_two_paths_moves_both():
-    variants = make_variants(asked(FILE))
+    variants = make_variants(asked_small(FILE))
     assert [v.name.removeprefix("vae_f8_z4_micro") for v in variants] == [
         "",  # heads 1 and 4 channels are the base
         "+heads1,channels8",
@@ -47,7 +52,7 @@ def test_set_grid_and_variants_are_joined_and_equal_networks_are_one():
     text = FILE.replace(
         "grid:", "set: {latent.channels: 16}\nvariants: [{'*.*.skip': auto}, {latent.channels: 16}]\ngrid:"
     )
-    names = [v.label for v in make_variants(asked(text))]
+    names = [v.label for v in make_variants(asked_small(text))]
     assert names == ["base", "channels16", "heads1,channels8", "heads4,channels4", "heads4,channels8", "skip=auto"]
 
 
@@ -118,9 +123,9 @@ grid: {"decoder.5.resample": [conv_transpose_4x4, nearest_conv_3x3], decoder.6.g
 recipe: {name: quickstart, set: {start: START}}
 evaluation: {nets: []}
 """
-    assert len(make_plan(asked(text.replace("START", "random")), tmp_path).variants) == 6
+    assert len(make_plan(asked_small(text.replace("START", "random")), tmp_path).variants) == 6
     with pytest.raises(SpecError) as caught:
-        make_plan(asked(text.replace("START", "resampler")), tmp_path)
+        make_plan(asked_small(text.replace("START", "resampler")), tmp_path)
     first, *others = str(caught.value).splitlines()
     assert "resample=conv_transpose_4x4,groups16: " in first
     assert "groups of 1 channels; start: resampler needs 4" in first
@@ -184,7 +189,7 @@ def test_equal_flops_give_dearer_variants_fewer_steps(tmp_path):
     recipe = write_recipe(tmp_path)
     text = f"{FILE}recipe: {{name: {recipe}, set: {{data.sizes: [16]}}}}\nsteps: 1000\nseeds: [3]\n"
     text = text.replace("latent.channels: [4, 8]", "'*.*.layers': [1, 2]")
-    plan = make_plan(asked(text + "equal: flops\nevaluation: {size: 32, nets: []}"), tmp_path)
+    plan = make_plan(asked_small(text + "equal: flops\nevaluation: {size: 32, nets: []}"), tmp_path)
     steps = {run.variant.label: run.recipe.steps for run in plan.runs}
     assert steps["base"] == 1000
     assert 300 < steps["heads1,layers2"] < 800
@@ -196,7 +201,7 @@ PACKAGED = [pytest.param(name, marks=pytest.mark.slow) if name == "full_costs" e
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_every_ablation_of_the_package_can_be_planned(name, tmp_path):
-    ablation = replace(check_question(read_question(name)), sizes=(64,))  # costs of larger ones take longer
+    ablation = replace(check_question(read_question(name)), sizes=(64,))
     plan = make_plan(ablation, tmp_path)
     assert len(plan.variants) > 1
     assert len(plan.runs) == len(plan.variants) * (len(ablation.seeds) if ablation.recipe else 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.diffusers_small import SMALL
 from support.diffusers_small import small_model as theirs
-from support.small import randomised
+from support.small import randomized
 from support.tiny_pipeline import LDM, small, twin
 
 import vaezoo
@@ -66,7 +66,7 @@ def test_dtype_mode_and_statistics_come_along(tmp_path):
 
 def test_packed_statistics_come_from_the_tensors_and_their_eps_from_the_config():
     cls, small_config = diffusers.AutoencoderKLFlux2, SMALL["AutoencoderKLFlux2"](random.Random(1))
-    module = randomised(cls.from_config({"_class_name": "AutoencoderKLFlux2", **small_config, "batch_norm_eps": 0.01}))
+    module = randomized(cls.from_config({"_class_name": "AutoencoderKLFlux2", **small_config, "batch_norm_eps": 0.01}))
     stats = vaezoo.from_diffusers(module).latent_stats
     assert (stats.eps, stats.pack) == (0.01, 2)
     assert torch.tensor(stats.mean).equal(module.bn.running_mean)

@@ -65,7 +65,7 @@ def small_oracle(heads: int = 4) -> DocumentedVAE:
     )
 
 
-def randomised(model: torch.nn.Module) -> torch.nn.Module:
+def randomized(model: torch.nn.Module) -> torch.nn.Module:
     """Every tensor drawn anew, norms and biases too, so that no two of them can be exchanged unnoticed."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -90,14 +90,14 @@ def assert_same_function(vae: vaezoo.VAE, oracle: DocumentedVAE, *size: int) -> 
 @pytest.mark.parametrize("size", [(16, 16), (18, 10), (2, 34)])
 @pytest.mark.parametrize("heads", [1, 4])
 def test_a_small_random_checkpoint_gives_the_same_moments_and_pictures(tmp_path, small, heads, size):
-    oracle = randomised(small_oracle(heads))
+    oracle = randomized(small_oracle(heads))
     vae = vaezoo.create(small(heads=heads))
     vaezoo.load_checkpoint(vae, write_oracle(oracle, tmp_path / "x.safetensors"))
     assert_same_function(vae, oracle, *size)
 
 
 def test_the_full_network_with_random_weights_is_the_documented_function(tmp_path):
-    oracle = randomised(DocumentedVAE())
+    oracle = randomized(DocumentedVAE())
     assert sum(p.numel() for p in oracle.parameters()) == 21_970_983
     path = write_oracle(oracle, tmp_path / "x.safetensors")
     vae = vaezoo.create(f"file:{path}", network="vae_f8_z4", layout="documented")
@@ -115,7 +115,7 @@ def test_the_real_checkpoint_gives_the_same_moments_and_pictures(real):
 
 
 def test_what_we_export_is_what_the_documented_network_loads(tmp_path, small):
-    vae, oracle = randomised(vaezoo.create(small())), small_oracle().eval()
+    vae, oracle = randomized(vaezoo.create(small())), small_oracle().eval()
     vaezoo.export_checkpoint(vae, tmp_path / "x.safetensors", layout="documented")
     oracle.load_state_dict(load_file(tmp_path / "x.safetensors"), strict=True)
     assert_same_function(vae, oracle, 12, 20)

@@ -10,7 +10,7 @@ from vaezoo.nn.norms import NORMS
 X = 3 * torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(1)) + 1
 
 
-def randomised(norm: nn.Module) -> nn.Module:
+def randomized(norm: nn.Module) -> nn.Module:
     with torch.no_grad():
         for tensor in norm.state_dict().values():
             tensor.uniform_(0.5, 2)
@@ -18,13 +18,13 @@ def randomised(norm: nn.Module) -> nn.Module:
 
 
 def test_rms_norm_is_pytorch_s_over_channels_with_a_bias():
-    norm = randomised(NORMS["rms"](8, None, 1e-2))
+    norm = randomized(NORMS["rms"](8, None, 1e-2))
     expected = F.rms_norm(X.movedim(1, -1), (8,), norm.weight, 1e-2).movedim(-1, 1) + norm.bias.view(-1, 1, 1)
     torch.testing.assert_close(norm(X), expected)
 
 
 def test_l2_norm_divides_by_the_length_of_each_position_s_channels():
-    norm = randomised(NORMS["l2"](8, None, 1e-12))
+    norm = randomized(NORMS["l2"](8, None, 1e-12))
     length = X.square().sum(dim=1, keepdim=True).sqrt()
     torch.testing.assert_close(norm(X), X / length * 8**0.5 * norm.weight.view(-1, 1, 1))
     assert norm(torch.zeros(1, 8, 2, 2)).abs().max() == 0
@@ -34,7 +34,7 @@ def test_l2_norm_divides_by_the_length_of_each_position_s_channels():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm_uses_the_stored_statistics_in_training_too_and_keeps_them(training):
-    norm, theirs = randomised(NORMS["batch"](8, None, 1e-3)).train(training), nn.BatchNorm2d(8, 1e-3)
+    norm, theirs = randomized(NORMS["batch"](8, None, 1e-3)).train(training), nn.BatchNorm2d(8, 1e-3)
     theirs.load_state_dict({**norm.state_dict(), "num_batches_tracked": torch.tensor(0)})
     before = {key: tensor.clone() for key, tensor in norm.state_dict().items()}
     torch.testing.assert_close(norm(X), theirs.eval()(X))

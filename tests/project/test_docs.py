@@ -1,4 +1,4 @@
-"""README and docs: generated parts are current, code runs, links lead somewhere, numbers come from their CSV."""
+"""README and docs: generated parts are current, code runs, links resolve, numbers come from their CSV."""
 
 import csv
 import re
@@ -24,7 +24,7 @@ SNIPPETS = [
 
 def test_generated_parts_are_current(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_tables.py", "--check"])
-    monkeypatch.syspath_prepend(ROOT / "scripts")  # as for a script that is started there
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as if the script were started from its folder
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "scripts" / "make_tables.py"), run_name="__main__")
     assert ended.value.code == 0, capsys.readouterr().out
@@ -39,13 +39,13 @@ def test_every_python_snippet_runs(page, code, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir())
 
 
-def test_every_link_to_a_file_leads_somewhere():
+def test_every_link_to_a_file_resolves():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_test_that_a_page_names_is_there():
+def test_every_test_that_a_page_names_exists():
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
     assert named

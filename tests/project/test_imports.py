@@ -1,4 +1,4 @@
-"""Imports point one way only, also those inside functions."""
+"""Imports point in one direction only, including those inside functions."""
 
 import ast
 import subprocess
@@ -50,7 +50,7 @@ def module_of(path) -> str:
 
 
 def imported(tree: ast.AST) -> list[str]:
-    """The modules that a tree imports; `from vaezoo import create` counts as that of `create`."""
+    """Return the modules that a tree imports; `from vaezoo import create` counts as the module of `create`."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -84,7 +84,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 
 def imports_of(tree: ast.AST, modules) -> set[str]:
-    """The files that a tree imports: `from package import module` is the module, not the package."""
+    """Return the files that a tree imports; `from package import module` counts as the module."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("vaezoo."):
@@ -112,7 +112,7 @@ def test_nothing_is_unpickled_evaluated_or_loaded_unsafely():
 
 
 def loaded_by(code: str) -> set[str]:
-    """The modules that a program of its own has loaded at its end."""
+    """Return the modules that a separate process has loaded after running `code`."""
     run = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The wheel and the source archive carry everything, and the wheel works outside the checkout."""
+"""The wheel and the source archive contain every file, and the wheel works outside the checkout."""
 
 import configparser
 import os
@@ -18,7 +18,7 @@ FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """A folder with the wheel and the source archive, built from a copy so that the checkout stays clean."""
+    """A folder with the wheel and the source archive, built from a copy to keep the checkout clean."""
     folder = tmp_path_factory.mktemp("package")
     for name in SOURCES:
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -33,7 +33,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def installed(built, tmp_path_factory):
-    """The wheel installed into a folder of its own, and a function that runs a command there."""
+    """The folder with the installed wheel, and a function that runs a command outside the checkout."""
     target = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, *built.glob("*.whl")]
     subprocess.run([*map(str, pip), "--disable-pip-version-check"], check=True)
@@ -53,8 +53,8 @@ def tracked(*folders: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_every_package_and_every_kind_of_file_stands_in_the_setup():
-    """What the slow proofs see in a wheel, before one is built."""
+def test_setup_lists_every_package_and_every_kind_of_file():
+    """Check setup.cfg without building a wheel, which only the slow tests do."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     packages = setup["options"]["packages"].split()
@@ -67,7 +67,7 @@ def test_every_package_and_every_kind_of_file_stands_in_the_setup():
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_every_config_tool_and_module(built):
+def test_the_wheel_contains_every_config_tool_and_module(built):
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in tracked("configs", "tools"):
@@ -79,7 +79,7 @@ def test_the_wheel_carries_every_config_tool_and_module(built):
 
 
 @pytest.mark.slow
-def test_the_source_archive_carries_what_the_repository_does(built):
+def test_the_source_archive_contains_what_the_repository_does(built):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}

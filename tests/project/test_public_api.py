@@ -7,7 +7,7 @@ from support.checkout import ROOT
 import vaezoo
 
 
-def test_all_is_sorted_and_every_name_in_it_can_be_had():
+def test_all_is_sorted_and_every_name_in_it_can_be_loaded():
     assert vaezoo.__all__[0] == "__version__"
     assert vaezoo.__all__[1:] == sorted(vaezoo.__all__[1:])
     assert all(getattr(vaezoo, name) is not None for name in vaezoo.__all__)

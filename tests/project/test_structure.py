@@ -1,4 +1,4 @@
-"""The structure of the code: every file name stands once in the package."""
+"""The structure of the code: every file name appears once in the package."""
 
 import ast
 from collections import Counter

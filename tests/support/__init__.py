@@ -1,1 +1,1 @@
-"""What tests share and is no test."""
+"""Helpers that tests share."""

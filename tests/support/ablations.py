@@ -1,4 +1,4 @@
-"""Small ablations: a question about the tiny network, plans of it, and results made up for it."""
+"""Small ablations: a question about the tiny network, its plans, and made-up results."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ sizes: [32, 64]
 
 
 def write_question(folder: Path, **changes: str) -> Path:
-    """The question as a file, with a recipe, a network and photos beside it; keys may be other ones."""
+    """Write the question, a recipe, a network and photos; keyword arguments replace keys of the question."""
     recipe = write_recipe(folder)
     text = QUESTION.replace("NETWORK", str(folder / "tiny.yaml")).replace("RECIPE", str(recipe))
     lines = [line for line in text.splitlines() if line.partition(":")[0] not in changes]
@@ -44,14 +44,14 @@ def write_question(folder: Path, **changes: str) -> Path:
 
 
 def plan_of(folder: Path, **changes: str) -> AblationPlan:
-    """Its plan, in `folder/out`."""
+    """Return the plan of the question, in `folder/out`."""
     path = write_question(folder, **changes)
     tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     return make_plan(check_question(tree), make_folder(folder / "out"))
 
 
 def pretend_measuring(plan: AblationPlan, seconds: dict[str, float]) -> None:
-    """Measure what is missing as if steps took so long: label of a variant -> seconds; others fail."""
+    """Record missing measurements with these seconds per step by variant label; other variants fail."""
     labels = {variant.name: variant.label for variant in plan.variants}
 
     def measured(spec: ModelSpec, what: str, size: int, **_: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def pretend_measuring(plan: AblationPlan, seconds: dict[str, float]) -> None:
 
 
 def pretend(plan: AblationPlan, psnr: dict[str, list[float]], **more: Any) -> None:
-    """Write results as if runs had ended so: label of a variant -> PSNR of each seed."""
+    """Write results of finished runs with these PSNR values, one per seed, by variant label."""
     for run in plan.runs:
         values = psnr.get(run.variant.label, [])
         index = plan.ablation.seeds.index(run.seed)

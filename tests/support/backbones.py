@@ -1,10 +1,10 @@
-"""Backbones of LPIPS that need no weights."""
+"""LPIPS backbones without weights."""
 
 from torch import nn
 
 
-class Colours(nn.Module):
-    """Five feature maps of the width of AlexNet's: the image itself, its channels repeated."""
+class Colors(nn.Module):
+    """Five feature maps with the channel counts of AlexNet; each repeats the channels of the image."""
 
     def forward(self, x):
         return [x.repeat(1, -(-c // 3), 1, 1)[:, :c] for c in (64, 192, 384, 256, 256)]

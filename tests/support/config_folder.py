@@ -1,4 +1,4 @@
-"""A folder of one's own with a network and records of weights."""
+"""A user's config folder with one network and its weights records."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from vaezoo.specs import catalog
 
 
 def write_network(folder: Path) -> Path:
-    """Write the network `mine_f8_z4`, with "-", into a folder that then has room for its records."""
+    """Write the network `mine_f8_z4`, spelled with a "-", into a new config folder."""
     (folder / "models").mkdir(parents=True)
     (folder / "weights").mkdir()
     (folder / "models" / "mine-f8_z4.yaml").write_bytes(catalog.model_file("vae_f8_z4_micro").read_bytes())
@@ -15,7 +15,7 @@ def write_network(folder: Path) -> Path:
 
 
 def add_records(folder: Path, text: str) -> Path:
-    """Write the records of a network `mine_f8_z4` into a folder of one's own, and add the folder."""
+    """Write the weights records of `mine_f8_z4` into such a folder and register the folder."""
     path = folder / "weights" / "mine_f8_z4.yaml"
     path.write_text(text, encoding="utf-8")
     vaezoo.add_config_dir(folder)

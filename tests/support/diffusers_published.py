@@ -1,4 +1,4 @@
-"""Configs of diffusers that are published, with the presets and latent statistics that they stand for."""
+"""Published diffusers configs, with the networks and latent statistics they describe."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Small random configs and models of every class of diffusers."""
+"""Small random configs and models of every diffusers class."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import diffusers
 import torch
 
 from support.diffusers_published import ATTN, DOWN, RES, UP, VIT
-from support.small import randomised
+from support.small import randomized
 
 PLAIN = "diffusion_pytorch_model.safetensors"
 NORMS = {RES: ["rms_norm", "batch_norm"], VIT: ["rms_norm"]}
@@ -137,9 +137,9 @@ SMALL: dict[str, Callable[[random.Random], dict[str, Any]]] = {
 
 
 def small_model(name: str, seed: int = 0) -> torch.nn.Module:
-    """A random model of a class of diffusers."""
+    """Return a random model of a diffusers class."""
     config = SMALL[name](random.Random(f"{name} {seed}"))
-    return randomised(getattr(diffusers, name)(**config)).eval()
+    return randomized(getattr(diffusers, name)(**config)).eval()
 
 
 def files_of(folder: Path, below: str = "") -> dict[str, bytes]:

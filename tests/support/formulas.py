@@ -1,8 +1,8 @@
-"""Multiply-accumulates of layers in closed form."""
+"""Closed-form multiply-accumulate counts of layers."""
 
 
 def conv(kernel: int, in_channels: int, out: int, positions: int) -> int:
-    """Multiply-accumulates of a convolution with `positions` results per channel."""
+    """Return the multiply-accumulates of a convolution with `positions` outputs per channel."""
     return kernel * kernel * in_channels * out * positions
 
 
@@ -12,5 +12,5 @@ def residual(in_channels: int, out: int, positions: int) -> int:
 
 
 def attention(channels: int, tokens: int) -> int:
-    """qkv and projection, then scores and their mixture: T x T x C each."""
+    """Return those of qkv and projection, plus T x T x C each for the scores and the weighted sum."""
     return 4 * tokens * channels**2 + 2 * tokens**2 * channels

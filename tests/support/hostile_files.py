@@ -1,4 +1,4 @@
-"""Strategies for damaged and hostile files: real ones with bytes or values replaced, removed, doubled and moved."""
+"""Hypothesis strategies for damaged files: real files with bytes or values replaced, removed, repeated or moved."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ KEYS = ["", "block", "out", "heads", "resample", "shared", "default", "format", 
 
 @st.composite
 def damaged(draw: st.DrawFn, texts: list[bytes]) -> bytes:
-    """A real file with pieces replaced, doubled, cut out or put in."""
+    """A real file with pieces replaced, repeated, removed or inserted."""
     text = draw(st.sampled_from(texts))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -40,7 +40,7 @@ def damaged(draw: st.DrawFn, texts: list[bytes]) -> bytes:
 
 @st.composite
 def rearranged(draw: st.DrawFn, trees: list[Any]) -> bytes:
-    """The data of a real file with values replaced, removed, renamed or moved, written as JSON (which is YAML too)."""
+    """The data of a real file with values replaced, removed, renamed or moved, as JSON, which is also valid YAML."""
     root = [copy.deepcopy(draw(st.sampled_from(trees)))]
     for _ in range(draw(st.integers(1, 4))):
         holder, key = draw(st.sampled_from(spots(root)))
@@ -58,7 +58,7 @@ def rearranged(draw: st.DrawFn, trees: list[Any]) -> bytes:
 
 
 def spots(holder: Any) -> list[tuple[Any, Any]]:
-    """Every place of a tree that holds a value: its list or mapping, and its index or key."""
+    """Return every location of a value in a tree: its list or mapping, and its index or key."""
     keys = list(holder) if isinstance(holder, dict) else range(len(holder))
     below = [spot for key in keys if isinstance(holder[key], (dict, list)) for spot in spots(holder[key])]
     return [(holder, key) for key in keys] + below

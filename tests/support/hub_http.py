@@ -1,4 +1,4 @@
-"""Loopback HTTP for the stand-in of the Hugging Face Hub: ports, connections, requests and replies."""
+"""Loopback HTTP for the fake Hugging Face Hub: ports, connections, requests and replies."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ Record = namedtuple("Record", "method path host authorized user_agent")  # path 
 
 
 class Reply(Exception):
-    """An answer, to return or to raise. A `body` other than bytes is sent as JSON; X_Repo_Commit is X-Repo-Commit."""
+    """A reply to return or raise. A `body` other than bytes is sent as JSON; X_Repo_Commit becomes X-Repo-Commit."""
 
     def __init__(self, status: int, body: Any = b"", **headers: str) -> None:
         self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
@@ -21,7 +21,7 @@ class Reply(Exception):
 
 
 def refusal(status: int, message: str, code: str = "", **headers: str) -> Reply:
-    """An error, told as the Hub tells it."""
+    """Return an error in the form the Hub uses."""
     told = message.encode("ascii", "backslashreplace").decode()
     return Reply(status, {"error": message}, X_Error_Message=told, X_Error_Code=code, **headers)
 
@@ -55,11 +55,11 @@ class Connection(BaseHTTPRequestHandler):
         return body
 
     def log_message(self, *_):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class Listener(ThreadingHTTPServer):
-    """A port with a thread per connection, which a stop ends too: left alone, kept-alive ones go on answering."""
+    """A server with one thread per connection; stopping it also closes connections that are kept alive."""
 
     request_queue_size = 64
     block_on_close = False
@@ -74,7 +74,7 @@ class Listener(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request, client_address):
-        """A client that hung up is no news."""
+        """Ignore clients that disconnected."""
 
     def stop(self):
         self.shutdown()

@@ -25,13 +25,13 @@ ROUTES: list[tuple[list[str], re.Pattern[str], Callable[..., Any]]] = []
 
 
 def route(methods: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a handler. Names in braces become its arguments; `repo` comes as a `Repo` that the caller may read."""
+    """Register a handler. Names in braces become its arguments; `repo` is a `Repo` that the caller may read."""
     pattern = re.compile(re.sub(r"{(\w+)}", lambda part: f"(?P<{part[1]}>{PARTS[part[1]]})", path))
     return lambda handler: ROUTES.append((methods.split(), pattern, handler)) or handler
 
 
 def require(user: str | None, owner: str | None = None) -> None:
-    """Refuse a caller who is nobody, or is not `owner` if one is given."""
+    """Refuse anonymous callers, and anyone but `owner` if one is given."""
     if user is None:
         raise refusal(401, "Invalid username or password.")
     if owner not in (None, user):
@@ -63,7 +63,7 @@ class HubServer(HubStore):
         return self
 
     def stop(self) -> None:
-        """Stop listening and hang up on every open connection."""
+        """Stop listening and close every open connection."""
         while self._listeners:
             self._listeners.pop().stop()
 
@@ -73,7 +73,7 @@ class HubServer(HubStore):
         self.stop()
 
     def answer(self, call: Connection, path: str) -> Reply:
-        """Answer a request; whatever goes wrong in here becomes an answer too."""
+        """Answer a request; an exception in a handler becomes an error reply."""
         try:
             if self.before and (reply := self.before(self, call.command, path)) is not None:
                 return reply if isinstance(reply, Reply) else refusal(reply, "answered by the test")
@@ -99,7 +99,7 @@ class HubServer(HubStore):
         raise refusal(404, f"the stand-in does not answer {call.command} {path}")
 
     def _branch_to_commit(self, call, repo, rev):
-        """The full name of the branch `rev`, if the caller may commit to it; a pull request anybody may open."""
+        """Return the full name of branch `rev` if the caller may commit to it; anyone may open a pull request."""
         ref = rev if rev.startswith("refs/pr/") else f"refs/heads/{rev}"
         require(call.user, None if "create_pr" in call.query else repo.owner)
         if ref not in repo.refs:
@@ -176,7 +176,7 @@ class HubServer(HubStore):
     @route("POST", "/api/models/{repo}/tag/{rev}")
     @route("POST", "/api/models/{repo}/branch/{path}")
     def _add_ref(self, call, repo, rev="main", path=""):
-        """A tag on the revision in the address, or a branch of the name in it."""
+        """Create a tag at the revision in the URL, or a branch with the name in it."""
         require(call.user, repo.owner)
         asked = json.loads(call.body)
         ref = f"refs/heads/{path}" if path else f"refs/tags/{asked['tag']}"

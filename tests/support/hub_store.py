@@ -39,7 +39,7 @@ class Repo:
         return self.id.split("/")[0]
 
     def at(self, revision: str) -> Commit:
-        """The commit that a branch, a tag, a full ref name or a commit id stands for."""
+        """Return the commit of a branch, a tag, a full ref name or a commit id."""
         names = (f"refs/heads/{revision}", f"refs/tags/{revision}", revision)
         sha = next((self.refs[name] for name in names if name in self.refs), revision)
         if sha not in self.commits:
@@ -71,7 +71,7 @@ class HubStore:
         return made
 
     def commit(self, repo: str, files: Mapping[str, bytes], branch: str = "main", title: str = "seed") -> str:
-        """Commit `files` on top of `branch`, making the repository and the branch if need be; returns the commit id."""
+        """Commit `files` to `branch`, creating the repository and the branch if needed, and return the commit id."""
         with self._lock:
             target = self.repos.get(repo) or self.create(repo)
             head = target.at(branch if f"refs/heads/{branch}" in target.refs else "main")
@@ -79,11 +79,11 @@ class HubStore:
             return target.advance(f"refs/heads/{branch}", head.files | dict(files), title, head.sha)
 
     def gate(self, repo: str, *users: str) -> None:
-        """Refuse downloads to all but the owner and `users`."""
+        """Refuse downloads to everyone but the owner and `users`."""
         self.repos[repo].allowed = {self.repos[repo].owner, *users}
 
     def corrupt(self, repo: str, revision: str, path: str) -> None:
-        """Serve this file with its last byte changed, its size and sha256 told as before."""
+        """Serve this file with its last byte changed but its old size and sha256."""
         commit = self.repos[repo].at(revision)
         assert commit.files[path], f"{path} is empty"
         self._corrupted.add((repo, commit.sha, path))
@@ -98,7 +98,7 @@ class HubStore:
         return size > self.lfs_bytes or (size > 0 and path.endswith(".safetensors"))
 
     def _entry(self, path, data):
-        """A file as listings tell it; model info and tree use different names for the same things."""
+        """Return a file's entry in listings; model info and tree use different names for the same fields."""
         entry = {"type": "file", "path": path, "rfilename": path, "size": len(data)}
         entry |= {"oid": git_oid(data), "blobId": git_oid(data)}
         if self._is_lfs(path, len(data)):
@@ -106,7 +106,7 @@ class HubStore:
         return entry
 
     def _changed(self, files, changes):
-        """`files` after the operations of a commit."""
+        """Return `files` after the operations of a commit."""
         files = dict(files)
         for kind, value in ((change["key"], change["value"]) for change in changes):
             path = value["path"].rstrip("/")

@@ -1,4 +1,4 @@
-"""A model whose errors are known by hand, and photos of noise for it."""
+"""A model with known reconstruction errors, and photos of noise."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from vaezoo.nn.distributions import Gaussian
 
 
 class Offset:
-    """A model of one pixel a latent pixel that adds `offset` to its images; its posterior has deviation `std`."""
+    """A model with downscale 1 that adds `offset` to its images; `std` is the standard deviation of its posterior."""
 
     device, dtype, size_multiple = torch.device("cpu"), torch.float32, 1
 

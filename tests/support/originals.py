@@ -1,4 +1,4 @@
-"""What networks are proven against, with one interface: classes of diffusers, and our second implementations."""
+"""Reference implementations behind one interface: classes of diffusers, and our second implementations."""
 
 import re
 
@@ -61,11 +61,11 @@ class Original:
         return self.model.decode(z)
 
     def normalized(self, z):
-        """What a diffusion model sees, or None where statistics are no part of the original."""
+        """Return the latents a diffusion model receives, or None if the original has no latent statistics."""
 
 
 class Tiny(Original):
-    """The same in two files."""
+    """The same, in two files."""
 
     layout = "taesd"
 
@@ -111,7 +111,7 @@ class Diffusers(Original):
         return self.model.decode(z, return_dict=False)[0]
 
     def normalized(self, z):
-        """As in the class's pipelines."""
+        """Normalize latents as the pipelines of the class do."""
         config = self.model.config
         if "batch_norm_eps" in config:
             b, c, h, w = z.shape
@@ -125,7 +125,7 @@ class Diffusers(Original):
 
 
 class Frames(Diffusers):
-    """A class of videos, asked for one frame; its decoder clamps."""
+    """A video class, used with one frame; its decoder clamps."""
 
     clamps = True
 
@@ -155,13 +155,13 @@ class Padded(Diffusers):
 
 
 def padding_of(spec: vaezoo.ModelSpec) -> str:
-    """How the rows of a network pad, all of them alike."""
+    """Return the padding mode that all rows of a network share."""
     [padding] = {row.arguments.get("padding", "zeros") for row in (*spec.encoder, *spec.decoder)}
     return padding
 
 
 def original_of(name: str) -> type[Original]:
-    """What proves a network, from what its file says of it."""
+    """Return the reference that the `proof` in a network's file names."""
     spec = vaezoo.get_spec(name)
     if spec.expect.proof.diffusers == "AutoencoderKLQwenImage":
         return Frames

@@ -1,4 +1,4 @@
-"""Pictures made for tests: noise, rows of pixels, 16-bit PNG files."""
+"""Synthetic pictures: noise, rows of pixels, 16-bit PNG files."""
 
 import struct
 import zlib
@@ -22,7 +22,7 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8) ->
 
 
 def rgb(tensor: torch.Tensor) -> list[tuple[int, ...]]:
-    """The 8-bit pixels of a tensor (1, 3, H, W), row by row."""
+    """Return the 8-bit pixels of a tensor of shape (1, 3, H, W), row by row."""
     assert tensor.dtype == torch.float32
     assert tensor.shape[:2] == (1, 3)
     assert tensor.abs().max() <= 1
@@ -42,7 +42,7 @@ def row(mode: str, *pixels: int | tuple[int, ...]) -> Image.Image:
 
 
 def write_png(path: Path, array: np.ndarray, transparency: bytes = b"") -> Path:
-    """A 16-bit PNG of 1 (grey), 2 (with alpha), 3 or 4 channels, which Pillow itself cannot write."""
+    """Write a 16-bit PNG with 1 (gray), 2 (gray and alpha), 3 or 4 channels, which Pillow cannot write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,4 +1,4 @@
-"""Networks of the zoo at a fraction of their width and depth: the same rows, shapes that fit a test."""
+"""Networks of the zoo with the same rows at a fraction of their width and depth."""
 
 import functools
 
@@ -15,19 +15,19 @@ from vaezoo.weights.load import tensor_names_of
 
 @functools.cache
 def on_meta(name: str) -> vaezoo.VAE:
-    """The whole network without memory, in eval mode; all tests share it, so change nothing of it."""
+    """Return the full network on the meta device, in eval mode; all tests share it, so none may change it."""
     return vaezoo.create(name, device="meta")
 
 
 @functools.cache
 def small_on_meta(name: str) -> vaezoo.VAE:
-    """The small network without memory, shared in the same way."""
+    """Return the small network on the meta device, shared in the same way."""
     return build(small_spec(name), "meta")
 
 
 @functools.cache
 def small_spec(name: str) -> vaezoo.ModelSpec:
-    """The network with an eighth of its widths, in steps of 32, at most two layers a row, and few latent channels."""
+    """Return the spec with an eighth of the channels, in steps of 32, and at most two layers per row."""
     data = vaezoo.get_spec(name).to_dict()
     data["latent"]["channels"] = max(2, data["latent"]["channels"] // 8)
     depth = {
@@ -45,16 +45,16 @@ def small_spec(name: str) -> vaezoo.ModelSpec:
 
 
 def small_vae(name: str) -> vaezoo.VAE:
-    """Such a network with every tensor drawn anew, norms and statistics too."""
-    return randomised(build(small_spec(name), "meta").to_empty(device="cpu").eval())
+    """Return the small network with random values in every tensor, including norms and statistics."""
+    return randomized(build(small_spec(name), "meta").to_empty(device="cpu").eval())
 
 
-def randomised(module: torch.nn.Module) -> torch.nn.Module:
-    """Every tensor drawn anew, so that no two of them can be exchanged unnoticed."""
+def randomized(module: torch.nn.Module) -> torch.nn.Module:
+    """Fill every tensor with random values, so that swapping any two is noticed."""
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if not tensor.is_floating_point():
-                tensor.zero_()  # how many batches a batch norm has seen
+                tensor.zero_()  # num_batches_tracked of a batch norm
                 continue
             if tensor.ndim < 2:
                 tensor.uniform_(0.5, 1.5)
@@ -66,7 +66,7 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def write_small(name: str, folder) -> str:
-    """The small network as a YAML file; returns its path."""
+    """Write the small network as a YAML file and return its path."""
     from vaezoo.nn.blocks import BLOCKS
 
     path = folder / f"{name}.yaml"
@@ -75,7 +75,7 @@ def write_small(name: str, folder) -> str:
 
 
 def in_layout(vae: vaezoo.VAE, layout: str) -> dict[str, torch.Tensor]:
-    """A state dict as its authors would write it, with 3-D convolutions where the layout has them."""
+    """Return the state dict in a foreign layout, with 3-D convolutions where the layout has them."""
     tensors, state = {}, vae.state_dict()
     for key, names, shape, _, last_frame in tensor_names_of(vae, layout):
         for name, piece in zip(names, state[key].chunk(len(names)), strict=True):

@@ -1,4 +1,4 @@
-"""A Stable Diffusion pipeline of tiny random parts, and the small networks that it is tried with."""
+"""A Stable Diffusion pipeline of tiny random components, and small networks to use in it."""
 
 import json
 import re
@@ -74,7 +74,7 @@ _NAMES = [
 
 
 def small(folder: Path, text: str, **stats) -> vaezoo.VAE:
-    """A network from the text of its YAML, all weights random, norms and biases too, with latent statistics."""
+    """Return a network from YAML text with random weights, norms and biases, and latent statistics."""
     path = folder / "small.yaml"
     path.write_text(text, encoding="utf-8")
     vae = vaezoo.create(path)
@@ -86,7 +86,7 @@ def small(folder: Path, text: str, **stats) -> vaezoo.VAE:
 
 
 def twin(vae: vaezoo.VAE):
-    """diffusers' own AutoencoderKL with the weights of a network of `LDM`."""
+    """Return the AutoencoderKL of diffusers with the weights of a network of `LDM`."""
     from diffusers import AutoencoderKL
 
     levels = 2
@@ -113,7 +113,7 @@ def twin(vae: vaezoo.VAE):
 
 
 def parts(folder: Path) -> dict:
-    """The other parts of a `StableDiffusionPipeline`, tiny and random, for latents of 4 channels."""
+    """Return the other components of a `StableDiffusionPipeline`, tiny and random, for latents of 4 channels."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 

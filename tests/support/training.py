@@ -1,4 +1,4 @@
-"""Small trainings: a recipe, photos, and runs in processes of their own."""
+"""Small training runs: a recipe, photos, and runs in this process or in subprocesses."""
 
 import os
 import subprocess
@@ -54,12 +54,12 @@ log_every: 1
 
 
 def tiny_spec():
-    """A network of a few thousand parameters that halves each side."""
+    """Return a network with a few thousand parameters and downscale 2."""
     return check_spec(parse_yaml(NETWORK, "tiny.yaml"), "tiny")
 
 
 def write_photos(folder: Path, count: int = 5, side: int = 40) -> Path:
-    """A folder of pictures of noise over a colour, the same ones every time."""
+    """Write pictures of noise over a color; the same pictures on every call."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
     for index in range(count):
@@ -70,7 +70,7 @@ def write_photos(folder: Path, count: int = 5, side: int = 40) -> Path:
 
 
 def write_recipe(folder: Path) -> Path:
-    """A recipe for the tiny network on such photos, all in one folder."""
+    """Write a recipe that trains the tiny network on such photos, all in one folder."""
     (folder / "tiny.yaml").write_text(NETWORK, encoding="utf-8")
     photos = write_photos(folder / "photos")
     text = RECIPE.replace("NETWORK", str(folder / "tiny.yaml")).replace("PHOTOS", str(photos))
@@ -80,50 +80,50 @@ def write_recipe(folder: Path) -> Path:
 
 
 def tiny_recipe(folder: Path, *settings: str) -> Recipe:
-    """That recipe, with settings such as "steps=3"."""
+    """Read that recipe with settings such as "steps=3"."""
     return read_recipe(write_recipe(folder), parse_settings(settings))
 
 
 def recipe_of(text: str) -> Recipe:
-    """A recipe from its text."""
+    """Return a recipe from its text."""
     return check_recipe(parse_yaml(text, "recipe.yaml"))
 
 
 def command(*arguments: object, ranks: int = 1) -> list[str]:
-    """The command line of `vaezoo train` in a process, or of torchrun with several."""
+    """Return the command line of `vaezoo train`, under torchrun for several ranks."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     return [sys.executable, *launcher, "-m", "vaezoo.cli", "train", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
-    """Of such a process: one thread, because threads of several processes wait for each other."""
+    """Return the environment of such a command; one thread each, because several processes share the cores."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def train(*arguments: object, ranks: int = 1) -> str:
-    """Run `vaezoo train` to its end; returns what it printed."""
+    """Run `vaezoo train` to its end and return its output."""
     done = subprocess.run(command(*arguments, ranks=ranks), env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def quiet(recipe: Recipe, folder: Path, resume: bool = False) -> Report:
-    """A run in this process, without a word."""
+    """Train in this process without printing anything."""
     return runs.train(recipe, folder, CPU, resume, on_message=lambda text: None)
 
 
 def steps_of(run: Path) -> list[int]:
-    """The steps that a run has checkpoints of."""
+    """Return the steps at which a run has checkpoints."""
     return [step_of(path) for path in checkpoints(run)]
 
 
 def tensors_of(run: Path, step: int) -> dict[str, torch.Tensor]:
-    """All tensors of a run's checkpoint."""
+    """Return all tensors of a checkpoint."""
     return load_file(run / "checkpoints" / f"step_{step:09d}.safetensors")
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    """Bit by bit."""
+    """Compare tensors bit by bit."""
     assert a.keys() == b.keys()
     different = [name for name in a if not torch.equal(a[name], b[name])]
     assert not different

@@ -1,4 +1,4 @@
-"""What operations make and hold while a block of code runs."""
+"""Record the tensors that operations create while a block of code runs."""
 
 import weakref
 
@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class Watch(TorchDispatchMode):
-    """Names and sizes of all results of operations, and the peak of the bytes that were alive at once."""
+    """Names and sizes of the results of all operations, and the peak number of bytes alive at once."""
 
     def __init__(self):
         super().__init__()

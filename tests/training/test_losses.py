@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.backbones import Colours
+from support.backbones import Colors
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -66,7 +66,7 @@ def test_the_gradient_of_the_charbonnier_loss_is_finite_at_no_error():
 
 @pytest.fixture
 def colours(monkeypatch):
-    monkeypatch.setitem(lpips.BACKBONES, "alex", Colours)
+    monkeypatch.setitem(lpips.BACKBONES, "alex", Colors)
 
 
 def photos():
