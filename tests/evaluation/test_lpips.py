@@ -7,9 +7,9 @@ from torch import nn
 from torchmetrics.functional.image.lpips import _LPIPS
 
 import vaezoo
+from vaezoo.evaluation.nets import frozen
 from vaezoo.evaluation.nets.frozen import Features, Frozen
 from vaezoo.evaluation.nets.lpips import BACKBONES, LPIPS
-from vaezoo.evaluation.nets.registry import frozen
 
 
 class Zeros(nn.Module):

@@ -10,7 +10,7 @@ from support.checkout import ROOT
 
 import vaezoo
 
-REQUIRED = ("vaezoo:VAE.encode",)
+REQUIRED = ("vaezoo:VAE.encode", "vaezoo:create", "vaezoo:describe", "vaezoo:recognize", "vaezoo.training.run:train")
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "vaezoo").rglob("*.py"))
