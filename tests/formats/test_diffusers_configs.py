@@ -12,11 +12,12 @@ from support.diffusers_published import PUBLISHED
 from support.diffusers_small import SMALL
 
 import vaezoo
-from vaezoo.formats.diffusers.config_class import CLASSES, config_from_spec, spec_from_config
+from vaezoo.formats.diffusers.autoencoder import WritableConfig
+from vaezoo.formats.diffusers.classes import CLASSES, config_from_spec, spec_from_config
 from vaezoo.nn.build import build
 from vaezoo.specs.tree import Location, from_plain
 
-EXPORTED = [name for name, kind in CLASSES.items() if kind.read]
+EXPORTED = [name for name, cls in CLASSES.items() if issubclass(cls, WritableConfig)]
 
 
 def read(config: dict[str, Any]):
@@ -36,7 +37,7 @@ def small(name: str, seed: int) -> dict[str, Any]:
 
 def shaping(model: torch.nn.Module, name: str) -> dict[str, Any]:
     """The keys of a model of diffusers that shape its network, one spelling of each."""
-    keys = {field.name: model.config[field.name] for field in fields(CLASSES[name].keys)}
+    keys = {field.name: model.config[field.name] for field in fields(CLASSES[name])}
     return {key: {"swish": "silu", "Conv": "conv"}.get(str(value), value) for key, value in keys.items()}
 
 

@@ -100,7 +100,9 @@ def test_the_command_publishes_with_diffusers(hub, vae, tmp_path, monkeypatch, c
 
 def test_a_network_that_diffusers_lacks_is_refused_before_anything_is_written(hub, tmp_path):
     vae = small(tmp_path, DOCUMENTED, scale=1.0)
-    with pytest.raises(vaezoo.CheckpointError, match=r"none of diffusers' classes; the nearest is .*, but for "):
+    with pytest.raises(
+        vaezoo.CheckpointError, match=r"not a network of any class of diffusers; the nearest is .*, except for "
+    ):
         vaezoo.save(vae, tmp_path / "saved", with_diffusers=True)
     assert not (tmp_path / "saved").exists()
     with pytest.raises(vaezoo.CheckpointError, match="none of diffusers' classes"):

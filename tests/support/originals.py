@@ -10,7 +10,7 @@ from torch import nn
 import vaezoo
 from support import second_cosmos, second_tiny
 from support.diffusers_published import ASYMMETRIC, VIDEO, X2
-from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.formats.diffusers.classes import config_from_spec
 from vaezoo.nn.schema import change_spec
 
 # The configurations of classes that vaezoo reads only.

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vaezoo.adapters.as_diffusers import DiffusersVAE
 from vaezoo.errors import CheckpointError, InputError
-from vaezoo.formats.diffusers.config_class import CLASS, spec_from_config
+from vaezoo.formats.diffusers.classes import CLASS_KEY, spec_from_config
 from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE
@@ -39,7 +39,7 @@ def from_diffusers(module: nn.Module) -> VAE:
         raise InputError(f"from_diffusers: expected a VAE of diffusers, with its config, not {type(module).__name__}")
     name = type(module).__name__
     entries = {key: value for key, value in module.config.items() if not key.startswith("_")}
-    foreign = spec_from_config(from_plain({CLASS: name, **entries}, Location(f"the config of {name}")))
+    foreign = spec_from_config(from_plain({CLASS_KEY: name, **entries}, Location(f"the config of {name}")))
     vae, state = build(foreign.spec, "meta"), module.state_dict()
     if any(tensor.is_meta for tensor in state.values()):
         raise CheckpointError(f"this {name} is on the meta device, or offloaded: it has shapes but no weights")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.errors import CheckpointError, InputError
-from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.formats.diffusers.classes import config_from_spec
 from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.schema import check_spec

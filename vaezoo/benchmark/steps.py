@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.benchmark.case import OURS, Job
-from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.formats.diffusers.classes import config_from_spec
 from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.specs.model import ModelSpec

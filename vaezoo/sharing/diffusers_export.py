@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.adapters.as_diffusers import known_stats
-from vaezoo.formats.diffusers.config_class import config_from_spec
+from vaezoo.formats.diffusers.classes import config_from_spec
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.load import tensor_names_of

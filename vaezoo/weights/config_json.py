@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from vaezoo.errors import SpecError
-from vaezoo.formats.diffusers.config_class import CLASS, CLASSES, Foreign, spec_from_config
+from vaezoo.formats.diffusers.classes import CLASS_KEY, CLASSES, DiffusersNetwork, spec_from_config
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import check
 from vaezoo.specs.marks import Between
@@ -83,7 +83,7 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_network(path: str | Path) -> PublishedNetwork | Foreign:
+def read_network(path: str | Path) -> PublishedNetwork | DiffusersNetwork:
     """Read and check a `config.json` of vaezoo or diffusers.
 
     Raises:
@@ -92,7 +92,7 @@ def read_network(path: str | Path) -> PublishedNetwork | Foreign:
     """
     tree = read_tree(path)
     keys = tree.value if isinstance(tree.value, dict) else {}
-    return spec_from_config(tree) if CLASS in keys and "library_name" not in keys else _check_config(tree)
+    return spec_from_config(tree) if CLASS_KEY in keys and "library_name" not in keys else _check_config(tree)
 
 
 def _check_config(tree: Node) -> PublishedNetwork:
@@ -112,7 +112,7 @@ def _check_config(tree: Node) -> PublishedNetwork:
 def _check_origin(tree: Node) -> None:
     data = tree.plain() if isinstance(tree.value, dict) else {}
     if data.get("library_name") != "vaezoo":
-        found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS, "architecture") if key in data), "")
+        found = next((f" but {key} {data[key]!r:.60}" for key in (CLASS_KEY, "architecture") if key in data), "")
         raise SpecError(
             f"{tree.location}: not written by vaezoo (no library_name vaezoo in it{found}), and not of one of these "
             f"classes of diffusers: {', '.join(CLASSES)} (docs/hub.md)"

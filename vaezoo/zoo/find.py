@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import InputError, UnknownNameError
-from vaezoo.formats.diffusers.config_class import Foreign
+from vaezoo.formats.diffusers.classes import DiffusersNetwork
 from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import build
 from vaezoo.nn.vae import VAE
@@ -238,7 +238,7 @@ def _from_hub(name: ModelName, pretrained: bool, hub: Hub) -> Found:
 
 def _from_folder(folder: Folder, pretrained: bool) -> Found:
     variant, network = folder.name.variant, read_network(config_file(folder))
-    if isinstance(network, Foreign):
+    if isinstance(network, DiffusersNetwork):
         if not pretrained:
             return Found(network.spec, folder.source(network.spec))
         path = weights_file(folder, variant)

@@ -1,1 +1,1 @@
-"""Networks and folders of diffusers, read and written without importing it."""
+"""Configs of diffusers to specs and back, without importing diffusers; one file for each family of its classes."""

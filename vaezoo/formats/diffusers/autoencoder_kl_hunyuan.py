@@ -1,31 +1,20 @@
-"""AutoencoderKLHunyuanImage: residual layers, and resamplers with shortcuts that change the width.
+"""AutoencoderKLHunyuanImage: residual layers of constant width, and resamplers with shortcuts that change the width.
 
-Source: huggingface/diffusers `models/autoencoders/autoencoder_kl_hunyuanimage.py`.
+Source: huggingface/diffusers@58eb52c0 `src/diffusers/models/autoencoders/autoencoder_kl_hunyuanimage.py`.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from vaezoo.formats.diffusers.config_keys import (
-    Depth,
-    Keys,
-    Latent,
-    Scale,
-    Widths,
-    channels_of,
-    first,
-    other_image,
-    rows_of,
-    scaling_of,
-    uneven,
-)
+from vaezoo.formats.diffusers import autoencoder
+from vaezoo.formats.diffusers.autoencoder import Depth, Latent, Rows, Scale, Widths, WritableConfig
 from vaezoo.specs.marks import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.stats import LatentStats
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderKLHunyuanImage(Keys):
+class AutoencoderKLHunyuanImage(WritableConfig):
     """Keys of diffusers' AutoencoderKLHunyuanImage."""
 
     in_channels: int
@@ -40,19 +29,19 @@ class AutoencoderKLHunyuanImage(Keys):
 
     def problem(self) -> str | None:
         return (
-            other_image(self.in_channels, self.out_channels)
-            or uneven(self, "block_out_channels")
-            or self._changes(self.block_out_channels, "downsample_match_channel")
-            or self._changes(self.block_out_channels[::-1], "upsample_match_channel")
+            self.channel_change()
+            or self.uneven("block_out_channels")
+            or self._width_change(self.block_out_channels, "downsample_match_channel")
+            or self._width_change(self.block_out_channels[::-1], "upsample_match_channel")
         )
 
-    def _changes(self, widths: Widths, match: str) -> str | None:
-        """The problem of a width that a residual layer would have to change, which those of this class cannot."""
+    def _width_change(self, widths: Widths, match: str) -> str | None:
+        """Return the problem of a width that changes where there is no resampler to change it."""
         for i in range(len(widths) - 1):
             if widths[i] != widths[i + 1] and not (self._resamples(i) and getattr(self, match)):
                 return (
                     f"block_out_channels: {widths[i]} to {widths[i + 1]} without a resampler that changes the width "
-                    f"({match}, spatial_compression_ratio); the residual layers of this class keep it"
+                    f"({match}, spatial_compression_ratio); the residual layers of this class keep the width"
                 )
         return None
 
@@ -60,44 +49,45 @@ class AutoencoderKLHunyuanImage(Keys):
         return 2**level < self.spatial_compression_ratio and level < len(self.block_out_channels) - 1
 
     def network(self) -> dict[str, Any]:
-        down, up = self.block_out_channels, self.block_out_channels[::-1]
-        encoder: list[dict[str, Any]] = [{"block": "conv", "out": down[0], "kernel": 3}]
-        for i, width in enumerate(down):
-            row = {"block": "down", "out": width, "layers": self.layers_per_block, "resample": None}
-            if self._resamples(i):
-                row |= {"resample": "conv_3x3_unshuffle_average_outer", "resample_out": down[i + 1]}
-            encoder.append(row)
-        encoder.append({"block": "mid", "out": down[-1], "layers": 1, "heads": 1})
-        encoder.append({"block": "head", "out": "moments", "kernel": 3, "shortcut": "average"})
-
-        decoder: list[dict[str, Any]] = [{"block": "conv", "out": up[0], "kernel": 3, "shortcut": "duplicate"}]
-        decoder.append({"block": "mid", "out": up[0], "layers": 1, "heads": 1})
-        for i, width in enumerate(up):
-            row = {"block": "up", "out": width, "layers": self.layers_per_block + 1, "resample": None}
-            if i and self._resamples(i - 1):
-                row |= {"resample": "conv_3x3_shuffle_duplicate_outer", "resample_out": width}
-            decoder.append(row)
-        decoder.append({"block": "head", "out": "image", "kernel": 3})
         return {
             "image": {"channels": self.in_channels},
             "latent": {"kind": "gaussian", "channels": self.latent_channels},
             "shared": {"norm": "group", "groups": 32, "eps": 1e-6, "act": "silu", "skip": "auto"},
-            "encoder": encoder,
-            "decoder": decoder,
+            "encoder": self._encoder(self.block_out_channels),
+            "decoder": self._decoder(self.block_out_channels[::-1]),
         }
 
+    def _encoder(self, widths: Widths) -> Rows:
+        rows: Rows = [{"block": "conv", "out": widths[0], "kernel": 3}]
+        for i, width in enumerate(widths):
+            row = {"block": "down", "out": width, "layers": self.layers_per_block, "resample": None}
+            if self._resamples(i):
+                row |= {"resample": "conv_3x3_unshuffle_average_outer", "resample_out": widths[i + 1]}
+            rows.append(row)
+        rows.append({"block": "mid", "out": widths[-1], "layers": 1, "heads": 1})
+        return [*rows, {"block": "head", "out": "moments", "kernel": 3, "shortcut": "average"}]
+
+    def _decoder(self, widths: Widths) -> Rows:
+        rows: Rows = [{"block": "conv", "out": widths[0], "kernel": 3, "shortcut": "duplicate"}]
+        rows.append({"block": "mid", "out": widths[0], "layers": 1, "heads": 1})
+        for i, width in enumerate(widths):
+            row = {"block": "up", "out": width, "layers": self.layers_per_block + 1, "resample": None}
+            if i and self._resamples(i - 1):
+                row |= {"resample": "conv_3x3_shuffle_duplicate_outer", "resample_out": width}
+            rows.append(row)
+        return [*rows, {"block": "head", "out": "image", "kernel": 3}]
+
     def stats(self) -> LatentStats | None:
-        return self.scaling_factor and LatentStats(scale=self.scaling_factor)
+        return autoencoder.scaled(self.scaling_factor)
 
-
-def hunyuan_keys(spec: ModelSpec, stats: LatentStats | None) -> dict[str, Any]:
-    """The keys of AutoencoderKLHunyuanImage as rows and statistics seem to say them; nothing is checked."""
-    down = rows_of(spec.encoder, "down")
-    return {
-        **channels_of(spec),
-        "block_out_channels": [row.get("out") for row in down],
-        "layers_per_block": first(down, "layers"),
-        "spatial_compression_ratio": 2 ** sum(bool(row.get("resample")) for row in down),
-        "sample_size": 384,  # asked for by diffusers, for its tiles alone; the published config's
-        "scaling_factor": scaling_of(stats),
-    }
+    @classmethod
+    def keys_of(cls, spec: ModelSpec, stats: LatentStats | None) -> dict[str, Any]:
+        down = autoencoder.arguments_of(spec.encoder, "down")
+        return {
+            **autoencoder.channels_of(spec),
+            "block_out_channels": [row.get("out") for row in down],
+            "layers_per_block": autoencoder.first(down, "layers"),
+            "spatial_compression_ratio": 2 ** sum(bool(row.get("resample")) for row in down),
+            "sample_size": 384,  # required by diffusers for tiling only; the value of the published config
+            "scaling_factor": autoencoder.scaling_of(stats),
+        }
