@@ -12,9 +12,7 @@ from vaezoo.formats.layouts.taesd import TAESD_NAMES
 from vaezoo.formats.layouts.wan import OVER_TIME, WAN_NAMES
 from vaezoo.specs.model import ModelSpec
 
-_LAYER = {
-    **{"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "skip": "conv_shortcut"},
-}
+_LAYER = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "skip": "conv_shortcut"}
 _MIDDLE = {"mid layers": "{half}.mid_block.resnets.{r}", "mid attentions": "{half}.mid_block.attentions.0"}
 _STEM_AND_HEAD = {key: LDM_NAMES.modules[key] for key in ("stem", "head norm", "head conv")}
 

@@ -15,7 +15,7 @@ _SCALE = re.compile(r"(?<=\bgather)\.(\d+)")  # one of the aggregated scales of 
 
 
 class _Block(NamedTuple):
-    """A row of a spec with its role and the numbers that templates count with."""
+    """A row of a spec with its role and the numbers that templates refer to."""
 
     half: str
     role: str
@@ -125,8 +125,9 @@ class NameTable:
             wrong = [key for key, values in allowed.items() if key in arguments and arguments[key] not in values]
             if row.resampler and row.order == 0 and half == "decoder" and "{from_" in self._template(row, "resample"):
                 wrong.append("resample")  # no previous level that the names could refer to
-            for key in wrong[:1]:
-                raise CheckpointError(f"layout {self.layout} cannot express {half}[{index}].{key}: {arguments[key]!r}")
+            if wrong:
+                path = f"{half}[{index}].{wrong[0]}"
+                raise CheckpointError(f"layout {self.layout} cannot express {path}: {arguments[wrong[0]]!r}")
 
     def _template(self, row: _Block, module: str) -> str:
         general = f"{row.role} {module}".strip()
@@ -167,14 +168,21 @@ def _numbers(row: _Block, module: str, r: int) -> dict[str, str | int]:
     else:
         index = r + row.resampler * decoder
     return {
-        **{"half": row.half, "order": row.order, "level": row.level},
-        **{"from_order": row.order - decoder, "from_level": row.level + decoder},
-        **{"r": r, "r_plus_1": r + 1, "r_times_2": 2 * r, "index": index, "flat": row.start + index},
+        "half": row.half,
+        "order": row.order,
+        "level": row.level,
+        "from_order": row.order - decoder,
+        "from_level": row.level + decoder,
+        "r": r,
+        "r_plus_1": r + 1,
+        "r_times_2": 2 * r,
+        "index": index,
+        "flat": row.start + index,
     }
 
 
 def _role(blocks: list[str]) -> str:
-    """The role of a row, from the names of its block and of the following one."""
+    """Return the role of a row from the names of its block and of the following one."""
     block, *following = blocks
     if block == "conv":
         return "stem" if set(following) & {"mid", *_LEVELS} else "quant"
