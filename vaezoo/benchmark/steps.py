@@ -21,9 +21,11 @@ class Network(Protocol):
     latent_channels: int
     downscale: int
 
-    def encode(self, images: Tensor) -> Posterior: ...
+    def encode(self, images: Tensor) -> Posterior:
+        """Return the posterior of images of shape (B, 3, H, W)."""
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images of raw latents."""
 
 
 class Peer(nn.Module):
@@ -39,9 +41,11 @@ class Peer(nn.Module):
         self.downscale = 2 ** (len(self.model.config.block_out_channels) - 1)
 
     def encode(self, images: Tensor) -> Posterior:
+        """Return the posterior of images of shape (B, 3, H, W)."""
         return self.kind(self.model.encode(images).latent_dist.parameters)
 
     def decode(self, z: Tensor) -> Tensor:
+        """Return the images of raw latents."""
         return self.model.decode(z).sample
 
 

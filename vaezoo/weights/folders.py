@@ -20,7 +20,8 @@ class Folder(Protocol):
     """A folder with files; messages call it by its `name`."""
 
     @property
-    def name(self) -> ModelName: ...
+    def name(self) -> ModelName:
+        """The name that messages call the folder by."""
 
     def find(self, file: str) -> Path | None:
         """The path of a file, or `None` if the folder has no such file."""
