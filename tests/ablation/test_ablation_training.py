@@ -93,14 +93,11 @@ def test_an_ablation_that_is_killed_goes_on_and_ends_in_a_report(tmp_path):
 @pytest.mark.slow
 def test_variants_that_share_a_seed_see_the_same_crops_and_a_run_is_what_train_makes(tmp_path):
     from safetensors.torch import load_file
-    from support.training import assert_same
-
-    from vaezoo.data.batches import make_loader
-    from vaezoo.training.start import crop_sampler
+    from support.training import assert_same, loader_of
 
     plan = plan_of(tmp_path)
     runs = [run for run in plan.runs if run.seed == 1]
-    batches = [[batch.pixels for batch in make_loader(crop_sampler(run.recipe))] for run in runs]
+    batches = [[batch.pixels for batch in loader_of(run.recipe)] for run in runs]
     for other in batches[1:]:
         assert all((a == b).all() for a, b in zip(batches[0], other, strict=True))
     folder = make_folder(plan.folder_of(runs[1]))

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.training import tiny_recipe, write_photos
+from support.training import loader_of, tiny_recipe, write_photos
 
-from vaezoo.data.batches import make_loader
 from vaezoo.data.cache import PhotoCache
 from vaezoo.data.crops import Batch, Crop, CropDataset, random_crop
 from vaezoo.data.seeds import numbers
@@ -29,7 +28,7 @@ def sampler(recipe, rank=0, ranks=1, **progress):
 
 
 def batches(recipe) -> list[Batch]:
-    return list(make_loader(sampler(recipe)))
+    return list(loader_of(recipe))
 
 
 def test_every_photo_is_seen_once_in_an_epoch_and_in_a_new_order(tmp_path):

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 from support.checkout import ROOT
+from vaezoo.data.batches import make_dataset, make_loader
 from vaezoo.distributed import ProcessGroup
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.overrides import parse_settings
@@ -20,6 +22,7 @@ from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_recipe, read_recipe
 from vaezoo.training.run import Report
+from vaezoo.training.start import crop_sampler
 
 CPU = ProcessGroup()
 NETWORK = """
@@ -82,6 +85,12 @@ def write_recipe(folder: Path) -> Path:
 def tiny_recipe(folder: Path, *settings: str) -> Recipe:
     """Read that recipe with settings such as "steps=3"."""
     return read_recipe(write_recipe(folder), parse_settings(settings))
+
+
+def loader_of(recipe: Recipe) -> DataLoader:
+    """The batches of a recipe in one process, from the first step."""
+    sampler = crop_sampler(recipe)
+    return make_loader(make_dataset(sampler), sampler)
 
 
 def recipe_of(text: str) -> Recipe:

@@ -5,15 +5,14 @@ import math
 
 import pytest
 import torch
-from support.training import CPU, tiny_recipe, tiny_spec
+from support.training import CPU, loader_of, tiny_recipe, tiny_spec
 from torch import nn
 
-from vaezoo.data.batches import make_loader
 from vaezoo.errors import InputError, SpecError, TrainingError
 from vaezoo.nn.build import build
 from vaezoo.training.loop import Stepper, draw_noise
 from vaezoo.training.objective.task import choose_trained
-from vaezoo.training.start import begin, crop_sampler
+from vaezoo.training.start import begin
 from vaezoo.training.state import State
 
 
@@ -25,7 +24,7 @@ def started(recipe) -> State:
 def run(recipe, state=None, steps=None) -> State:
     """The state after the recipe's steps, or so many of them."""
     state = state or started(recipe)
-    stepper, batches = Stepper(state, recipe, CPU), iter(make_loader(crop_sampler(recipe)))
+    stepper, batches = Stepper(state, recipe, CPU), iter(loader_of(recipe))
     for _ in range(recipe.steps if steps is None else steps):
         stepper.step([next(batches) for _ in range(recipe.accumulate)])
     return state
@@ -42,7 +41,7 @@ def changed(before: dict, after: dict) -> set[str]:
 def test_training_lowers_the_loss_of_a_batch(tmp_path):
     recipe = tiny_recipe(tmp_path, "steps=60", "discriminator=null", "data.sizes=[16]")
     state = started(recipe)
-    stepper, batch = Stepper(state, recipe, CPU), next(iter(make_loader(crop_sampler(recipe))))
+    stepper, batch = Stepper(state, recipe, CPU), next(iter(loader_of(recipe)))
     losses = [float(stepper.step([batch])["loss"]) for _ in range(60)]
     assert losses[-1] < 0.6 * losses[0]
 
@@ -132,7 +131,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted(tmp_pat
     before, average = weights(state.task.vae), weights(state.ema.module)
     moments = copy.deepcopy(state.vae.optimizer.state_dict()["state"])
     state.task.losses[0].forward = lambda out, images: out.reconstruction.sum() * math.nan
-    batch = next(iter(make_loader(crop_sampler(recipe))))
+    batch = next(iter(loader_of(recipe)))
     assert Stepper(state, recipe, CPU).step([batch]) is None
     assert not changed(before, weights(state.task.vae))
     assert not changed(average, weights(state.ema.module))
@@ -209,7 +208,7 @@ def test_the_average_follows_the_weights_and_takes_no_gradient(tmp_path):
     recipe = tiny_recipe(tmp_path, "steps=5", "ema={decay: 0.5, gamma: 1, power: 1}")
     state = started(recipe)
     name, expected = "decoder.1.layers.0.conv1.weight", None
-    stepper, batches = Stepper(state, recipe, CPU), iter(make_loader(crop_sampler(recipe)))
+    stepper, batches = Stepper(state, recipe, CPU), iter(loader_of(recipe))
     for step in range(1, 6):
         stepper.step([next(batches)])
         decay = 0.0 if step == 1 else min(1 - 1 / step, 0.5)  # timm counts from the update after the first

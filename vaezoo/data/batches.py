@@ -71,30 +71,35 @@ class CropSampler(Sampler[list[Crop]]):
         return int(self.batch_size * (max(self.data.sizes) / size) ** 2)
 
 
-def make_loader(sampler: CropSampler, pin_memory: bool = False) -> DataLoader[Any]:
-    """Create the data loader of a run.
-
-    Args:
-        sampler: Which crops to make.
-        pin_memory: Whether batches are put into pinned memory, for GPUs.
-
-    Returns:
-        A loader that yields `Batch`.
+def make_dataset(sampler: CropSampler) -> CropDataset | CropStream:
+    """Create the dataset that makes the crops of a sampler.
 
     Raises:
         FileError: If the source of the photos does not exist, cannot be opened or holds no photos.
     """
-    data, seed = sampler.data, sampler.seed
+    if not sampler.data.streamed:
+        return CropDataset(sampler.data, sampler.seed)
+    sampler.data.check_source()
+    return CropStream(sampler.data, sampler.seed, sampler, sampler.seen)
+
+
+def make_loader(crops: CropDataset | CropStream, sampler: CropSampler, pin_memory: bool = False) -> DataLoader[Any]:
+    """Create the data loader of a run, which yields `Batch`.
+
+    Args:
+        crops: Dataset of `make_dataset`.
+        sampler: Which crops to make.
+        pin_memory: Whether to copy batches to pinned memory, for GPUs.
+    """
     common: dict[str, Any] = {
-        "num_workers": data.workers,
+        "num_workers": sampler.data.workers,
         "pin_memory": pin_memory,
         "worker_init_fn": ignore_signals,
         "generator": torch.Generator(),  # otherwise the loader would draw from the global one, which resuming restores
     }
-    if data.streamed:
-        data.check_source()
-        return DataLoader(CropStream(data, seed, sampler, sampler.seen), batch_size=None, **common)
-    return DataLoader(CropDataset(data, seed), batch_sampler=sampler, collate_fn=collate, **common)
+    if isinstance(crops, CropStream):
+        return DataLoader(crops, batch_size=None, **common)
+    return DataLoader(crops, batch_sampler=sampler, collate_fn=collate, **common)
 
 
 def ignore_signals(worker: int) -> None:

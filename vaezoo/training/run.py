@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
-from vaezoo.data.batches import make_loader
+from vaezoo.data.batches import make_dataset, make_loader
 from vaezoo.data.photos import photos
 from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.errors import CheckpointError, SpecError, TrainingError
@@ -116,7 +116,8 @@ class TrainingRun:
         self.vae = state.averaged_vae  # the one that is validated and published
         self.photos = photos(recipe.validation.root)
         self.sampler = crop_sampler(recipe, state.progress, group)
-        self.loader = make_loader(self.sampler, pin_memory=group.device.type == "cuda")
+        self.crops = make_dataset(self.sampler)
+        self.loader = make_loader(self.crops, self.sampler, pin_memory=group.device.type == "cuda")
         if group.is_first:
             for photo in self.photos:
                 photo.read()  # reports a bad one now and not at the first validation
@@ -179,10 +180,10 @@ class TrainingRun:
     def validate(self) -> bool:
         """Measure the validation photos; return whether their PSNR is the best so far."""
         progress = self.state.progress
-        psnr = 0.0
+        psnr = 0.0  # only the first process measures
         if self.group.is_first:
             result = evaluate(self.vae, self.photos, self.recipe.validation.size, PROTOCOLS[PROTOCOL])
-            psnr, stds = result.mean_psnr, result.figures["latent_std"]
+            psnr, stds = result.mean_psnr, cast(tuple[float, ...], result.figures["latent_std"])
             mean_std = sum(stds) / len(stds)
             self._log(step=progress.step, psnr=psnr, latent_std=mean_std, posterior_std=result.figures["posterior_std"])
         self.psnr = psnr = self.group.gather(psnr)[0]
@@ -208,7 +209,7 @@ class TrainingRun:
         """Update the published folder: averaged weights, latent statistics and model card."""
         if self.group.is_first:
             if not self.same_latents:
-                self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.loader.dataset)
+                self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.crops)
             save(self.vae, self.folder, training=training_text(self.folder))
 
     def _check_weights(self) -> None:

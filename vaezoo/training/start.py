@@ -13,14 +13,14 @@ from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.checkpoint import checkpoints
 from vaezoo.training.log import read_log
-from vaezoo.training.objective.task import Task, check_game, choose_trained
+from vaezoo.training.objective.task import Task, check_discriminator, choose_trained
 from vaezoo.training.optim import Updater
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe
 from vaezoo.training.state import Progress, State
 from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
 from vaezoo.warmstart.grow import grow
-from vaezoo.weights.config_json import CONFIG, read_network
+from vaezoo.weights.config_json import CONFIG, PublishedNetwork, read_network
 from vaezoo.zoo.create import create
 
 
@@ -60,7 +60,9 @@ def first_network(recipe: Recipe) -> VAE:
 def published_network(run: Path) -> VAE:
     """Create the network of a run folder with its latent statistics, but not its weights, which a checkpoint holds."""
     vae = create(f"local-dir:{run}")
-    vae.latent_stats = read_network(run / CONFIG).config.latent_stats
+    network = read_network(run / CONFIG)
+    if isinstance(network, PublishedNetwork):  # vaezoo wrote it, not diffusers
+        vae.latent_stats = network.config.latent_stats
     return vae
 
 
@@ -82,7 +84,7 @@ def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:
     vae.to(device, torch.float32)
     vae.to(memory_format=memory_format)
     task = Task(vae, recipe).to(device).train()
-    check_game(task, recipe)
+    check_discriminator(task, recipe)
     average = ModelEmaV3(
         vae,
         decay=recipe.ema.decay,

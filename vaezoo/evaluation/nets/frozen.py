@@ -71,7 +71,7 @@ class Features(Frozen):
         super().__init__(network)
         self.size = size or own
         self.layers = [layer % count for layer in layers]
-        self.channels = [network.feature_info[layer]["num_chs"] for layer in self.layers]
+        self.channels: list[int] = [network.feature_info[layer]["num_chs"] for layer in self.layers]
         self.register_buffer("mean", torch.tensor(config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1), persistent=False)
 

@@ -1,4 +1,4 @@
-"""The game between a VAE and a discriminator: what each of the two is asked to lower, and how much it counts."""
+"""Adversarial training: the losses of VAE and discriminator, and the weight of the adversarial loss."""
 
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
@@ -12,19 +12,23 @@ from vaezoo.distributed import mean_over_processes
 from vaezoo.errors import InputError
 from vaezoo.specs.marks import Between
 
-EPS = 1e-4  # beside the norm of the adversarial gradient, as in the source
+EPS = 1e-4  # added to the norm of the adversarial gradient, as in the source of `balance`
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss of logits of any shape: 0 where all are beyond 1, on the right side.
+    """Hinge loss of a discriminator, halved as in LDM: 0 if all logits are beyond the margin 1 on the correct side.
 
-    Source: Lim and Ye 2017 (arXiv:1705.02894); halved as in LDM.
+    Args:
+        real: Logits of images, of any shape.
+        fake: Logits of reconstructions, of any shape.
+
+    Source: Lim and Ye 2017 (arXiv:1705.02894).
     """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss of logits of any shape: -log sigmoid(real) - log(1 - sigmoid(fake)), halved.
+    """Cross entropy of a discriminator, halved: (-log sigmoid(real) - log(1 - sigmoid(fake))) / 2; as for `hinge`.
 
     Source: Goodfellow et al. 2014 (arXiv:1406.2661).
     """
@@ -32,7 +36,12 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class Game(NamedTuple):
-    """Two losses of logits, both scalars: `judge(real, fake)` and `fool(fake)`."""
+    """The two losses of a kind of adversarial training; both return scalars.
+
+    Args:
+        judge: Loss of the discriminator, from the logits of images and of reconstructions.
+        fool: Loss of the VAE, from the logits of reconstructions.
+    """
 
     judge: Callable[[Tensor, Tensor], Tensor]
     fool: Callable[[Tensor], Tensor]
@@ -45,17 +54,17 @@ GAMES = {
 
 
 class Adversary(nn.Module):
-    """A discriminator and the game it plays. Its forward is the discriminator's step, its `fool` the VAE's.
+    """A discriminator with its losses: `forward` returns those of the discriminator, `fool` that of the VAE.
 
     Args:
-        discriminator: One of `DISCRIMINATORS`.
-        game: A key of `GAMES`.
-        weight: Of the VAE's adversarial loss, beside losses in the convention of `losses.py`.
-        adaptive: Whether `weight` is multiplied by the ratio of gradients, see `balance`.
+        discriminator: A module of `DISCRIMINATORS`.
+        game: Kind of losses, a key of `GAMES`.
+        weight: Weight of the VAE's adversarial loss, beside losses in the convention of `losses.py`.
+        adaptive: Whether to multiply `weight` by a ratio of gradients, see `balance`.
         limit: Largest ratio.
-        start: Updates of the *VAE* before the game begins, whatever else is counted.
-        lecam: Weight of LeCam's regulariser in the discriminator's loss; 0 leaves it out.
-        decay: Of its moving averages of logits.
+        start: Number of updates of the *VAE* before adversarial training starts.
+        lecam: Weight of LeCam regularization in the loss of the discriminator; 0 disables it.
+        decay: Decay of its moving averages of logits, from 0 to 1.
 
     Source: Rombach et al. 2022 (arXiv:2112.10752), CompVis/latent-diffusion@a506df5
     `ldm/modules/losses/contperceptual.py`; Tseng et al. 2021 (arXiv:2104.03310), LeCam.
@@ -78,33 +87,36 @@ class Adversary(nn.Module):
         self.game = GAMES[game]
         self.weight, self.adaptive, self.limit, self.start = weight, adaptive, limit, start
         self.lecam, self.decay = lecam, decay
+        self.mean_real: Tensor
+        self.mean_fake: Tensor
+        self.steps: Tensor
         self.register_buffer("mean_real", torch.zeros(()))
         self.register_buffer("mean_fake", torch.zeros(()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def plays(self, step: int) -> bool:
-        """Whether the game has begun after `step` updates of the VAE."""
+        """Return whether adversarial training has started after `step` updates of the VAE."""
         return step >= self.start
 
     def fool(self, reconstruction: Tensor) -> Tensor:
-        """The VAE's adversarial loss, before its weight; its gradient reaches the reconstruction only.
+        """Compute the adversarial loss of the VAE, unweighted; only the reconstruction gets a gradient.
 
         Args:
-            reconstruction: Of shape (B, 3, H, W), about [-1, 1].
+            reconstruction: Tensor of shape (B, 3, H, W), about in [-1, 1].
         """
         tensors = {name: tensor.detach() for name, tensor in self.discriminator.named_parameters()}
         return self.game.fool(functional_call(self.discriminator, tensors, (reconstruction,)).float())
 
     def forward(self, images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        """The discriminator's losses; the gradient reaches the discriminator only.
+        """Compute the losses of the discriminator; only the discriminator gets a gradient.
 
         Args:
-            images: Of shape (B, 3, H, W), in [-1, 1].
-            reconstruction: Of the same shape.
+            images: Tensor of shape (B, 3, H, W), in [-1, 1].
+            reconstruction: Tensor of the same shape.
 
         Returns:
-            `loss`, a scalar with a gradient; without one: `logits_real` and `logits_fake`, their means, `accuracy`, the
-            share of logits with the right sign, and `lecam`, before its weight.
+            `loss`, a scalar with a gradient. Without a gradient: `logits_real` and `logits_fake`, the mean logits;
+            `accuracy`, the fraction of logits with the correct sign; `lecam`, the unweighted LeCam regularization.
         """
         real, fake = self.discriminator(images).float(), self.discriminator(reconstruction.detach()).float()
         loss, lecam = self.game.judge(real, fake), real.new_zeros(())
@@ -117,7 +129,7 @@ class Adversary(nn.Module):
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
 
     def _remember(self, real: Tensor, fake: Tensor) -> None:
-        """Moving averages over all ranks; at first plain means, so that they do not start from nowhere."""
+        """Update the moving averages over all processes, which are plain means until `decay` is reached."""
         keep = (self.steps / (self.steps + 1)).clamp(max=self.decay)
         for average, logits in ((self.mean_real, real), (self.mean_fake, fake)):
             average.lerp_(mean_over_processes(logits.detach().mean()), 1 - keep)
@@ -125,18 +137,18 @@ class Adversary(nn.Module):
 
 
 def balance(loss: Tensor, other: Tensor, weight: Tensor, limit: float) -> Tensor:
-    """|gradient of `loss`| / |gradient of `other`| at one tensor, at most `limit`: what makes `other` weigh as much.
+    """Compute the adaptive weight of a loss: |gradient of `loss`| / |gradient of `other`|, at most `limit`.
 
-    The gradients are means over all ranks, so that every rank multiplies by the same number. Call it outside autocast.
+    The gradients are averaged over all processes, so that the weight is the same everywhere.
 
     Args:
-        loss: The reconstruction losses together, a scalar whose graph is kept.
-        other: The loss to be weighted, likewise.
-        weight: Where both gradients are taken: see `last_weight`.
+        loss: Sum of the reconstruction losses, a scalar; its graph is kept.
+        other: Loss to weight, a scalar; its graph is kept.
+        weight: Parameter at which both gradients are taken, see `last_weight`.
         limit: Largest ratio.
 
     Returns:
-        A scalar without a gradient, float32.
+        A scalar, float32, without a gradient.
 
     Raises:
         InputError: If autocast is on, or `weight` is not trained.
@@ -145,9 +157,9 @@ def balance(loss: Tensor, other: Tensor, weight: Tensor, limit: float) -> Tensor
     `ldm/modules/losses/contperceptual.py`, line 32.
     """
     if torch.is_autocast_enabled(weight.device.type):
-        raise InputError("balance: autocast is on, and small gradients would be lost; call it outside")
+        raise InputError("balance: autocast is on, and would lose small gradients; call balance outside of autocast")
     if not weight.requires_grad:
-        raise InputError("balance: the layer at which gradients are compared is not trained; take a fixed weight")
+        raise InputError("balance: the layer at which gradients are compared is not trained; use a fixed weight")
     norms = []
     for scalar in (loss, other):
         (gradient,) = torch.autograd.grad(scalar, weight, retain_graph=True)
@@ -156,5 +168,5 @@ def balance(loss: Tensor, other: Tensor, weight: Tensor, limit: float) -> Tensor
 
 
 def last_weight(stack: nn.Module) -> nn.Parameter:
-    """The weight of the last layer of an encoder or decoder that has a matrix or convolution."""
+    """Return the weight of the last linear or convolutional layer of an encoder or decoder."""
     return [p for p in stack.parameters() if p.ndim > 1][-1]

@@ -1,12 +1,12 @@
-"""Losses of a reconstruction. `LOSSES` maps a recipe's name to a module; its keyword-only arguments are the keys.
+"""Reconstruction losses. `LOSSES` maps the kinds of a recipe to modules, whose keyword arguments are the recipe's keys.
 
-One convention, for all of them: **a loss is a mean over image elements and batch**. Pixel losses are means over all
-B * C * H * W values; a perceptual loss is one number an image, and the mean over the batch; the KL is in nats,
-divided by the number of *image* elements B * C * H * W, whatever the size of the latent. A reconstruction loss in nats
-and the KL then add up to the ELBO per image element, and a weight means the same at every resolution.
+All losses follow one convention: **a loss is a mean over image elements and batch**. Pixel losses are means over all
+B * C * H * W values. A perceptual loss is one number per image, averaged over the batch. The KL divergence is in nats,
+divided by the number of *image* elements B * C * H * W, whatever the size of the latents. A reconstruction loss in nats
+and the KL divergence then add up to the ELBO per image element, and a weight means the same at every resolution.
 
-Every loss is `forward(out, images) -> scalar`, computed in float32 also where autocast is on; `out` is what the VAE's
-forward returned, `images` are (B, C, H, W) in [-1, 1]. docs/recipes.md converts published weights.
+Every loss is called as `loss(out, images)` and returns a scalar, computed in float32 even under autocast. `out` is the
+output of the VAE, `images` have shape (B, C, H, W) and values in [-1, 1]. docs/recipes.md converts published weights.
 """
 
 from typing import Annotated, Literal
@@ -25,24 +25,24 @@ Net = Literal["vgg", "alex"]
 
 
 class L1(nn.Module):
-    """mean |x - y|, of images `x` and reconstruction `y`, in units of the [-1, 1] range."""
+    """mean |x - y| over images x and reconstructions y in [-1, 1]."""
 
     def forward(self, out: Output, images: Tensor) -> Tensor:
         return _error(out, images).abs().mean()
 
 
 class MSE(nn.Module):
-    """mean (x - y)^2."""
+    """mean (x - y)^2 over images x and reconstructions y in [-1, 1]."""
 
     def forward(self, out: Output, images: Tensor) -> Tensor:
         return _error(out, images).square().mean()
 
 
 class Chroma(nn.Module):
-    """mean |x - y| of the two colour differences, Cb and Cr of BT.601, in units of the [-1, 1] range.
+    """mean |x - y| over the color differences Cb and Cr of BT.601, for images in [-1, 1].
 
-    Losses of RGB hardly see colour, since most of their error is lightness; a short run then gives its few latent
-    channels to lightness and loses a colour axis.
+    Most of the error in RGB is an error of lightness, so a short run may spend all of its few latent channels on
+    lightness and lose a color axis. This loss counters that.
 
     Source: ITU-R BT.601-7, full range, as in JPEG (JFIF 1.02).
     """
@@ -57,10 +57,10 @@ class Chroma(nn.Module):
 
 
 class Charbonnier(nn.Module):
-    """mean sqrt((x - y)^2 + eps^2): L1 with a round bottom of width `eps`.
+    """mean sqrt((x - y)^2 + eps^2): smooth L1, for images in [-1, 1].
 
     Args:
-        eps: Errors below it count quadratically, in units of the [-1, 1] range.
+        eps: Error below which the loss is about quadratic.
 
     Source: Charbonnier et al. 1994 (two deterministic half-quadratic regularization algorithms), as in Lai et al. 2018
     (arXiv:1710.01992).
@@ -75,7 +75,7 @@ class Charbonnier(nn.Module):
 
 
 class KL(nn.Module):
-    """KL divergence of the posterior to a standard normal, in nats per *image* element; 0 for deterministic latents.
+    """KL divergence of the posterior from a standard normal, in nats per *image* element; 0 for deterministic latents.
 
     Source: Kingma and Welling 2014 (arXiv:1312.6114).
     """
@@ -85,8 +85,10 @@ class KL(nn.Module):
 
 
 class SSIM(nn.Module):
-    """1 - structural similarity, 0 for equal images; as `evaluation.metrics.ssim`, in float32 and without its clamp,
-    so that the gradient reaches values beyond [-1, 1].
+    """1 - structural similarity, so 0 for equal images.
+
+    It is computed as in `vaezoo.evaluation.metrics.ssim`, but in float32 and without clamping, so that values outside
+    [-1, 1] have a gradient. H and W must be at least 11.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
     """
@@ -100,10 +102,10 @@ class SSIM(nn.Module):
 
 
 class Perceptual(nn.Module):
-    """LPIPS, averaged over the batch. The distance of an image counts once, however many elements it has.
+    """LPIPS, averaged over the batch.
 
     Args:
-        net: The backbone of `evaluation.lpips.LPIPS`; published recipes use vgg.
+        net: Backbone, "vgg" or "alex"; published recipes use "vgg".
     """
 
     def __init__(self, *, net: Net) -> None:
@@ -115,16 +117,16 @@ class Perceptual(nn.Module):
 
 
 class NLL(nn.Module):
-    """e / exp(logvar) + logvar, of an error e and a learned log-variance: reconstruction in nats, up to a constant.
+    """e / exp(logvar) + logvar for an error e and a learned log-variance: reconstruction in nats, up to a constant.
 
-    With it a KL weight of 1 is the ELBO; the weight that a fixed one would need is learned as exp(logvar). `logvar` is
-    a parameter of this module, and whoever trains must hand `parameters()` of the losses to the optimiser.
+    With a KL weight of 1, the total is the ELBO. `logvar` is a parameter of this module, so the parameters of the
+    losses must be given to the optimizer too.
 
     Args:
-        pixels: The error: a mean over image elements.
-        perceptual: Weight of LPIPS, which is added to it; 0 leaves LPIPS out.
-        net: The backbone of LPIPS.
-        initial: Log-variance to start from.
+        pixels: Pixel error, "l1" or "mse".
+        perceptual: Weight of LPIPS, which is added to the pixel error; 0 disables it.
+        net: Backbone of LPIPS, "vgg" or "alex".
+        initial: Initial value of `logvar`.
 
     Source: Rombach et al. 2022 (arXiv:2112.10752), CompVis/latent-diffusion@a506df5
     `ldm/modules/losses/contperceptual.py`, line 53, where it is never trained.

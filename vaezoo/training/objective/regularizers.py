@@ -1,12 +1,12 @@
-"""Regularisers of latents. `REGULARIZERS` maps a recipe's name to a module; its keyword-only arguments are the keys.
+"""Regularizers of latents. `REGULARIZERS` maps the kinds of a recipe to modules, whose keyword arguments are its keys.
 
-Every regulariser is built with the number of latent channels, as a block is with its input channels. It is
-`forward(vae, out, images, generator) -> scalar`, float32: `out` is what the VAE's forward returned for `images` of
-shape (B, C, H, W) in [-1, 1]. One that needs another pass through the VAE makes it in the autocast that it finds. What
-is random is drawn from `generator`, once: one in the same state on all ranks gives one draw for the whole step.
+Every regularizer is built with the number of latent channels. `regularizer(vae, out, images, generator)` returns a
+scalar, float32. `out` is the output of the VAE for `images` of shape (B, C, H, W) in [-1, 1]. Further
+passes through the VAE use the autocast settings of the caller. Random numbers come from `generator`, which has the same
+state in all processes, so that all of them use the same transformation in a step.
 
-Where `adaptive` is true, the weight is multiplied by the ratio of gradients, reconstruction losses to this one, at the
-encoder's last layer (`adversary.balance`), at most `limit`.
+If `adaptive` is true, the weight is multiplied by the ratio of the gradients of the reconstruction losses and of the
+regularizer at the last layer of the encoder (`adversary.balance`), at most `limit`.
 """
 
 from typing import Annotated
@@ -19,37 +19,43 @@ from vaezoo.evaluation.latents.spectrum import dct
 from vaezoo.evaluation.nets.frozen import Features
 from vaezoo.nn.vae import VAE, Output
 from vaezoo.specs.marks import Between
-from vaezoo.training.objective.equivariance_regularizers import Equivariance, ScaleEquivariance, Share, Weight, resized
+from vaezoo.training.objective.equivariance_regularizers import (
+    EquivarianceRegularizer,
+    Fraction,
+    ScaleEquivarianceRegularizer,
+    Weight,
+    resized,
+)
 
-EPS = 1e-8  # keeps shares and logarithms of empty bands finite
+EPS = 1e-8  # keeps the logarithms of empty frequency bands finite
 
 
-class Alignment(nn.Module):
-    """Latents must show what a vision model sees: each position's direction, and the angles between positions.
+class AlignmentRegularizer(nn.Module):
+    """Alignment of latents with the features of a frozen vision model, per position and between positions.
 
     cosine_weight * mean max(0, 1 - cosine_margin - cos(p, f))
     + distance_weight * mean max(0, |P - F| - distance_margin)
 
-    p is the latent at a position, projected by a learned matrix, f the feature there; P and F hold the cosines between
-    all positions of an image.
+    p is the latent of a position after a learned linear projection, f the feature there. P and F contain the cosine
+    similarities between all positions of an image.
 
     Args:
-        latent_channels: What the projection takes.
-        model: timm's name of the vision model; it sees images with its own mean and standard deviation.
-        layer: Which of its feature maps, counted from the first; brought to the latents' height and width.
-        size: Pixels per side that it sees; null is the size it was trained on.
-        cosine_margin: Part of 1 - cosine that is forgiven.
-        distance_margin: Part of the difference of cosines that is forgiven.
-        cosine_weight: Of the first term.
-        distance_weight: Of the second.
-        adaptive: Whether the weight follows the ratio of gradients.
+        latent_channels: Input channels of the projection.
+        model: Name of a timm model; images are normalized with its own mean and standard deviation.
+        layer: Index of its feature map, which is resized to the latents; -1 is the last.
+        size: Pixels per side to which images are resized; `None` means the size that the model was trained on.
+        cosine_margin: Margin of the first term, from 0 to 1.
+        distance_margin: Margin of the second term, from 0 to 1.
+        cosine_weight: Weight of the first term.
+        distance_weight: Weight of the second term.
+        adaptive: Whether to multiply the weight by a ratio of gradients.
         limit: Largest ratio.
-        pretrained: Whether the model has its pretrained weights, or random ones, which no checkpoint keeps.
+        pretrained: Whether to load the pretrained weights; random ones are not saved in checkpoints.
 
     Raises:
         UnknownNameError: If timm has no model of this name.
-        InputError: If it has no such layer.
-        HubError: If its weights cannot be had.
+        InputError: If the model has no such feature map.
+        HubError: If its weights cannot be downloaded.
 
     Source: Yao et al. 2025 (arXiv:2501.01423), hustvl/LightningDiT@2725fed
     `vavae/ldm/modules/losses/contperceptual.py`, lines 124 to 134.
@@ -62,8 +68,8 @@ class Alignment(nn.Module):
         model: str,
         layer: int = -1,
         size: Annotated[int, Between(8, 4096)] | None = None,
-        cosine_margin: Share = 0.5,
-        distance_margin: Share = 0.25,
+        cosine_margin: Fraction = 0.5,
+        distance_margin: Fraction = 0.25,
         cosine_weight: Weight = 1.0,
         distance_weight: Weight = 1.0,
         adaptive: bool = False,
@@ -79,30 +85,31 @@ class Alignment(nn.Module):
 
     def forward(self, vae: VAE, out: Output, images: Tensor, generator: torch.Generator) -> Tensor:
         with torch.no_grad():
-            (seen,) = self.features(images)
-            seen = resized(seen, tuple(out.latents.shape[2:]))
-        return self.distance(self.project(out.latents).float(), seen)
+            (features,) = self.features(images)
+            height, width = out.latents.shape[2:]
+            features = resized(features, (height, width))
+        return self.distance(self.project(out.latents).float(), features)
 
-    def distance(self, projected: Tensor, seen: Tensor) -> Tensor:
-        """The loss of two maps of one shape (B, C, h, w)."""
-        p, f = (F.normalize(x.flatten(2), dim=1) for x in (projected, seen))  # (B, C, h * w), columns of length 1
+    def distance(self, projected: Tensor, features: Tensor) -> Tensor:
+        """Compute the loss of two maps of the same shape (B, C, h, w)."""
+        p, f = (F.normalize(x.flatten(2), dim=1) for x in (projected, features))  # (B, C, h * w), columns of length 1
         with torch.autocast(p.device.type, enabled=False):
             angles = (p.mT @ p - f.mT @ f).abs()
         cosine = F.relu(1 - self.cosine_margin - (p * f).sum(dim=1)).mean()
         return self.cosine_weight * cosine + self.distance_weight * F.relu(angles - self.distance_margin).mean()
 
 
-class Spectrum(nn.Module):
-    """KL divergence between the shares of radial frequency bands in the image's power and in the latents', in nats.
+class SpectrumRegularizer(nn.Module):
+    """KL divergence, in nats, between the distributions of image and latent power over radial frequency bands.
 
-    The image is brought to the latents' height and width. Power is the square of the DCT, averaged over channels and
-    the coefficients of a band, without the mean's; of band k = 1, 2, … the image's is multiplied by k ** delta, and
-    shares are those of log(1 + power).
+    The image is resized to the latents. The power of a band is the squared DCT, without the zero frequency, averaged
+    over channels and the coefficients of the band. That of the image is multiplied by k ** delta in band k = 1, 2, ...
+    The distributions are those of log(1 + power).
 
     Args:
-        latent_channels: Not used.
-        bands: Number of bands from frequency 0 to the highest, of equal width.
-        delta: Flattens the target: 0 is the image's own spectrum.
+        latent_channels: Latent channels; not used.
+        bands: Number of bands of equal width, from 2 to 256.
+        delta: Exponent that flattens the target, from -4 to 4; 0 keeps the spectrum of the image.
 
     Source: Spectrum Matching, forever208/SpectrumMatching@3d8680c `utils_DCT.py`, lines 226 to 278.
     """
@@ -122,30 +129,31 @@ class Spectrum(nn.Module):
     def forward(self, vae: VAE, out: Output, images: Tensor, generator: torch.Generator) -> Tensor:
         z = out.latents.float()
         with torch.autocast(z.device.type, enabled=False):
-            target, found = self.power(resized(images, tuple(z.shape[2:]))), self.power(z)
+            height, width = z.shape[2:]
             tilt = torch.arange(1, self.bands + 1, device=z.device) ** self.delta
-            target, found = _shares(target * tilt), _shares(found)
-            return (target * ((target + EPS) / (found + EPS)).log()).sum(dim=1).mean()
+            target = _distribution(self.power(resized(images, (height, width))) * tilt)
+            actual = _distribution(self.power(z))
+            return (target * ((target + EPS) / (actual + EPS)).log()).sum(dim=1).mean()
 
     def power(self, x: Tensor) -> Tensor:
-        """Mean power of each band of (B, C, h, w), of shape (B, bands); 0 for a band without a frequency."""
+        """Compute the mean power (B, bands) of (B, C, h, w) in each band; 0 in a band without a frequency."""
         height, width = x.shape[2:]
         radius = torch.hypot(torch.arange(height).view(-1, 1).float(), torch.arange(width).float())
         band = (radius / radius.max().clamp(min=1) * self.bands).long().clamp(max=self.bands - 1)
         members = F.one_hot(band.flatten(), self.bands).to(x)
         power = dct(x).square().mean(dim=1).flatten(1)
-        power = power * (torch.arange(power.shape[1], device=x.device) > 0)  # the first is the mean's
+        power = power * (torch.arange(power.shape[1], device=x.device) > 0)  # without the zero frequency
         return power @ members / members.sum(dim=0).clamp(min=1)
 
 
 REGULARIZERS: dict[str, type[nn.Module]] = {
-    "equivariance": Equivariance,
-    "scale_equivariance": ScaleEquivariance,
-    "alignment": Alignment,
-    "spectrum": Spectrum,
+    "equivariance": EquivarianceRegularizer,
+    "scale_equivariance": ScaleEquivarianceRegularizer,
+    "alignment": AlignmentRegularizer,
+    "spectrum": SpectrumRegularizer,
 }
 
 
-def _shares(power: Tensor) -> Tensor:
+def _distribution(power: Tensor) -> Tensor:
     power = power.log1p()
     return power / (power.sum(dim=1, keepdim=True) + EPS)

@@ -1,12 +1,14 @@
-"""What is trained, as one module: its forward returns the losses, so that DistributedDataParallel sees every call."""
+"""The trained modules as one, whose `forward` returns the losses, so that DistributedDataParallel sees every call."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.errors import SpecError, VaezooError
+from vaezoo.errors import SpecError, TrainingError, VaezooError
 from vaezoo.nn.vae import VAE, Output
 from vaezoo.training.objective.adversary import Adversary, balance, last_weight
 from vaezoo.training.objective.discriminator import DISCRIMINATORS
@@ -17,56 +19,72 @@ from vaezoo.training.recipe_schema import DiscriminatorConfig, LossTerm, Recipe
 Scalars = dict[str, Tensor]
 
 
-class Objective(nn.ModuleList):
-    """Modules that give losses, with their weights and names; where a kind stands twice, the second is `kind_2`."""
+class WeightedLosses(nn.ModuleList):
+    """Losses or regularizers with their names and weights; the second of the same kind is named `kind_2`.
 
-    def __init__(self, parts: Sequence[LossTerm], table: Mapping[str, type[nn.Module]], *arguments: object) -> None:
-        super().__init__(table[part.kind](*arguments, **part.arguments) for part in parts)
-        kinds = [part.kind for part in parts]
+    Args:
+        terms: Kind, weight and arguments of each module.
+        table: Classes of the modules by kind.
+        *arguments: Further arguments of each class.
+    """
+
+    def __init__(self, terms: Sequence[LossTerm], table: Mapping[str, type[nn.Module]], *arguments: object) -> None:
+        super().__init__(table[term.kind](*arguments, **term.arguments) for term in terms)
+        kinds = [term.kind for term in terms]
         times = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
         self.names = [kind if n == 1 else f"{kind}_{n}" for kind, n in zip(kinds, times, strict=True)]
-        self.weights = dict(zip(self.names, (part.weight for part in parts), strict=True))
+        self.weights = dict(zip(self.names, (term.weight for term in terms), strict=True))
 
     def losses(self, *arguments: object) -> Scalars:
-        """What each module gives for these arguments, by name."""
+        """Compute the unweighted loss of each module, by name."""
         return {name: module(*arguments) for name, module in zip(self.names, self, strict=True)}
 
-    def total(self, losses: Scalars) -> Tensor | float:
-        """Their weighted sum."""
-        return sum(self.weights[name] * loss for name, loss in losses.items())
+    def total(self, losses: Scalars) -> Tensor:
+        """Compute the weighted sum of at least one loss."""
+        return functools.reduce(torch.add, (self.weights[name] * loss for name, loss in losses.items()))
 
 
 class Task(nn.Module):
-    """A VAE, its losses and regularisers, and the discriminator it plays against, if any.
+    """A VAE with its losses, its regularizers and, if the recipe has one, its discriminator.
 
     Args:
-        vae: In float32.
-        recipe: What it is trained for, and the precision of the forward pass.
+        vae: Network in float32.
+        recipe: Losses, regularizers, discriminator, and the precision of the forward pass.
     """
 
     def __init__(self, vae: VAE, recipe: Recipe) -> None:
         super().__init__()
         self.vae = vae
-        self.losses = Objective(recipe.losses, LOSSES)
-        self.regularizers = Objective(recipe.regularizers, REGULARIZERS, vae.latent_channels)
+        self.losses = WeightedLosses(recipe.losses, LOSSES)
+        self.regularizers = WeightedLosses(recipe.regularizers, REGULARIZERS, vae.latent_channels)
         self.adversary = _adversary(recipe.discriminator) if recipe.discriminator else None
         self.low_precision = recipe.precision == "bf16"
 
     def forward(self, phase: str, *arguments: object) -> Scalars:
-        """`vae_losses` or `discriminator_losses`, by the `phase`: "vae" or "discriminator"."""
-        return {"vae": self.vae_losses, "discriminator": self.discriminator_losses}[phase](*arguments)
-
-    def vae_losses(self, images: Tensor, noise: Tensor, step: int, draw: torch.Generator) -> Scalars:
-        """What the VAE is to lower.
+        """Call `vae_losses` or `discriminator_losses`.
 
         Args:
-            images: Of shape (B, 3, H, W), float32 in [-1, 1].
-            noise: Of the shape of the latents, standard normal: the draw of the posterior.
-            step: Updates of the VAE so far.
-            draw: Where regularisers draw from, in the same state on all ranks.
+            phase: "vae" or "discriminator".
+            *arguments: Arguments of that method.
+        """
+        phases: dict[str, Callable[..., Scalars]] = {
+            "vae": self.vae_losses,
+            "discriminator": self.discriminator_losses,
+        }
+        return phases[phase](*arguments)
+
+    def vae_losses(self, images: Tensor, noise: Tensor, step: int, draw: torch.Generator) -> Scalars:
+        """Compute the losses of the VAE.
+
+        Args:
+            images: Tensor of shape (B, 3, H, W), float32 in [-1, 1].
+            noise: Standard normal noise of the shape of the latents, with which the posterior is sampled.
+            step: Number of updates of the VAE so far.
+            draw: Generator of the regularizers, in the same state in all processes.
 
         Returns:
-            `loss`, a scalar with a gradient; its parts by name, before their weights; `reconstruction`, float32.
+            `loss`, the total with a gradient; without a gradient, the unweighted losses by name and `reconstruction`,
+            float32.
         """
         out = self.reconstruct(images, noise)
         losses = self.losses.losses(out, images)
@@ -78,50 +96,56 @@ class Task(nn.Module):
         if self.adversary and self.adversary.plays(step):
             with self.autocast(images):
                 parts["adversarial"] = self.adversary.fool(out.reconstruction)
-            parts["adversarial_weight"] = self._adversarial_weight(reconstruction, parts["adversarial"])
+            parts["adversarial_weight"] = self._adversarial_weight(self.adversary, reconstruction, parts["adversarial"])
             total = total + parts["adversarial_weight"] * parts["adversarial"]
         parts = {name: part.detach() for name, part in parts.items()}
         return {"loss": total, **parts, "reconstruction": out.reconstruction.detach()}
 
     def discriminator_losses(self, images: Tensor, reconstruction: Tensor) -> Scalars:
-        """What the discriminator is to lower, as `Adversary` says; the VAE has no part in it."""
+        """Compute the losses of the discriminator, as `Adversary.forward` does; the VAE gets no gradient."""
+        if self.adversary is None:
+            raise TrainingError("discriminator_losses: the recipe has no discriminator; add one")
         with self.autocast(images):
             return self.adversary(images, reconstruction)
 
     def autocast(self, images: Tensor) -> torch.autocast:
-        """The recipe's precision for a forward pass."""
+        """Create the autocast context of a forward pass in the recipe's precision."""
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision)
 
     def _regularization(self, reconstruction: Tensor, extra: Scalars) -> Tensor | float:
         total: Tensor | float = 0.0
         for name, regularizer in zip(self.regularizers.names, self.regularizers, strict=True):
-            weight = self.regularizers.weights[name]
+            weight: Tensor | float = self.regularizers.weights[name]
             if regularizer.adaptive:
-                last = last_weight(self.vae.encoder)
-                weight = weight * balance(reconstruction, extra[name], last, regularizer.limit)
+                limit = cast(float, regularizer.limit)  # a ModuleList yields modules without a type of their own
+                weight = weight * balance(reconstruction, extra[name], last_weight(self.vae.encoder), limit)
             total = total + weight * extra[name]
         return total
 
-    def _adversarial_weight(self, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
-        weight = reconstruction.new_tensor(self.adversary.weight)
-        if not self.adversary.adaptive:
+    def _adversarial_weight(self, adversary: Adversary, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
+        weight = reconstruction.new_tensor(adversary.weight)
+        if not adversary.adaptive:
             return weight
-        return weight * balance(reconstruction, adversarial, last_weight(self.vae.decoder), self.adversary.limit)
+        return weight * balance(reconstruction, adversarial, last_weight(self.vae.decoder), adversary.limit)
 
     def reconstruct(self, images: Tensor, noise: Tensor) -> Output:
-        """One pass through the VAE in the recipe's precision; everything in the result is float32."""
+        """Encode, sample with the given noise and decode, in the recipe's precision; the results are float32."""
         with self.autocast(images):
             posterior = self.vae.encode(images)
             posterior = type(posterior)(posterior.moments.float())
-            latents = posterior.mean + posterior.std * noise  # the reparameterisation trick, with noise of our choice
+            latents = posterior.mean + posterior.std * noise
             reconstruction = self.vae.decode(latents).float()
         return Output(reconstruction, posterior, latents)
 
 
-def check_game(task: Task, recipe: Recipe) -> None:
-    """Raise `SpecError` for what the discriminator would stumble over at its first step, which may be hours away."""
+def check_discriminator(task: Task, recipe: Recipe) -> None:
+    """Check that the discriminator can be trained, because its first step may be hours away.
+
+    Raises:
+        SpecError: If it cannot take the smallest crops, or its weight is adaptive and the last layer is not trained.
+    """
     adversary = task.adversary
-    if adversary is None:
+    if adversary is None or recipe.discriminator is None:
         return
     if adversary.adaptive and not last_weight(task.vae.decoder).requires_grad:
         raise SpecError("discriminator.adaptive: compares gradients at the decoder's last layer, which is not trained")
@@ -134,14 +158,17 @@ def check_game(task: Task, recipe: Recipe) -> None:
 
 
 def choose_trained(vae: VAE, train: str | tuple[str, ...]) -> int:
-    """Freeze all that is not trained; returns the number of parameters that are.
+    """Freeze all parameters that are not trained.
 
     Args:
-        vae: The network.
-        train: `all`, `encoder`, `decoder`, or patterns of the paths of parameters.
+        vae: Network, changed in place.
+        train: "all", "encoder", "decoder", or patterns of parameter names such as "decoder.*".
+
+    Returns:
+        Number of trained parameters.
 
     Raises:
-        SpecError: If a pattern fits no parameter.
+        SpecError: If a pattern matches no parameter.
     """
     patterns = train if isinstance(train, tuple) else ("*" if train == "all" else f"{train}.*",)
     names = [name for name, _ in vae.named_parameters()]
