@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -145,8 +145,9 @@ class Ablation:
         grid = math.prod(len(values) for values in self.grid.values()) if self.grid else 0
         if (count := bool(self.set) + grid + len(self.variants)) > MAX_VARIANTS:
             yield "", f"{count:,} variants; the limit is {MAX_VARIANTS}"
-        listed = {f"variants[{index}]": changes for index, changes in enumerate(self.variants)}
-        for where, axes in ({"set": self.set, "grid": self.grid} | listed).items():
+        mappings: dict[str, Iterable[str]] = {"set": self.set, "grid": self.grid}
+        mappings |= {f"variants[{index}]": changes for index, changes in enumerate(self.variants)}
+        for where, axes in mappings.items():
             paths: set[str] = set()
             for axis in axes:
                 own = {path.strip() for path in axis.split(",")}
