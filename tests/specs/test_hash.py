@@ -77,6 +77,12 @@ def test_the_hash_of_a_published_network_never_changes(name):
     )
 
 
+def test_the_hash_is_computed_once():
+    spec = read_spec(model_file("vae_f8_z4"))
+    assert spec.hash is spec.hash
+    assert replace(spec, encoder=spec.decoder).hash != spec.hash
+
+
 def test_no_two_networks_are_one():
     assert len(set(HASHES.values())) == len(HASHES), "weights of one network are tags of it, not networks of their own"
 

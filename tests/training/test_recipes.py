@@ -105,6 +105,7 @@ def test_a_recipe_written_out_reads_back_as_the_same(tmp_path):
 def test_the_hash_is_of_what_the_weights_depend_on(tmp_path):
     recipe = tiny_recipe(tmp_path)
     assert tiny_recipe(tmp_path, "keep=7", "summary=Other words.", "log_every=9").hash == recipe.hash
+    assert recipe.hash is recipe.hash
     assert tiny_recipe(tmp_path, "optimizer.lr=3e-3").hash != recipe.hash
     assert tiny_recipe(tmp_path, "discriminator.start=3").hash != recipe.hash
 
