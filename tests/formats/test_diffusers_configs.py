@@ -1,4 +1,4 @@
-"""Configs of diffusers to networks and back; `diffusers` itself says how many parameters they have."""
+"""Configs of diffusers to specs and back, compared with the parameters of the models that diffusers builds."""
 
 import json
 import random
@@ -24,8 +24,8 @@ def read(config: dict[str, Any]):
     return spec_from_config(from_plain(config, Location("config.json")))
 
 
-def theirs(config: dict[str, Any]) -> torch.nn.Module:
-    """The model that diffusers builds from a config, on the meta device."""
+def diffusers_model(config: dict[str, Any]) -> torch.nn.Module:
+    """Build the model of diffusers from a config, on the meta device."""
     cls = getattr(diffusers, config["_class_name"])
     with torch.device("meta"):
         return cls.from_config(config)
@@ -36,7 +36,7 @@ def small(name: str, seed: int) -> dict[str, Any]:
 
 
 def shaping(model: torch.nn.Module, name: str) -> dict[str, Any]:
-    """The keys of a model of diffusers that shape its network, one spelling of each."""
+    """Return the config keys of a diffusers model that shape its network, in one spelling."""
     keys = {field.name: model.config[field.name] for field in fields(CLASSES[name])}
     return {key: {"swish": "silu", "Conv": "conv"}.get(str(value), value) for key, value in keys.items()}
 
@@ -56,7 +56,7 @@ def test_a_published_config_written_again_shapes_the_same_model_of_diffusers(pub
     written = config_from_spec(read(config).spec, stats)
     assert json.loads(json.dumps(written)) == written
     assert read(written) == read(config)
-    before, after = theirs(config), theirs(written)
+    before, after = diffusers_model(config), diffusers_model(written)
     assert {k: p.shape for k, p in after.named_parameters()} == {k: p.shape for k, p in before.named_parameters()}
 
 
@@ -65,7 +65,7 @@ def test_a_published_config_written_again_shapes_the_same_model_of_diffusers(pub
 def test_a_random_config_has_as_many_parameters_as_the_model_of_diffusers(name, seed):
     config = small(name, seed)
     dropped = ("time_conv", "condition_encoder")  # for several frames, and for masked images
-    kept = [p for key, p in theirs(config).named_parameters() if not any(word in key for word in dropped)]
+    kept = [p for key, p in diffusers_model(config).named_parameters() if not any(word in key for word in dropped)]
     images = [p[:, :, -1] if p.dim() == 5 else p for p in kept]  # what a first frame meets of a kernel over time
     ours = build(read(config).spec, "meta")
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in images)
@@ -74,9 +74,9 @@ def test_a_random_config_has_as_many_parameters_as_the_model_of_diffusers(name, 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", EXPORTED)
 def test_what_diffusers_saves_of_a_model_is_read_and_comes_back_key_by_key(name, seed):
-    model = theirs(small(name, seed))
+    model = diffusers_model(small(name, seed))
     found = read(json.loads(model.to_json_string()))
     written = config_from_spec(found.spec, found.stats)
     assert read(written)[:2] == found[:2]
-    if written["_class_name"] == name:  # or one that stands before it in the list and does as well
-        assert shaping(theirs(written), name) == shaping(model, name)
+    if written["_class_name"] == name:  # or an earlier class of CLASSES that expresses the same network
+        assert shaping(diffusers_model(written), name) == shaping(model, name)

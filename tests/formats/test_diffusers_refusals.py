@@ -1,4 +1,4 @@
-"""Configs of diffusers that no network here can follow, networks that none of its classes has, and hostile files."""
+"""Configs of diffusers that have no equivalent here, networks that no class of diffusers has, and hostile files."""
 
 import json
 import re
@@ -91,9 +91,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "told"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_config_that_cannot_be_followed_is_refused_with_its_place(config, told):
-    with pytest.raises(vaezoo.SpecError, match=told) as caught:
+@pytest.mark.parametrize(("config", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_config_without_an_equivalent_is_refused_with_its_location(config, message):
+    with pytest.raises(vaezoo.SpecError, match=message) as caught:
         read(config)
     assert str(caught.value).startswith("config.json: ")
 
@@ -130,11 +130,11 @@ def test_a_damaged_config_is_read_or_refused_and_nothing_is_allocated(content):
         spec = spec_from_config(parse_json(content.decode("utf-8", "replace"), "config.json")).spec
         if spec.hash in _built:
             return
-        told, parameters = "a network", list(build(spec, "meta").parameters())
+        message, parameters = "a network", list(build(spec, "meta").parameters())
         _built.add(spec.hash)
     except vaezoo.VaezooError as error:
-        told, parameters = str(error), []
-    assert 0 < len(told) < 50_000
+        message, parameters = str(error), []
+    assert 0 < len(message) < 50_000
     assert all(p.is_meta for p in parameters)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY
 
@@ -152,10 +152,10 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "told"), SPECS)
-def test_a_network_that_diffusers_lacks_is_refused_with_the_nearest_class(name, told):
+@pytest.mark.parametrize(("name", "message"), SPECS)
+def test_a_network_that_diffusers_lacks_is_refused_with_the_nearest_class(name, message):
     spec = vaezoo.get_spec(name)
-    with pytest.raises(vaezoo.CheckpointError, match=told) as caught:
+    with pytest.raises(vaezoo.CheckpointError, match=message) as caught:
         config_from_spec(spec)
     assert str(caught.value).startswith(name)
 

@@ -1,4 +1,4 @@
-"""What a layout can say: other names, one tensor kept as several, linear layers as 1x1 convolutions."""
+"""What a layout can express: other names, a tensor split into several, linear layers as 1x1 convolutions."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from vaezoo.weights.header import read_header
 
 
 def apart(spec, shapes) -> list[TensorNames]:
-    """Queries, keys and values each under a name of its own, as 1x1 convolutions."""
+    """Name queries, keys and values separately, as 1x1 convolutions."""
     return [
         _apart(key, shape) if ".qkv." in key else TensorNames(key, (f"model.{key}",), shape)
         for key, shape in shapes.items()

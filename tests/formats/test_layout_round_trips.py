@@ -1,4 +1,4 @@
-"""Every network in every layout that can express it: there and back, one to one, and what a layout leaves out."""
+"""Round trips of every network through every layout that can express it, and what layouts leave out or refuse."""
 
 import functools
 import logging
@@ -44,8 +44,8 @@ def shared_vae(name: str) -> vaezoo.VAE:
     return small_vae(name)
 
 
-def place(tmp_path, layout: str, name: str = "x") -> str:
-    """Where a file of that layout goes: one path, or two."""
+def path_for(tmp_path, layout: str, name: str = "x") -> str:
+    """Return the path for a file of a layout, or two joined by a comma."""
     one = f"{tmp_path}/{name}.safetensors"
     return (
         f"{tmp_path}/{name}_encoder.safetensors,{tmp_path}/{name}_decoder.safetensors"
@@ -77,13 +77,13 @@ def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
 
 @pytest.mark.parametrize(("name", "layout"), WRITTEN)
 def test_a_network_goes_to_a_layout_and_back_without_losing_a_bit(name, layout, tmp_path):
-    vae, path, network = shared_vae(name), place(tmp_path, layout), write_small(name, tmp_path)
+    vae, path, network = shared_vae(name), path_for(tmp_path, layout), write_small(name, tmp_path)
     vaezoo.export_checkpoint(vae, path, layout=layout)
     again = vaezoo.create(f"file:{path}", network=network, layout=layout)
     state = again.state_dict()
     assert all(torch.equal(state[key], tensor) for key, tensor in vae.state_dict().items())
-    vaezoo.export_checkpoint(again, place(tmp_path, layout, "y"), layout=layout)
-    before, after = all_tensors(path), all_tensors(place(tmp_path, layout, "y"))
+    vaezoo.export_checkpoint(again, path_for(tmp_path, layout, "y"), layout=layout)
+    before, after = all_tensors(path), all_tensors(path_for(tmp_path, layout, "y"))
     assert [(key.rpartition("/")[2][1:], t.shape) for key, t in before.items()] == [
         (key.rpartition("/")[2][1:], t.shape) for key, t in after.items()
     ]

@@ -1,4 +1,4 @@
-"""What layouts call the tensors of the largest families, against names and shapes read off the originals' sources."""
+"""Tensor names of the layouts, against names and shapes that were read off the sources of the originals."""
 
 import pytest
 import torch
@@ -115,7 +115,7 @@ ORIGINALS = [
 
 
 def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without trailing dimensions of size 1, which say nothing."""
+    """Return a shape without its trailing dimensions of size 1."""
     return without_ones(shape[:-1]) if shape[-1:] == (1,) else shape
 
 
