@@ -1,4 +1,4 @@
-"""Every network published elsewhere is the same function as its original, because its file says what proves it."""
+"""Every network that was published elsewhere computes the same function as its original, named in `expect.proof`."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ CASES = [
 
 
 class Answer(NamedTuple):
-    """What an original says of images and latents."""
+    """The outputs of an original for images and latents."""
 
     moments: Tensor
     decoded: Tensor
@@ -38,13 +38,13 @@ class Answer(NamedTuple):
 
 
 def sizes(downscale: int) -> list[tuple[int, int, int]]:
-    """Batches, heights and widths: the smallest at which both ways of linear attention are met; one not square."""
+    """Return batches, heights and widths: one square, one not, and small sizes that use both forms of linear attention."""
     side = max(16, downscale if downscale > 32 else 2 * downscale)
     return [(2, side, side), (1, side, side + max(16, downscale))]
 
 
 def questions(channels: int, downscale: int) -> list[tuple[Tensor, Tensor]]:
-    """Images and latents: large latents, which a clamp changes, and small ones, at which the eps of a norm shows."""
+    """Return images and latents: large latents, which a clamp changes, and small ones, where the eps of a norm matters."""
     found = []
     for (batch, height, width), magnitude in zip(sizes(downscale), (2.0, 0.01), strict=True):
         images = torch.rand(batch, 3, height, width) * 2 - 1
@@ -76,11 +76,11 @@ def assert_says(vae: vaezoo.VAE, asked: list[tuple[Tensor, Tensor]], expected: l
 
 @pytest.fixture
 def attended(monkeypatch) -> set[str]:
-    """The ways of linear attention that are met while a test runs."""
+    """Collect which forms of linear attention a test has used."""
     met = set()
-    for way in ("linear_attention", "quadratic_attention"):
-        original = getattr(efficientvit, way)
-        monkeypatch.setattr(efficientvit, way, lambda *qkv, w=way, f=original: met.add(w) or f(*qkv))
+    for name in ("linear_attention", "quadratic_attention"):
+        original = getattr(efficientvit, name)
+        monkeypatch.setattr(efficientvit, name, lambda *qkv, n=name, f=original: met.add(n) or f(*qkv))
     return met
 
 
