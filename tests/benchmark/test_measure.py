@@ -10,13 +10,13 @@ import torch
 from support.tiny_pipeline import LDM, small
 
 import vaezoo
-from vaezoo.benchmark import case as jobs
+from vaezoo.benchmark import case as cases
 from vaezoo.benchmark import measure as measured
-from vaezoo.benchmark.case import DIFFUSERS, make_job
+from vaezoo.benchmark.case import DIFFUSERS, make_case
 from vaezoo.benchmark.child import main as work
 from vaezoo.benchmark.measure import COLUMNS, largest_batch, measure, measure_beside_diffusers
-from vaezoo.benchmark.process import Lost, bench
-from vaezoo.benchmark.steps import Peer, make_network, make_step
+from vaezoo.benchmark.process import ProcessLost, benchmark_process
+from vaezoo.benchmark.steps import DiffusersPeer, make_network, make_step
 from vaezoo.benchmark.training_step import ADAMW
 from vaezoo.errors import InputError, UnknownNameError
 
@@ -30,8 +30,8 @@ def ldm(tmp_path) -> vaezoo.ModelSpec:
     return small(tmp_path, LDM, scale=0.5).spec
 
 
-def job_of(network, what, **changes):
-    return make_job(network, what, **{**DEFAULTS, **changes})
+def case_of(network, what, **changes):
+    return make_case(network, what, **{**DEFAULTS, **changes})
 
 
 def test_a_row_is_measured_in_a_process_of_its_own():
@@ -51,14 +51,14 @@ def test_a_row_is_measured_in_a_process_of_its_own():
 def test_running_out_of_memory_is_a_row_that_says_so():
     row = measure(MICRO, "encode", 64, batch=10**9)
     assert tuple(row) == COLUMNS
-    assert measured.MEMORY.search(row["error"])
+    assert measured.OUT_OF_MEMORY.search(row["error"])
     assert "\n" not in row["error"]
     assert row["seconds"] is row["peak_rss_growth_mib"] is None
     assert (row["model"], row["batch"]) == (MICRO, 10**9)
 
 
 def script(tmp_path, monkeypatch, text: str) -> None:
-    """Let a shell script take the place of the bench's Python."""
+    """Let a shell script take the place of the Python of a benchmark process."""
     path = tmp_path / "python"
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -78,9 +78,9 @@ def script(tmp_path, monkeypatch, text: str) -> None:
         ("echo 'some words' >&2; exit 1", "some words"),
     ],
 )
-def test_why_a_bench_ended_is_told_in_a_line(tmp_path, monkeypatch, text, error):
+def test_why_a_process_ended_is_told_in_a_line(tmp_path, monkeypatch, text, error):
     script(tmp_path, monkeypatch, text)
-    with bench(job_of(MICRO, "encode")) as lost, pytest.raises(Lost, match=f"^{error}$"):
+    with benchmark_process() as lost, pytest.raises(ProcessLost, match=f"^{error}$"):
         lost.ask("{}")
 
 
@@ -115,10 +115,10 @@ def test_ratios_are_ours_by_the_peers_turn_by_turn(tmp_path, monkeypatch, ldm):
 
 @pytest.mark.parametrize("what", ["encode", "decode", "train"])
 @pytest.mark.parametrize("implementation", ["vaezoo", "diffusers"])
-def test_a_bench_answers_every_question_by_a_step(what, implementation, ldm):
-    job = job_of(ldm, what, implementation=implementation, channels_last=True, dtype="bf16")
+def test_a_process_answers_every_question_by_a_step(what, implementation, ldm):
+    case = case_of(ldm, what, implementation=implementation, channels_last=True, dtype="bf16")
     answers = io.StringIO()
-    work(io.StringIO(f"{json.dumps(asdict(job))}\nstep\nstep\n"), answers)
+    work(io.StringIO(f"{json.dumps(asdict(case))}\nstep\nstep\n"), answers)
     begun, *steps = [json.loads(line) for line in answers.getvalue().splitlines()]
     assert begun["params"] == sum(p.numel() for p in vaezoo.create(ldm).parameters())
     assert begun["before_mib"] > 0
@@ -127,7 +127,7 @@ def test_a_bench_answers_every_question_by_a_step(what, implementation, ldm):
 
 
 def test_the_peer_is_the_same_function(ldm):
-    peer = Peer(ldm).eval()
+    peer = DiffusersPeer(ldm).eval()
     ours = vaezoo.from_diffusers(peer.model)
     assert ours.spec.hash == ldm.hash
     assert (peer.latent_channels, peer.downscale) == (ours.latent_channels, ours.downscale)
@@ -140,10 +140,10 @@ def test_the_peer_is_the_same_function(ldm):
 @pytest.mark.parametrize(("implementation", "dtype"), [("vaezoo", "fp32"), ("vaezoo", "bf16"), ("diffusers", "bf16")])
 def test_a_training_step_changes_every_float32_weight_and_lowers_the_loss(implementation, dtype, ldm, monkeypatch):
     monkeypatch.setattr("vaezoo.benchmark.training_step.ADAMW", replace(ADAMW, lr=3e-3))
-    job = job_of(ldm, "train", implementation=implementation, dtype=dtype)
-    network = make_network(job)
+    case = case_of(ldm, "train", implementation=implementation, dtype=dtype)
+    network = make_network(case)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    step = make_step(network, job)
+    step = make_step(network, case)
     losses = [step() for _ in range(12)]
     assert losses[-1] < 0.95 * losses[0]
     for name, parameter in network.named_parameters():
@@ -152,16 +152,16 @@ def test_a_training_step_changes_every_float32_weight_and_lowers_the_loss(implem
 
 
 def test_inference_runs_in_the_asked_dtype_and_format_without_gradients(ldm):
-    job = job_of(ldm, "decode", dtype="bf16", channels_last=True)
-    network = make_network(job)
-    images = make_step(network, job)()
+    case = case_of(ldm, "decode", dtype="bf16", channels_last=True)
+    network = make_network(case)
+    images = make_step(network, case)()
     assert (images.shape, images.dtype, images.requires_grad) == ((2, 3, 16, 16), torch.bfloat16, False)
     assert network.decoder[0].weight.dtype == torch.bfloat16
     assert network.decoder[1].weight.is_contiguous(memory_format=torch.channels_last)
-    assert make_step(network, replace(job, what="encode"))().moments.shape == (2, 8, 8, 8)
+    assert make_step(network, replace(case, what="encode"))().moments.shape == (2, 8, 8, 8)
 
 
-@pytest.mark.parametrize(("budget", "largest"), [(10, 0), (11, 1), (30, 20), (1e9, measured.MOST)])
+@pytest.mark.parametrize(("budget", "largest"), [(10, 0), (11, 1), (30, 20), (1e9, measured.MAX_BATCH)])
 def test_the_largest_batch_is_the_last_that_fits(monkeypatch, budget, largest):
     """Of a step that takes 10 MiB and 1 MiB an image."""
     tried = []
@@ -201,7 +201,7 @@ def test_running_out_of_memory_is_too_many_and_another_failure_is_told(monkeypat
     [
         ({"what": "encod"}, "did you mean 'encode'"),
         ({"dtype": "fp23"}, "did you mean 'fp32'"),
-        ({"what": "train", "dtype": "fp16"}, "losses scaled"),
+        ({"what": "train", "dtype": "fp16"}, "loss scaling"),
         ({"batch": 0}, "batch is 0"),
         ({"size": 20}, "no positive multiple of 8"),
         ({"device": "cuda:99"}, "PyTorch cannot use it here"),
@@ -226,6 +226,6 @@ def test_networks_that_the_peer_does_not_have_are_refused(name):
 
 
 def test_a_peer_that_is_not_installed_is_said_to_be(monkeypatch):
-    monkeypatch.setattr(jobs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cases.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="diffusers is not installed; pip install diffusers"):
         measure_beside_diffusers("ldm_f8_z4", "encode", 64)

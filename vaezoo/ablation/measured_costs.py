@@ -9,7 +9,7 @@ import torch
 
 from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.variants import Variant
-from vaezoo.benchmark.measure import Row, largest_batch, measure, memory_of
+from vaezoo.benchmark.measure import BenchmarkRow, largest_batch, measure, memory_of
 from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.results import hardware
 from vaezoo.io.files import make_folder, read_json, write_json
@@ -77,7 +77,7 @@ def measure_all(plan: AblationPlan, steps: Sequence[Step], say: Callable[[str], 
         say(f"{variant.name}, {what} at {size}x{size}: {said}")
 
 
-def read_measured(plan: AblationPlan, variant: Variant) -> dict[str, Row]:
+def read_measured(plan: AblationPlan, variant: Variant) -> dict[str, BenchmarkRow]:
     """The rows of a variant under the conditions that are asked for: "decode_256" -> row.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a row of the measured panel is to measure, as checked plain data."""
+"""What one row of a benchmark measures, as checked plain data."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.zoo.create import get_spec, usable_device
 
-WHAT = ("encode", "decode", "train")
+STEPS = ("encode", "decode", "train")
 OURS, DIFFUSERS = "vaezoo", "diffusers"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One row of the measured panel.
+class BenchmarkCase:
+    """One row of a benchmark.
 
     Args:
-        network: `ModelSpec.to_dict()`, so that a job is plain data.
-        name: What the network is called.
-        implementation: `OURS` or `DIFFUSERS`, which builds the same network from a class of its own.
-        what: One of `WHAT`.
-        size: Pixels per side.
-        batch: Images of a step.
-        dtype: A key of `DTYPES`: of the weights for encoding and decoding; a training step keeps float32 weights and
-            computes in it by autocast.
-        channels_last: Memory format of weights and images.
-        device: Where.
+        network: The network as `ModelSpec.to_dict()` returns it, so that a case is plain data.
+        name: Name of the network, for the row.
+        implementation: `OURS` or `DIFFUSERS`, whose own class builds the same network.
+        what: One of `STEPS`.
+        size: Pixels per side of the images.
+        batch: Number of images per step, at least 1.
+        dtype: A key of `DTYPES`. Encoding and decoding run with weights of this dtype; a training step keeps float32
+            weights and computes under autocast.
+        channels_last: Whether weights and images are in the channels_last memory format.
+        device: Device to run on.
     """
 
     network: dict[str, Any]
@@ -47,11 +47,11 @@ class Job:
 
     @property
     def spec(self) -> ModelSpec:
-        """The network."""
+        """The network as a spec."""
         return check_spec(from_plain(self.network, Location(self.name)), self.name)
 
 
-def make_job(
+def make_case(
     name_or_spec: str | ModelSpec,
     what: str,
     size: int,
@@ -60,28 +60,31 @@ def make_job(
     channels_last: bool,
     device: str,
     implementation: str = OURS,
-) -> Job:
-    """A job whose arguments are checked.
+) -> BenchmarkCase:
+    """Check the arguments of a benchmark case and create it; see `BenchmarkCase` for their meaning.
+
+    Args:
+        name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
 
     Raises:
-        InputError: If one is not right, or the implementation does not have the network.
-        UnknownNameError: If there is no such model.
+        InputError: If an argument is invalid, or the implementation does not support the network.
+        UnknownNameError: If there is no model of this name.
     """
     spec = name_or_spec if isinstance(name_or_spec, ModelSpec) else get_spec(name_or_spec)
     name = spec.label if isinstance(name_or_spec, ModelSpec) else name_or_spec
-    if what not in WHAT:
-        raise InputError(f"{unknown(what, WHAT, 'step')}")
+    if what not in STEPS:
+        raise InputError(f"{unknown(what, STEPS, 'step')}")
     if dtype not in DTYPES:
         raise InputError(f"{unknown(dtype, DTYPES, 'dtype')}")
     if (what, dtype) == ("train", "fp16"):
-        raise InputError("a training step in fp16 would need its losses scaled; measure fp32 or bf16")
+        raise InputError("a training step in fp16 needs loss scaling, which is not supported; measure fp32 or bf16")
     if batch < 1:
         raise InputError(f"batch is {batch}; expected 1 or more")
     build(spec, "meta").diffusion_shape(size, size)
     usable_device(device)
     if implementation == DIFFUSERS:
         _check_peer(spec)
-    return Job(spec.to_dict(), name, implementation, what, size, batch, dtype, channels_last, device)
+    return BenchmarkCase(spec.to_dict(), name, implementation, what, size, batch, dtype, channels_last, device)
 
 
 def _check_peer(spec: ModelSpec) -> None:

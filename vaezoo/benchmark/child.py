@@ -1,7 +1,7 @@
-"""A process of its own for one row: `python -m vaezoo.benchmark.child`, told what to do line by line.
+"""The program of a benchmark process: `python -m vaezoo.benchmark.child`, controlled by lines on standard input.
 
-The first line of its standard input is a job; every further one asks for a step. Each is answered by a line of JSON.
-What goes wrong ends the process, with a traceback on standard error.
+The first line is a benchmark case as JSON; every further line asks for one step. Each line is answered by a line of
+JSON. An error ends the process with a traceback on standard error.
 """
 
 import contextlib
@@ -15,42 +15,48 @@ from typing import Any, TextIO
 
 import torch
 
-from vaezoo.benchmark.case import Job
+from vaezoo.benchmark.case import BenchmarkCase
 from vaezoo.benchmark.meter import meter
 from vaezoo.benchmark.steps import make_network, make_step, warm_libraries
 
 
 def main(questions: TextIO, answers: TextIO) -> None:
-    """Answer until there are no more questions."""
+    """Answer questions until there are no more.
+
+    Args:
+        questions: Lines of questions.
+        answers: Where the lines of answers go: first `before_mib`, `threads` and `params`, then `seconds`,
+            `cpu_seconds` and `peak_mib` of each step.
+    """
 
     def answer(**facts: Any) -> None:
         print(json.dumps(facts), file=answers, flush=True)
 
-    job = Job(**json.loads(next(questions)))
-    device = torch.device(job.device)
-    network = make_network(job)
-    warm_libraries(network, job)
-    step = make_step(network, job)
-    _trim()
+    case = BenchmarkCase(**json.loads(next(questions)))
+    device = torch.device(case.device)
+    network = make_network(case)
+    warm_libraries(network, case)
+    step = make_step(network, case)
+    _return_freed_memory()
     with meter(device) as before:
         pass
     params = sum(p.numel() for p in network.parameters())
     answer(before_mib=before.peak_mib, threads=torch.get_num_threads(), params=params)
     for _ in questions:
-        begun = time.process_time()
-        with meter(device) as reading:
+        start = time.process_time()
+        with meter(device) as usage:
             step()
-        answer(seconds=reading.seconds, cpu_seconds=time.process_time() - begun, peak_mib=reading.peak_mib)
+        answer(seconds=usage.seconds, cpu_seconds=time.process_time() - start, peak_mib=usage.peak_mib)
 
 
-def _trim() -> None:
-    """Give freed memory back to the system, or what the next steps take would seem to be there already."""
+def _return_freed_memory() -> None:
+    """Return freed memory to the system; steps could reuse it otherwise, and the process would grow less."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc has it
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever else prints, prints to standard error
+    os.dup2(2, 1)  # what libraries print goes to standard error
     main(sys.stdin, answers)

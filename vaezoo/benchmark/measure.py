@@ -1,6 +1,6 @@
-"""The measured panel: time and memory of steps, a process of its own for every row.
+"""Time and memory of steps, each row measured in a process of its own.
 
-A process that crashes or runs out of memory costs its row, which says so in `error`.
+A process that crashes or runs out of memory costs its row only, which then has the reason in `error`.
 """
 
 import contextlib
@@ -14,30 +14,23 @@ from typing import Any
 
 import torch
 
-from vaezoo.benchmark.case import DIFFUSERS, Job, make_job
-from vaezoo.benchmark.process import Lost, bench
+from vaezoo.benchmark.case import DIFFUSERS, BenchmarkCase, make_case
+from vaezoo.benchmark.process import ProcessLost, benchmark_process
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import hardware
 from vaezoo.specs.model import ModelSpec
 from vaezoo.version import __version__
 
-Row = dict[str, Any]
+BenchmarkRow = dict[str, Any]
 COLUMNS = (
     *("model", "spec_hash", "implementation", "what", "size", "batch", "dtype", "memory_format", "device", "threads"),
     *("warmup", "repeats", "seconds", "seconds_q1", "seconds_q3", "cpu_seconds", "images_per_second"),
-    *(
-        "peak_rss_growth_mib",
-        "peak_allocated_mib",
-        "time_ratio",
-        "cpu_ratio",
-        "memory_ratio",
-        "largest_batch",
-        "budget_mib",
-    ),
+    *("peak_rss_growth_mib", "peak_allocated_mib", "time_ratio", "cpu_ratio", "memory_ratio"),
+    *("largest_batch", "budget_mib"),
     *("error", "vaezoo", "torch", "diffusers", "hardware"),
 )
-MEMORY = re.compile(r"out of memory|can't allocate memory|MemoryError|SIGKILL", re.IGNORECASE)
-MOST = 4096  # images of the largest batch that is tried
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|MemoryError|SIGKILL", re.IGNORECASE)
+MAX_BATCH = 4096  # images of the largest batch that is tried
 
 
 def measure(
@@ -50,30 +43,32 @@ def measure(
     device: str = "cpu",
     repeats: int = 5,
     warmup: int = 1,
-) -> Row:
-    """Time and memory of one step with random weights and images, measured in a process of its own.
+) -> BenchmarkRow:
+    """Measure time and memory of one step with random weights and images, in a process of its own.
 
     Args:
-        name_or_spec: What `get_spec` takes, or a spec.
-        what: "encode", "decode" or "train": forward, backward and update by AdamW, of L1 and KL.
-        size: Pixels per side.
-        batch: Images of a step.
-        dtype: "fp32", "bf16" or "fp16", of the weights; "train" takes the first two and keeps float32 weights.
-        channels_last: Memory format of weights and images.
-        device: Where.
-        repeats: Steps that are timed.
-        warmup: Steps before them; their memory counts, their time does not.
+        name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
+        what: "encode", "decode" or "train". A training step is forward, backward and an AdamW update with L1 and KL
+            losses.
+        size: Pixels per side of the images.
+        batch: Number of images per step.
+        dtype: Dtype of the weights: "fp32", "bf16" or "fp16". A training step keeps float32 weights, computes under
+            autocast, and takes the first two.
+        channels_last: Whether weights and images are in the channels_last memory format.
+        device: Device to run on.
+        repeats: Number of timed steps, at least 1.
+        warmup: Number of steps before them; they count for peak memory but not for time.
 
     Returns:
-        A value for each of `COLUMNS`, None where it does not apply; `docs/benchmark.md` says what they mean. If the
-        process fails, `error` says how, and there are no figures.
+        A value for each of `COLUMNS`, `None` where it does not apply; `docs/benchmark.md` explains them. If the process
+        fails, `error` has the reason and there are no figures.
 
     Raises:
-        InputError: If an argument is not right, before anything runs.
-        UnknownNameError: If there is no such model.
+        InputError: If an argument is invalid; nothing has run then.
+        UnknownNameError: If there is no model of this name.
     """
     _check_times(repeats, warmup)
-    return _run([make_job(name_or_spec, what, size, batch, dtype, channels_last, device)], repeats, warmup)[0]
+    return _run([make_case(name_or_spec, what, size, batch, dtype, channels_last, device)], repeats, warmup)[0]
 
 
 def measure_beside_diffusers(
@@ -86,17 +81,24 @@ def measure_beside_diffusers(
     device: str = "cpu",
     repeats: int = 5,
     warmup: int = 1,
-) -> tuple[Row, Row]:
-    """The same for ours and for diffusers' `AutoencoderKL`, in two processes that take turns step by step.
+) -> tuple[BenchmarkRow, BenchmarkRow]:
+    """Measure the network and diffusers' `AutoencoderKL` of it, in two processes that alternate step by step.
 
-    Our row has `time_ratio` and `cpu_ratio`, medians over the turns of ours by theirs, and `memory_ratio`.
+    Args:
+        name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
+        what: As for `measure`, like all further arguments.
+
+    Returns:
+        The rows of both. The first also has `time_ratio` and `cpu_ratio`, medians of this library's time divided by
+        that of diffusers in the same turn, and `memory_ratio`.
 
     Raises:
-        InputError: As `measure`, or if diffusers is not installed or its `AutoencoderKL` has no such network.
+        InputError: As `measure`, or if diffusers is not installed or its `AutoencoderKL` does not support the network.
+        UnknownNameError: If there is no model of this name.
     """
     _check_times(repeats, warmup)
-    ours = make_job(name_or_spec, what, size, batch, dtype, channels_last, device)
-    theirs = make_job(name_or_spec, what, size, batch, dtype, channels_last, device, DIFFUSERS)
+    ours = make_case(name_or_spec, what, size, batch, dtype, channels_last, device)
+    theirs = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, DIFFUSERS)
     first, second = _run([ours, theirs], repeats, warmup)
     return first, second
 
@@ -109,26 +111,36 @@ def largest_batch(
     dtype: str = "fp32",
     channels_last: bool = False,
     device: str = "cpu",
-) -> Row:
-    """The most images of which a step stays within `budget_mib` of the memory that `measure` tells, at most `MOST`.
+) -> BenchmarkRow:
+    """Find the largest batch whose step stays within a memory budget.
 
-    Found by doubling and bisection, with a process for each batch; running out of memory counts as too many.
+    The search doubles and bisects up to `MAX_BATCH` images, with a process per batch. Running out of memory counts as
+    over the budget.
+
+    Args:
+        name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
+        what: "encode", "decode" or "train".
+        size: Pixels per side of the images.
+        budget_mib: Memory in MiB, more than 0, compared with the peak that `measure` reports.
+        dtype: As for `measure`, like the remaining arguments.
 
     Returns:
-        `largest_batch`, 0 where a single image is too much, `budget_mib`, and `error` where a process failed for
-        another reason; `largest_batch` is None then.
+        `largest_batch`, 0 if a single image is over the budget; `budget_mib`; and `error`, the reason if a process
+        failed otherwise, in which case `largest_batch` is `None`.
 
     Raises:
         InputError: As `measure`, or if the budget is not positive.
+        UnknownNameError: If there is no model of this name.
     """
     check_budget(budget_mib)
-    fitting, too_many = 0, MOST + 1
+    fitting, too_many = 0, MAX_BATCH + 1
     while too_many - fitting > 1:
-        batch = min(max(2 * fitting, 1), MOST) if too_many > MOST else (fitting + too_many) // 2
+        batch = min(max(2 * fitting, 1), MAX_BATCH) if too_many > MAX_BATCH else (fitting + too_many) // 2
         row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, repeats=2, warmup=0)
-        if row["error"] and not MEMORY.search(row["error"]):
+        if row["error"] and not OUT_OF_MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
-        if row["error"] or memory_of(row) > budget_mib:
+        memory = memory_of(row)
+        if memory is None or memory > budget_mib:
             too_many = batch
         else:
             fitting = batch
@@ -136,77 +148,82 @@ def largest_batch(
 
 
 def check_budget(budget_mib: float) -> None:
-    """Raise an `InputError` unless there is memory in the budget."""
+    """Raise `InputError` unless the budget is more than 0 MiB."""
     if not budget_mib > 0:
-        raise InputError(f"budget_mib is {budget_mib}; expected MiB, more than 0")
+        raise InputError(f"budget_mib is {budget_mib}; expected more than 0 MiB")
 
 
 def _check_times(repeats: int, warmup: int) -> None:
     if repeats < 1 or warmup < 0:
-        raise InputError(f"repeats is {repeats}, warmup {warmup}; expected 1 or more, and 0 or more")
+        raise InputError(f"repeats is {repeats} and warmup {warmup}; expected at least 1 and at least 0")
 
 
-def _run(jobs: Sequence[Job], repeats: int, warmup: int) -> list[Row]:
-    """A row for each job; they take turns."""
-    facts: list[list[dict[str, Any]]] = [[] for _ in jobs]
+def _run(cases: Sequence[BenchmarkCase], repeats: int, warmup: int) -> list[BenchmarkRow]:
+    """Measure the cases, whose processes alternate step by step, and return a row for each."""
+    answers: list[list[dict[str, Any]]] = [[] for _ in cases]
     errors: dict[int, str] = {}
     with contextlib.ExitStack() as stack:
-        benches = [stack.enter_context(bench(job)) for job in jobs]
-        questions = [[json.dumps(asdict(job)) for job in jobs], *([["step"] * len(jobs)] * (warmup + repeats))]
-        for turn in questions:
+        processes = [stack.enter_context(benchmark_process()) for _ in cases]
+        turns = [[json.dumps(asdict(case)) for case in cases], *([["step"] * len(cases)] * (warmup + repeats))]
+        for turn in turns:
             for index, question in enumerate(turn):
                 if index not in errors:
                     try:
-                        facts[index].append(benches[index].ask(question))
-                    except Lost as lost:
+                        answers[index].append(processes[index].ask(question))
+                    except ProcessLost as lost:
                         errors[index] = str(lost)
-    rows = [_about(job, repeats, warmup) for job in jobs]
+    rows = [_about(case, repeats, warmup) for case in cases]
     for index, row in enumerate(rows):
-        row |= {"error": errors[index]} if index in errors else _figures(row, facts[index], warmup)
-    if len(jobs) == 2 and not errors:
-        turns = list(zip(*(each[1 + warmup :] for each in facts), strict=True))
+        row |= {"error": errors[index]} if index in errors else _figures(row, answers[index], warmup)
+    if len(cases) == 2 and not errors:
+        steps = list(zip(*(each[1 + warmup :] for each in answers), strict=True))
         for ratio, key in (("time_ratio", "seconds"), ("cpu_ratio", "cpu_seconds")):
-            rows[0][ratio] = statistics.median(ours[key] / theirs[key] for ours, theirs in turns)
-        rows[0]["memory_ratio"] = memory_of(rows[0]) / memory_of(rows[1])
+            rows[0][ratio] = statistics.median(ours[key] / theirs[key] for ours, theirs in steps)
+        ours_mib, theirs_mib = map(memory_of, rows)
+        rows[0]["memory_ratio"] = ours_mib / theirs_mib if ours_mib is not None and theirs_mib else None
     return rows
 
 
-def _about(job: Job, repeats: int, warmup: int) -> Row:
-    """What a row says before anything was measured."""
+def _about(case: BenchmarkCase, repeats: int, warmup: int) -> BenchmarkRow:
+    """Return a row with its conditions and without figures."""
     known = {
-        "model": job.name,
-        "spec_hash": job.spec.hash[:12],
-        **{name: getattr(job, name) for name in ("implementation", "what", "size", "batch", "dtype", "device")},
-        "memory_format": "channels_last" if job.channels_last else "contiguous",
+        "model": case.name,
+        "spec_hash": case.spec.hash[:12],
+        **{name: getattr(case, name) for name in ("implementation", "what", "size", "batch", "dtype", "device")},
+        "memory_format": "channels_last" if case.channels_last else "contiguous",
         "warmup": warmup,
         "repeats": repeats,
         "vaezoo": __version__,
         "torch": torch.__version__.partition("+")[0],
-        "diffusers": importlib.metadata.version(DIFFUSERS) if job.implementation == DIFFUSERS else None,
-        "hardware": hardware(torch.device(job.device)),
+        "diffusers": importlib.metadata.version(DIFFUSERS) if case.implementation == DIFFUSERS else None,
+        "hardware": hardware(torch.device(case.device)),
     }
     return {column: known.get(column) for column in COLUMNS}
 
 
-def _figures(row: Row, facts: list[dict[str, Any]], warmup: int) -> Row:
-    """What the answers of a bench say: its facts, then steps."""
-    begun, steps = facts[0], facts[1:]
+def _figures(row: BenchmarkRow, answers: Sequence[dict[str, Any]], warmup: int) -> BenchmarkRow:
+    """Return the figures of a row from the answers of its process, of which the first is about the process."""
+    start, steps = answers[0], answers[1:]
     seconds = [step["seconds"] for step in steps[warmup:]]
     quartiles = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
     peak = max(step["peak_mib"] for step in steps)
     cuda = torch.device(row["device"]).type == "cuda"
     return {
-        "threads": begun["threads"],
+        "threads": start["threads"],
         "seconds": statistics.median(seconds),
         "seconds_q1": quartiles[0],
         "seconds_q3": quartiles[2],
         "cpu_seconds": statistics.median(step["cpu_seconds"] for step in steps[warmup:]),
         "images_per_second": row["batch"] / statistics.median(seconds),
         "peak_allocated_mib": peak if cuda else None,
-        "peak_rss_growth_mib": None if cuda else peak - begun["before_mib"],
+        "peak_rss_growth_mib": None if cuda else peak - start["before_mib"],
     }
 
 
-def memory_of(row: Row) -> float | None:
-    """MiB that the steps of a row took at most: a GPU's allocator, or by how much the process grew."""
-    return row["peak_rss_growth_mib"] if row["peak_allocated_mib"] is None else row["peak_allocated_mib"]
+def memory_of(row: BenchmarkRow) -> float | None:
+    """Return the peak memory of a row in MiB: that of the GPU's allocator, or the growth of the process.
+
+    `None` for a row that failed.
+    """
+    memory: float | None = row["peak_allocated_mib"]
+    return row["peak_rss_growth_mib"] if memory is None else memory

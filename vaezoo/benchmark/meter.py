@@ -1,4 +1,4 @@
-"""Time and peak memory of a piece of work."""
+"""Wall time and peak memory of a block of code."""
 
 import contextlib
 import math
@@ -10,39 +10,44 @@ from pathlib import Path
 
 import torch
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows has none, and tells no peak
-    resource = None
 
 
 @dataclass
-class Reading:
-    """Seconds of wall time and peak memory in MiB: of the GPU for work there, else of the whole process."""
+class Usage:
+    """Wall time in seconds, and peak memory in MiB: of the GPU's allocator, or on the CPU of the whole process."""
 
     seconds: float = 0.0
     peak_mib: float = 0.0
 
 
 @contextlib.contextmanager
-def meter(device: torch.device) -> Iterator[Reading]:
-    """Measure the block; the reading is filled in when it ends."""
-    reading, cuda = Reading(), device.type == "cuda"
+def meter(device: torch.device) -> Iterator[Usage]:
+    """Measure the time and peak memory of a block.
+
+    Args:
+        device: Device that the block computes on.
+
+    Yields:
+        A `Usage` that is filled in when the block ends. Peak memory is NaN on the CPU under Windows.
+    """
+    usage, cuda = Usage(), device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     else:
         _reset_peak()
     start = time.perf_counter()
-    yield reading
+    yield usage
     if cuda:
         torch.cuda.synchronize(device)
-    reading.seconds = time.perf_counter() - start
-    reading.peak_mib = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else _peak_mib()
+    usage.seconds = time.perf_counter() - start
+    usage.peak_mib = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else _peak_mib()
 
 
 def _reset_peak() -> None:
-    """Set the process's high-water mark to what it holds now; only Linux can."""
+    """Lower the peak resident memory of this process to its current value, which only Linux supports."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -52,7 +57,7 @@ def _peak_mib() -> float:
         for line in status:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
-    if resource is None:
+    if sys.platform == "win32":
         return math.nan
-    # not Linux, or a sandbox: the high-water mark since the process began, in bytes on macOS
+    # not Linux, or a sandbox: the peak since the process started, in bytes on macOS and KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,4 +1,4 @@
-"""Bench processes from the other side: start one, ask it for steps, learn why it ended."""
+"""Processes that make benchmark steps, as seen by the process that starts them."""
 
 import contextlib
 import json
@@ -8,36 +8,55 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
-
-from vaezoo.benchmark.case import Job
+from typing import IO, Any
 
 
-class Lost(Exception):
-    """A bench ended before it answered; the text says why, in one line."""
+class ProcessLost(Exception):
+    """A benchmark process ended before it answered; the message is the reason, in one line."""
 
 
-class Bench:
-    """One process that makes steps of a job."""
+class BenchmarkProcess:
+    """A process that makes the steps of one benchmark case.
 
-    def __init__(self, process: subprocess.Popen, log: Any) -> None:
+    Args:
+        process: The running process, with pipes for standard input and output.
+        log: File that its standard error goes to.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._process, self._log = process, log
+        self._questions, self._answers = process.stdin, process.stdout
+
+    def kill(self) -> None:
+        """End the process, which has nothing to save."""
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):  # from questions that it did not read
+            self._questions.close()
 
     def ask(self, question: str) -> dict[str, Any]:
-        """Its answer to a line.
+        """Send one line and return the answer to it.
+
+        Args:
+            question: The case as JSON first, then any text for each step.
+
+        Returns:
+            The answer of `vaezoo.benchmark.child`.
 
         Raises:
-            Lost: If it ended instead.
+            ProcessLost: If the process ended instead.
         """
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write(f"{question}\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
+            self._questions.write(f"{question}\n")
+            self._questions.flush()
+        line = self._answers.readline()
         if not line:
-            raise Lost(self._why())
-        return json.loads(line)
+            raise ProcessLost(self._reason())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
-    def _why(self) -> str:
+    def _reason(self) -> str:
         status = self._process.wait()
         if status < 0:
             name = signal.Signals(-status).name
@@ -49,15 +68,15 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(job: Job) -> Iterator[Bench]:
-    """A bench that has got its job; ask it once for its facts, then for steps. It is ended with the block."""
+def benchmark_process() -> Iterator[BenchmarkProcess]:
+    """Start a benchmark process for the duration of a block."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         command = [sys.executable, "-m", "vaezoo.benchmark.child"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
-        with subprocess.Popen(command, text=True, encoding="utf-8", **pipes) as process:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
+        ) as process:
+            benchmark = BenchmarkProcess(process, log)
             try:
-                yield Bench(process, log)
+                yield benchmark
             finally:
-                process.kill()  # it has nothing to save
-                with contextlib.suppress(BrokenPipeError):  # of what it did not read
-                    process.stdin.close()
+                benchmark.kill()

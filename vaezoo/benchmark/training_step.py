@@ -1,12 +1,14 @@
-"""The training step that is measured: the trainer's own, of L1 and KL, with AdamW."""
+"""The training step that is measured: the one of the trainer, with L1 and KL losses and AdamW."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.benchmark.case import Job
+from vaezoo.benchmark.case import BenchmarkCase
 from vaezoo.data.settings import DataConfig
+from vaezoo.nn.vae import VAE
 from vaezoo.training.objective.task import Task
 from vaezoo.training.optim import OptimizerConfig, ScheduleConfig, Updater
 from vaezoo.training.recipe_schema import LossTerm, Recipe
@@ -15,17 +17,23 @@ ADAMW = OptimizerConfig(name="adamw", lr=1e-5, betas=(0.9, 0.99), weight_decay=0
 LOSSES = (LossTerm(kind="l1", weight=1.0), LossTerm(kind="kl", weight=1e-6))
 
 
-def training_step(network: nn.Module, job: Job, images: Tensor, noise: Tensor) -> Callable[[], Tensor]:
-    """A function that makes one step and returns its loss: forward, backward, clipping, update; no average, data, log.
+def training_step(network: nn.Module, case: BenchmarkCase, images: Tensor, noise: Tensor) -> Callable[[], Tensor]:
+    """Return a function that makes one training step: forward, backward, gradient clipping and update.
+
+    It has no data loading, logging or weight averaging.
 
     Args:
-        network: In training mode; its weights change.
-        job: What is measured.
-        images: The batch, (B, channels, size, size) in [-1, 1].
-        noise: Of the posterior's sample, in the shape of the batch's latents.
+        network: nn.Module in training mode; its weights change with each step.
+        case: The benchmark case.
+        images: Batch of shape (B, C, size, size) with values in [-1, 1].
+        noise: Noise of the posterior's sample, in the shape of the latents of the batch.
+
+    Returns:
+        The function, which returns the loss.
     """
-    recipe = _recipe(job)
-    task = Task(network, recipe).to(job.device).train()
+    recipe = _recipe(case)
+    # the peer has what Task uses of a VAE
+    task = Task(cast(VAE, network), recipe).to(case.device).train()
     updater = Updater(network, recipe.optimizer, recipe.schedule, recipe.steps, recipe.clip)
     unused = torch.Generator()
 
@@ -38,14 +46,14 @@ def training_step(network: nn.Module, job: Job, images: Tensor, noise: Tensor) -
     return step
 
 
-def _recipe(job: Job) -> Recipe:
+def _recipe(case: BenchmarkCase) -> Recipe:
     return Recipe(
-        network=job.name,
+        network=case.name,
         steps=1,
-        batch_size=job.batch,
-        precision=job.dtype,
-        channels_last=job.channels_last,
-        data=DataConfig(sizes=(job.size,)),
+        batch_size=case.batch,
+        precision="bf16" if case.dtype == "bf16" else "fp32",
+        channels_last=case.channels_last,
+        data=DataConfig(sizes=(case.size,)),
         losses=LOSSES,
         optimizer=ADAMW,
         schedule=ScheduleConfig(name="constant"),
