@@ -10,7 +10,7 @@ import torch
 import vaezoo
 from vaezoo.errors import InputError
 from vaezoo.evaluation.latents.channels import ChannelStats, PosteriorStats
-from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
+from vaezoo.evaluation.latents.equivariance import equivariance, halved, rotated
 from vaezoo.evaluation.latents.neighbors import knn_consistency, nearest
 from vaezoo.evaluation.latents.spectrum import Spectrum, dct
 from vaezoo.evaluation.metrics.flat import flat_probe, off_mean_share
@@ -120,7 +120,7 @@ def test_high_share_is_the_power_of_high_frequencies_and_leaves_the_mean_out():
 
 def test_spectrum_of_a_tiny_latent_has_no_slope_and_sizes_must_agree():
     assert math.isnan(spectrum_of(torch.randn(1, 2, 2, 2)).slope())
-    with pytest.raises(InputError, match="bring the images to one size"):
+    with pytest.raises(InputError, match="resize the images to one size"):
         spectrum_of(torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 8))
 
 
@@ -144,13 +144,13 @@ class Mean2x2:
 def test_latents_that_turn_with_their_image_have_no_error_and_others_do():
     images = torch.rand(2, 3, 8, 8).repeat_interleave(2, 2).repeat_interleave(2, 3) * 2 - 1
     vae = Mean2x2()
-    result = equivariance(vae, images, vae.encode(images).mode(), turned)
+    result = equivariance(vae, images, vae.encode(images).mode(), rotated)
     assert result.error.tolist() == pytest.approx([0, 0], abs=1e-6)
     assert (result.psnr > 100).all()
     other = Mean2x2(pattern=0.5)
     z = other.encode(images).mode()
-    expected = (other.encode(turned(images)).mode() - turned(z)).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)
-    assert equivariance(other, images, z, turned).error.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    expected = (other.encode(rotated(images)).mode() - rotated(z)).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)
+    assert equivariance(other, images, z, rotated).error.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert (expected > 0.1).all()
 
 
@@ -162,7 +162,7 @@ def test_halved_flat_images_keep_their_latents():
 
 
 def test_a_quarter_turn_is_counterclockwise():
-    assert turned(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).flatten().tolist() == [2, 4, 1, 3]
+    assert rotated(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).flatten().tolist() == [2, 4, 1, 3]
 
 
 def test_the_flat_probe_finds_nothing_in_a_perfect_model_and_texture_in_another():
@@ -213,7 +213,7 @@ def test_a_real_model_goes_through_every_probe():
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         z = vae.encode(images).mode()
-        for change in (turned, halved):
+        for change in (rotated, halved):
             result = equivariance(vae, images, z, change)
             assert result.error.shape == result.psnr.shape == (2,)
             assert (result.error > 0).all()

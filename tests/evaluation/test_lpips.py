@@ -113,7 +113,7 @@ def test_weights_that_cannot_be_fetched_are_one_clear_error(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(vaezoo.HubError, match=r"vgg16\.tv_in1k cannot be had: connect .*HF_HOME") as caught:
+    with pytest.raises(vaezoo.HubError, match=r"vgg16\.tv_in1k cannot be downloaded: connect .*HF_HOME") as caught:
         LPIPS("vgg")
     assert caught.value.kind == "offline"
 
@@ -142,5 +142,5 @@ def test_a_network_sees_images_at_the_size_asked_for_with_its_own_mean_and_std()
 
 
 def test_a_layer_that_is_not_there_is_refused():
-    with pytest.raises(vaezoo.InputError, match="layers \\[9\\] are not there"):
+    with pytest.raises(vaezoo.InputError, match="got layers \\[9\\]"):
         Features("test_vit", [9], pretrained=False)

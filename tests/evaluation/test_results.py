@@ -79,7 +79,7 @@ def test_a_net_that_is_not_to_be_had_is_named_with_its_reason_and_the_rest_opens
 def test_unknown_nets_and_several_of_timm_are_refused():
     with pytest.raises(UnknownNameError, match="unknown model 'nosuch_vit' of timm"):
         open_nets(["nosuch_vit"], "cpu")
-    with pytest.raises(InputError, match="one net of timm"):
+    with pytest.raises(InputError, match="at most one model of timm"):
         open_nets(["test_vit", "test_vit2"], "cpu")
 
 
@@ -138,7 +138,7 @@ def test_inception_weights_that_hold_code_are_refused_and_missing_ones_said_to_b
     with pytest.raises(CheckpointError, match="restricted reader"):
         Inception(tmp_path / "bad.pth")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(HubError, match="inception cannot be had"):
+    with pytest.raises(HubError, match="inception cannot be downloaded"):
         Inception()
 
 

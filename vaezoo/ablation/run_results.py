@@ -10,11 +10,12 @@ from typing import Any
 from vaezoo.ablation.measured_costs import measured_columns
 from vaezoo.ablation.plan import AblationPlan, AblationRun
 from vaezoo.errors import FileError
-from vaezoo.evaluation.results import COLUMNS
+from vaezoo.evaluation.results import COLUMNS, format_cell
 from vaezoo.io.files import opened, read_json, write_json, write_text
 
 RECIPE, TRAIN, RESULT, OUTPUT = "recipe.yaml", "train", "result.json", "output.txt"  # in the folder of a run
 TABLE, LINES = "results.csv", "results.jsonl"
+FLOAT_FORMAT = ".6g"
 KEYS = ("name", "changes", "spec_hash", "recipe_hash", "seed", "error")
 _FIGURES = COLUMNS[COLUMNS.index("psnr") : COLUMNS.index("vaezoo")]
 TRAINED = ("steps", "seconds", "protocol", "nets", "images", "size", *_FIGURES, "hardware")
@@ -51,7 +52,9 @@ def rows_of(plan: AblationPlan) -> list[ResultRow]:
     for run, variant, result in trainings:
         about = {
             "name": variant.name,
-            "changes": " ".join(f"{path}={_cell(value)}" for path, value in variant.overrides.items()),
+            "changes": " ".join(
+                f"{path}={format_cell(value, FLOAT_FORMAT)}" for path, value in variant.overrides.items()
+            ),
             "spec_hash": variant.spec.hash[:12],
             "recipe_hash": run.recipe_hash[:12] if run else None,
             "seed": run.seed if run else None,
@@ -73,7 +76,7 @@ def write_tables(plan: AblationPlan) -> list[ResultRow]:
         columns = list(rows[0]) if rows else list(KEYS)
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({column: _cell(row[column]) for column in columns} for row in rows)
+        writer.writerows({column: format_cell(row[column], FLOAT_FORMAT) for column in columns} for row in rows)
         write_text(plan.folder / LINES, "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
         write_text(plan.folder / TABLE, table.getvalue())
     return rows
@@ -94,15 +97,6 @@ def read_table(folder: Path) -> list[dict[str, str]]:
     if not rows or any(key not in rows[0] for key in KEYS):
         raise FileError(f"{path}: no results of `vaezoo ablate` in it")
     return rows
-
-
-def _cell(value: Any) -> str:
-    """A value as text; several of them with spaces between."""
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(_cell, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, and one protocol by which they are measured."""
+"""Evaluation of models: metrics, and the protocols by which they are measured."""

@@ -1,4 +1,4 @@
-"""Contact sheets of reconstructions: input, reconstruction, difference, and what the latents look like."""
+"""Contact sheets of reconstructions: input, reconstruction, difference and latents."""
 
 from collections.abc import Sequence
 
@@ -9,35 +9,47 @@ from torch import Tensor
 from vaezoo.evaluation.tally import Case
 from vaezoo.io.sheets import difference, tile
 
-REACH = 2.5  # standard deviations of the first component that fill the range of a colour
+REACH = 2.5  # standard deviations of the first component that span the range of a color channel
 
 
 def case_sheet(cases: Sequence[Case]) -> Tensor:
-    """One row a case: input, reconstruction, difference x4, latents by `latent_colors` -> a sheet (3, H, W).
+    """Draw one row per case: input, reconstruction, difference x4, and latents as colors.
+
+    Args:
+        cases: At least one case.
+
+    Returns:
+        The sheet, of shape (3, H, W) with values in [-1, 1].
 
     Raises:
-        InputError: If there is no case.
+        InputError: If there are no cases.
     """
     rows = []
     for case, colors in zip(cases, latent_colors([case.z for case in cases]), strict=True):
-        seen = F.interpolate(colors, size=case.images.shape[2:], mode="nearest")
-        rows.append([case.images, case.reconstruction, difference(case.images, case.reconstruction), seen])
+        shown = F.interpolate(colors, size=case.images.shape[2:], mode="nearest")
+        rows.append([case.images, case.reconstruction, difference(case.images, case.reconstruction), shown])
     return tile(rows)
 
 
 def latent_colors(latents: Sequence[Tensor]) -> list[Tensor]:
-    """Latents (1, C, h, w) of any sizes -> their three principal components as RGB (1, 3, h, w) in [-1, 1].
+    """Show the three principal components of latents as RGB images.
 
-    Axes and range are found over all of them together, so that one colour means one thing; mid grey is their mean. With
-    fewer than three channels the other colours stay at mid grey.
+    Components and range are computed over all latents together, so a color has the same meaning in all images; mid gray
+    is their mean. With fewer than three channels the remaining colors stay at mid gray.
+
+    Args:
+        latents: Tensors of shape (1, C, h, w), whose sizes may differ.
+
+    Returns:
+        Images of shape (1, 3, h, w) with values in [-1, 1].
     """
     if not latents:
         return []
-    values = torch.cat([z.double().movedim(1, 0).flatten(1) for z in latents], dim=1)  # (C, all places)
+    values = torch.cat([z.double().movedim(1, 0).flatten(1) for z in latents], dim=1)  # (C, all positions)
     mean = values.mean(dim=1, keepdim=True)
     spread, axes = torch.linalg.eigh((values - mean) @ (values - mean).T / values.shape[1])
     axes = axes.flip(1)[:, :3]  # largest first
-    axes = axes * torch.where(axes.sum(dim=0) < 0, -1.0, 1.0)  # an eigenvector's sign is chance
+    axes = axes * torch.where(axes.sum(dim=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is arbitrary
     reach = REACH * spread[-1].clamp(min=1e-12).sqrt()
     colors = []
     for z in latents:

@@ -1,4 +1,4 @@
-"""Protocols of reconstruction: how photos become images, and what is measured on them."""
+"""Evaluation protocols: how photos are preprocessed, and what is measured on their reconstructions."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 from vaezoo.data.photos import Photo
 from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import InputError
-from vaezoo.evaluation.latents.equivariance import equivariance, halved, turned
+from vaezoo.evaluation.latents.equivariance import equivariance, halved, rotated
 from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.flat import flat_probe
 from vaezoo.evaluation.nets.frechet import frechet_distance
@@ -20,13 +20,21 @@ from vaezoo.io.images import resize_and_crop, to_tensor
 from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.vae import VAE
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 Figure = float | int | tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a row of results means: its conditions in words, and whether it measures all or PSNR and latents alone."""
+    """The conditions under which results are comparable.
+
+    Args:
+        name: Name of the protocol.
+        crop: How photos are brought to the size of evaluation.
+        clamp: Range that reconstructions are clamped to.
+        rounding: How images and reconstructions are rounded before they are compared.
+        measures_all: Whether all figures are measured, or only PSNR and the basic latent statistics.
+    """
 
     name: str
     crop: str
@@ -47,12 +55,19 @@ LATEST = PROTOCOLS["reconstruction-2"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a protocol measured.
+    """The figures of an evaluation; `docs/evaluation.md` explains their names and units.
 
-    `images` holds one value an image under each name, in the order of `names`; `figures` what is of all of them
-    together; `frechet` and `knn` the Fréchet distance and the consistency of neighbours by the net that gave the
-    features. `docs/evaluation.md` says what the names mean, and in which units. A figure that does not apply is None.
-    `enlarged` counts photos smaller than `size`.
+    Args:
+        protocol: The protocol.
+        size: Pixels per side of the images.
+        sample: Whether a sample of the posterior was decoded instead of its mode.
+        names: Names of the photos.
+        images: For each figure one value per image, in the order of `names`.
+        figures: Figures of all images together; `None` for one that does not apply.
+        frechet: Fréchet distance, by the name of the network that computed the features.
+        knn: Consistency of nearest neighbors, by the name of the network that computed the features.
+        worst: Cases with the lowest PSNR, worst first.
+        enlarged: Number of photos smaller than `size`.
     """
 
     protocol: Protocol
@@ -68,25 +83,27 @@ class Evaluation:
 
     @property
     def psnr(self) -> tuple[float, ...]:
-        """In dB, of each image."""
+        """PSNR of each image, in dB."""
         return self.images["psnr"]
 
     @property
     def mean_psnr(self) -> float:
-        """Mean over images, in dB."""
-        return self.mean("psnr")
+        """Mean PSNR over the images, in dB."""
+        return _mean(self.psnr)
 
     def mean(self, name: str) -> float | None:
-        """Mean over images; None for what was not measured."""
+        """Return the mean of a figure over the images; `None` if it was not measured."""
         values = self.images.get(name)
-        return None if values is None else sum(values) / len(values)
+        return None if values is None else _mean(values)
 
     def spread(self, name: str) -> float:
-        """Standard deviation over images, divided by their number; NaN where a value is infinite."""
-        values, mean = self.images[name], self.mean(name)
-        return (
-            math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)) if math.isfinite(mean) else math.nan
-        )
+        """Return the population standard deviation of a figure over the images; NaN if a value is infinite."""
+        values, mean = self.images[name], _mean(self.images[name])
+        return math.sqrt(_mean([(value - mean) ** 2 for value in values])) if math.isfinite(mean) else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def evaluate(
@@ -101,25 +118,39 @@ def evaluate(
     keep: int = 0,
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Evaluation:
-    """Reconstruct photos by a protocol, one at a time.
+    """Reconstruct photos one at a time, and measure the figures of a protocol.
 
     Args:
-        vae: The model, in eval mode.
-        photos: From `vaezoo.data.photos.photos`.
-        size: Pixels per side.
+        vae: Model in eval mode.
+        photos: Photos, as `vaezoo.data.photos` reads them; at least one.
+        size: Pixels per side to which the photos are resized and cropped, a multiple of `vae.size_multiple`.
         protocol: One of `PROTOCOLS`.
-        sample: Decode a sample of the posterior, the same for every run and number of processes, instead of its mode.
-        nets: What else judges the reconstructions, where the protocol measures all.
-        processes: Who shares the photos; each gets the whole result. None is this process alone.
-        keep: How many of the worst cases to keep for a picture.
-        track: Goes through this process's photos, and may show how far it is.
+        sample: Whether to decode a sample of the posterior instead of its mode. The noise is the same in every run, for
+            any number of processes.
+        nets: Networks that evaluate the reconstructions, if the protocol measures all figures.
+        processes: Processes that share the photos, each of which gets the whole result; `None` is this process only.
+        keep: Number of cases with the lowest PSNR to keep in `Evaluation.worst`.
+        track: Function that iterates over this process's photos, for example to show progress.
+
+    Returns:
+        The figures.
 
     Raises:
-        InputError: If there are no photos, or `size` is no multiple of the model's `size_multiple`.
-        ImageError: If a file is no picture.
+        InputError: If there are no photos, or `size` is not a multiple of `vae.size_multiple`.
+        ImageError: If a file is not an image.
+
+    Examples:
+        >>> import vaezoo
+        >>> from vaezoo.data.photos import photo_files
+        >>> from vaezoo.evaluation.protocol import evaluate
+        >>> from vaezoo.specs.catalog import sample_photos
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> result = evaluate(vae, photo_files(sample_photos()), size=64)
+        >>> len(result.psnr), result.mean_psnr > 20
+        (4, True)
     """
     if not photos:
-        raise InputError("evaluate: no photos")
+        raise InputError("evaluate: no photos; pass at least one")
     nets, processes = nets or Nets(), processes or ProcessGroup()
     tally = Tally(nets.features, keep)
     with torch.inference_mode():
@@ -128,7 +159,7 @@ def evaluate(
             tally.enlarged += min(picture.size) < size
             images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
             posterior = vae.encode(images.to(vae.device, vae.dtype))
-            z = _drawn(posterior, index) if sample else posterior.mode()
+            z = _sample(posterior, index) if sample else posterior.mode()
             reconstruction = _rounded(vae.decode(z).to("cpu", torch.float32).clamp(-1, 1), protocol)
             tally.add(index, images, reconstruction, posterior, z)
             if protocol.measures_all:
@@ -151,7 +182,7 @@ def evaluate(
 
 
 def _merged(tallies: Sequence[Tally]) -> Tally:
-    """Those of all processes as one."""
+    """Merge the tallies of all processes."""
     first, *others = tallies
     for other in others:
         first.merge(other)
@@ -159,23 +190,23 @@ def _merged(tallies: Sequence[Tally]) -> Tally:
 
 
 def _rounded(images: Tensor, protocol: Protocol) -> Tensor:
-    """Images in [-1, 1] as the protocol compares them: as they are, or at the nearest of 256 levels."""
+    """Round images in [-1, 1] as the protocol asks: not at all, or to the nearest of 256 levels."""
     return images if protocol.rounding == "none" else ((images + 1) * 127.5 + 0.5).floor() / 127.5 - 1
 
 
-def _drawn(posterior: Posterior, index: int) -> Tensor:
-    """A sample whose noise depends on the image's index alone, so that sharing the work changes nothing."""
+def _sample(posterior: Posterior, index: int) -> Tensor:
+    """Draw a sample whose noise depends on the index of the image only, whichever process draws it."""
     return posterior.sample(torch.Generator().manual_seed(index))
 
 
 def _equivariance(vae: VAE, images: Tensor, z: Tensor) -> dict[str, float]:
-    """Errors of a quarter turn, and of half the size where the model takes that."""
-    changes = {"turn": turned}
+    """Measure equivariance under a quarter turn, and under half the size if the model supports it."""
+    transforms = {"turn": rotated}
     if images.shape[-1] % (2 * vae.size_multiple) == 0:
-        changes["scale"] = halved
-    found = {}
-    for name, change in changes.items():
-        result = equivariance(vae, images, z, change)
+        transforms["scale"] = halved
+    found: dict[str, float] = {}
+    for name, transform in transforms.items():
+        result = equivariance(vae, images, z, transform)
         found |= {f"{name}_error": result.error.item(), f"{name}_psnr": result.psnr.item()}
     return found
 
@@ -186,7 +217,7 @@ def _flat(vae: VAE, size: int) -> dict[str, Figure]:
 
 
 def _basics(tally: Tally) -> dict[str, Figure]:
-    """Mean and spread of the latents, and of the posterior."""
+    """Return mean and standard deviation of the latents, and the standard deviation of the posterior."""
     return {
         "latent_mean": tuple(tally.channels.mean().tolist()),
         "latent_std": tuple(tally.channels.std().tolist()),
@@ -195,7 +226,7 @@ def _basics(tally: Tally) -> dict[str, Figure]:
 
 
 def _panel(tally: Tally) -> dict[str, Figure]:
-    """All that is known of the latents."""
+    """Return all figures of the latents."""
     channels, posterior = tally.channels, tally.posterior
     correlation, kl = channels.correlation().abs(), posterior.kl()
     return {
@@ -218,6 +249,6 @@ def _distance(tally: Tally, name: str) -> float | None:
 
 
 def _consistency(tally: Tally, name: str) -> float | None:
-    if tally.of_images[name].count <= NEIGHBOURS:
+    if tally.of_images[name].count <= NEIGHBORS:
         return None
-    return knn_consistency(tally.embedding(LATENTS), tally.embedding(name), NEIGHBOURS)
+    return knn_consistency(tally.embedding(LATENTS), tally.embedding(name), NEIGHBORS)

@@ -1,4 +1,4 @@
-"""Results as rows of a CSV file, each with all that it takes to compare it with another."""
+"""Results as rows of a CSV file, each with the conditions that make it comparable."""
 
 import csv
 import io
@@ -25,27 +25,29 @@ COLUMNS = (
     *("turn_error", "turn_psnr", "scale_error", "scale_psnr", "knn_consistency"),
     *("vaezoo", "torch", "timm", "hardware"),
 )
-PER_IMAGE = ("psnr", "ssim", "ms_ssim", "luma_error", "chroma_error", "lpips_vgg", "lpips_alex")
-PER_IMAGE = (*PER_IMAGE, "turn_error", "turn_psnr", "scale_error", "scale_psnr")
-DIGITS = {"psnr": 3, "psnr_std": 3, "posterior_std": 5, "posterior_share": 5}  # after the point; others have 4
+PER_IMAGE = (
+    *("psnr", "ssim", "ms_ssim", "luma_error", "chroma_error", "lpips_vgg", "lpips_alex"),
+    *("turn_error", "turn_psnr", "scale_error", "scale_psnr"),
+)
+DIGITS = {"psnr": 3, "psnr_std": 3, "posterior_std": 5, "posterior_share": 5}  # decimals of a column; others have 4
 
 
 def row_of(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Figure | str]:
-    """One row: a value for each of `COLUMNS`, None where a figure was not measured.
+    """Return the row of an evaluation: a value for each of `COLUMNS`, `None` for a figure that was not measured.
 
     Args:
-        evaluation: What was measured.
-        about: The cells that the evaluation does not know: model, hashes, nets, dtype, data, versions, hardware.
+        evaluation: The evaluation.
+        about: The cells that it does not contain: model, hashes, nets, dtype, data, versions and hardware.
     """
     protocol, frechet, knn = evaluation.protocol, evaluation.frechet, evaluation.knn
-    vit = next((name for name in frechet if name != INCEPTION), None)
+    other_net = next((name for name in frechet if name != INCEPTION), INCEPTION)
     known: dict[str, Figure | str] = {
         **evaluation.figures,
         **{name: evaluation.mean(name) for name in PER_IMAGE},
         "psnr_std": evaluation.spread("psnr"),
         "rfid": frechet.get(INCEPTION),
-        "frechet_vit": frechet.get(vit),
-        "knn_consistency": knn.get(vit or INCEPTION),
+        "frechet_vit": frechet.get(other_net) if other_net != INCEPTION else None,
+        "knn_consistency": knn.get(other_net),
         "images": len(evaluation.names),
         "size": evaluation.size,
         "protocol": protocol.name,
@@ -68,46 +70,49 @@ def model_cells(vae: VAE) -> dict[str, str]:
 
 
 def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> list[dict[str, str]]:
-    """The rows that a results file has already, none where it is not there yet; to be asked before the work.
+    """Read the rows of a results file, and check that a row can be added to it; call it before the work.
 
     Args:
-        path: The file.
-        columns: Those that it must have.
-        command: Whose columns they are, for the message.
+        path: The file; it may be missing, but its folder must exist.
+        columns: Columns that it must have.
+        command: The command that writes these columns, for the message.
+
+    Returns:
+        The rows, with every cell as text; none if the file is missing.
 
     Raises:
-        FileError: If its columns are others, it cannot be read, or its folder does not exist.
+        FileError: If the columns differ, the file cannot be read, or its folder does not exist.
     """
     if not path.parent.is_dir():
-        raise FileError(f"{path}: cannot be written (there is no folder {path.parent})")
+        raise FileError(f"{path}: cannot be written (there is no folder {path.parent}); create it or name another file")
     if not path.exists():
         return []
     if not path.is_file():
-        raise FileError(f"{path}: cannot be read (no ordinary file); name another file")
+        raise FileError(f"{path}: not a regular file; name another file")
     with opened(path) as file:
         try:
             reader = csv.DictReader(io.StringIO(file.read().decode("utf-8"), newline=""))
             rows = list(reader)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise FileError(f"{path}: no CSV file in UTF-8 ({error}); name another file") from error
+            raise FileError(f"{path}: not a CSV file in UTF-8 ({error}); name another file") from error
     if tuple(reader.fieldnames or ()) != columns or any(None in row or None in row.values() for row in rows):
         raise FileError(f"{path}: its columns are not those of vaezoo {command}; name another file")
     return rows
 
 
 def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> None:
-    """Add a row to a results file, which is read anew: others may have added theirs, and wait while this one is added.
+    """Add a row to a results file; several processes of one machine may do so at the same time.
 
     Args:
-        path: The file.
-        row: A value for each column; None leaves it empty.
-        columns: Of the file.
-        command: Whose columns they are, for the message.
+        path: The file; it is created if it is missing.
+        row: A value for each column; `None` leaves the cell empty.
+        columns: Columns of the file.
+        command: The command that writes these columns, for the message.
 
     Raises:
-        FileError: As `check_results`, or if it cannot be written; what was there before is kept.
+        FileError: As `check_results`, or if the file cannot be written; its previous content is kept.
     """
-    new = {column: _cell(row[column], DIGITS.get(column, 4)) for column in columns}
+    new = {column: format_cell(row[column], f".{DIGITS.get(column, 4)}f") for column in columns}
     with alone(path.parent):
         rows = [*check_results(path, columns, command), new]
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -117,7 +122,7 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
 
 
 def hardware(device: torch.device) -> str:
-    """What the device is called: the GPU's or the processor's model."""
+    """Return the model name of a device: of the GPU, or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else f"{device.type} {platform.machine()}"
@@ -132,10 +137,15 @@ def _processor() -> str:
     return next(names, None) or platform.processor() or platform.machine()
 
 
-def _cell(value: Any, digits: int) -> str:
-    """A figure as text, several of them with spaces between."""
+def format_cell(value: Any, float_format: str) -> str:
+    """Format a value as the cell of a table: "" for `None`, and the items of a sequence separated by spaces.
+
+    Args:
+        value: A number, text, `None`, or a list or tuple of them.
+        float_format: Format specification for floats, such as ".4f".
+    """
     if value is None:
         return ""
-    if isinstance(value, tuple):
-        return " ".join(_cell(each, digits) for each in value)
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    if isinstance(value, (list, tuple)):
+        return " ".join(format_cell(each, float_format) for each in value)
+    return format(value, float_format) if isinstance(value, float) else str(value)

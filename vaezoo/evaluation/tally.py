@@ -1,8 +1,7 @@
-"""What one process measures of its share of the images, and how the shares become one."""
+"""Accumulates the figures of one process over its share of the images, and merges those of several processes."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,31 +16,40 @@ from vaezoo.evaluation.nets.frechet import Moments
 from vaezoo.nn.distributions import Posterior
 
 LATENTS = "latents"
-CELLS = 4  # latents are averaged over this many cells a side before neighbours are looked for
+CELLS = 4  # latents are averaged over this many cells per side before their nearest neighbors are searched
 
 
 @dataclass(frozen=True)
 class Nets:
-    """Networks that judge reconstructions, by name.
+    """Networks that evaluate reconstructions, by name.
 
     Args:
-        distances: Each takes images and reconstructions (B, 3, H, W) in [-1, 1] and gives distances (B,).
-        features: Each takes images (B, 3, H, W) in [-1, 1] and gives features (B, D).
+        distances: Functions of images and reconstructions (B, 3, H, W) in [-1, 1] that return distances (B,).
+        features: Functions of images (B, 3, H, W) in [-1, 1] that return features (B, D).
     """
 
     distances: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     features: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def without(self, names: Container[str]) -> "Nets":
-        """All but those of these names."""
-        distances, features = (
-            {name: net for name, net in nets.items() if name not in names} for nets in (self.distances, self.features)
+        """Return the networks whose names are not in `names`."""
+        return Nets(
+            {name: net for name, net in self.distances.items() if name not in names},
+            {name: net for name, net in self.features.items() if name not in names},
         )
-        return Nets(distances, features)
 
 
-class Case(NamedTuple):
-    """One image, its reconstruction, both (1, 3, H, W), the latents that were decoded, (1, C, h, w), and its PSNR."""
+@dataclass(frozen=True)
+class Case:
+    """One evaluated image.
+
+    Args:
+        index: Index of the image among all images.
+        psnr: PSNR of the reconstruction, in dB.
+        images: The image, of shape (1, 3, H, W).
+        reconstruction: The reconstruction, of the same shape.
+        z: The decoded latents, of shape (1, C, h, w).
+    """
 
     index: int
     psnr: float
@@ -51,11 +59,11 @@ class Case(NamedTuple):
 
 
 class Tally:
-    """Figures of each image, by its index, and streams over all of them.
+    """Figures of each image, by its index, and statistics over all images.
 
     Args:
-        features: Names of the nets whose features are compared.
-        keep: How many of the worst cases, by PSNR, to keep for a picture.
+        features: Names of the networks whose features are compared.
+        keep: Number of cases with the lowest PSNR to keep.
     """
 
     def __init__(self, features: Iterable[str] = (), keep: int = 0) -> None:
@@ -68,15 +76,31 @@ class Tally:
         self.worst: list[Case] = []
 
     def add(self, index: int, images: Tensor, reconstruction: Tensor, posterior: Posterior, z: Tensor) -> None:
-        """Take in one image (1, 3, H, W), its reconstruction, posterior and the latents `z` that were decoded."""
+        """Add one image.
+
+        Args:
+            index: Index of the image.
+            images: The image, of shape (1, 3, H, W) with values in [-1, 1].
+            reconstruction: The reconstruction, of the same shape and range.
+            posterior: The posterior that the model encodes the image to.
+            z: The latents that were decoded.
+        """
         self.channels.add(posterior.mode())
         self.posterior.add(posterior)
         value = psnr(images, reconstruction).item()
         self.figures[index] = {"psnr": value}
-        self._keep([Case(index, value, images, reconstruction, z.cpu().float())])
+        self._keep_worst([Case(index, value, images, reconstruction, z.cpu().float())])
 
     def add_more(self, index: int, images: Tensor, reconstruction: Tensor, latents: Tensor, nets: Nets) -> None:
-        """Take in the rest about the same image: similarity, colour, what nets see, and the latents' spectrum."""
+        """Add the remaining figures of an image: similarity, color, networks, and the spectrum of its latents.
+
+        Args:
+            index: Index of an image that has been added.
+            images: The image, of shape (1, 3, H, W) with values in [-1, 1].
+            reconstruction: The reconstruction, of the same shape and range.
+            latents: The mode of the posterior.
+            nets: The networks; those of features are the ones named at construction.
+        """
         found, side = self.figures[index], min(images.shape[2:])
         if side >= WINDOW:
             found["ssim"] = ssim(images, reconstruction).item()
@@ -95,22 +119,26 @@ class Tally:
             self.embeddings[name][index] = ours.flatten()
 
     def merge(self, other: "Tally") -> None:
-        """Take in another share; no image may be in both."""
+        """Add the tally of other images."""
         self.figures.update(other.figures)
         self.enlarged += other.enlarged
-        for ours, theirs in zip(self._streams(), other._streams(), strict=True):
-            ours.merge(theirs)
+        self.channels.merge(other.channels)
+        self.posterior.merge(other.posterior)
+        self.spectrum.merge(other.spectrum)
+        for name in self.of_images:
+            self.of_images[name].merge(other.of_images[name])
+            self.of_reconstructions[name].merge(other.of_reconstructions[name])
         for name, rows in self.embeddings.items():
             rows.update(other.embeddings[name])
-        self._keep(other.worst)
+        self._keep_worst(other.worst)
 
     def embedding(self, name: str) -> Tensor:
-        """One row an image, in the order of their indices: of `LATENTS`, or of a net of features."""
+        """Return one row per image, in the order of their indices.
+
+        Args:
+            name: `LATENTS`, or the name of a network of features.
+        """
         return torch.stack([row for _, row in sorted(self.embeddings[name].items())])
 
-    def _streams(self) -> list[ChannelStats | PosteriorStats | Spectrum | Moments]:
-        moments = [*self.of_images.values(), *self.of_reconstructions.values()]
-        return [self.channels, self.posterior, self.spectrum, *moments]
-
-    def _keep(self, cases: list[Case]) -> None:
+    def _keep_worst(self, cases: list[Case]) -> None:
         self.worst = sorted([*self.worst, *cases], key=lambda case: (case.psnr, case.index))[: self.keep]

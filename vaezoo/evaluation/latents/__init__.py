@@ -1,1 +1,1 @@
-"""What the latents of a model are like."""
+"""Properties of the latents of a model."""

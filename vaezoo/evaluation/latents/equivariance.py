@@ -1,7 +1,7 @@
-"""Do latents turn and shrink with their image?
+"""Whether latents rotate and shrink together with their image.
 
-Source: Kouzelis et al. 2025, "EQ-VAE" (arXiv:2502.09509), which trains for it; here it is measured, for
-one turn and one scale.
+Source: Kouzelis et al. 2025, "EQ-VAE" (arXiv:2502.09509), which trains for this property; here it is measured for one
+rotation and one scale.
 """
 
 from collections.abc import Callable
@@ -16,37 +16,42 @@ from vaezoo.nn.vae import VAE
 
 
 class Equivariance(NamedTuple):
-    """Of each image, both of shape (B,).
+    """Equivariance of each image under a transformation T; E is the encoder.
 
-    `error` is |E(turned image) - turned E(image)| / |turned E(image)|, 0 for latents that turn with their image; `psnr`
-    that of decoded turned latents against the turned image, in dB.
+    Args:
+        error: |E(T(image)) - T(E(image))| / |T(E(image))|, of shape (B,); 0 for equivariant latents.
+        psnr: PSNR in dB of the decoded T(E(image)) against T(image), of shape (B,).
     """
 
     error: Tensor
     psnr: Tensor
 
 
-def turned(x: Tensor) -> Tensor:
-    """(B, C, H, W) a quarter turn counterclockwise, (B, C, W, H)."""
+def rotated(x: Tensor) -> Tensor:
+    """Rotate (B, C, H, W) by 90 degrees counterclockwise, to (B, C, W, H)."""
     return x.rot90(1, dims=(2, 3))
 
 
 def halved(x: Tensor) -> Tensor:
-    """(B, C, H, W) at half the height and width, bilinear and antialiased."""
+    """Resize (B, C, H, W) to half its height and width, by antialiased bilinear interpolation."""
     return F.interpolate(x.float(), scale_factor=0.5, mode="bilinear", antialias=True).to(x.dtype)
 
 
-def equivariance(vae: VAE, images: Tensor, z: Tensor, change: Callable[[Tensor], Tensor]) -> Equivariance:
-    """How well a model keeps to a change of its images, by the posterior's mode.
+def equivariance(vae: VAE, images: Tensor, z: Tensor, transform: Callable[[Tensor], Tensor]) -> Equivariance:
+    """Measure how well a model commutes with a transformation of its images, using the mode of the posterior.
 
     Args:
-        vae: The model, in eval mode.
-        images: Of shape (B, 3, H, W), values in [-1, 1]; changed, H and W must be multiples of `vae.size_multiple`.
-        z: Their raw latents, as the model encodes them.
-        change: `turned` or `halved`, for images and latents alike.
+        vae: Model in eval mode.
+        images: Tensor of shape (B, 3, H, W) with values in [-1, 1]; after the transformation H and W must be multiples
+            of `vae.size_multiple`.
+        z: Raw latents of the images, as the model encodes them.
+        transform: `rotated` or `halved`; it is applied to images and latents alike.
+
+    Returns:
+        Error and PSNR of each image.
     """
-    target = change(images)
-    expected = change(z)
+    target = transform(images)
+    expected = transform(z)
     found, aim = (x.cpu().double().flatten(1) for x in (vae.encode(target.to(z.device, z.dtype)).mode(), expected))
     error = (found - aim).norm(dim=1) / aim.norm(dim=1)
     return Equivariance(error, psnr(target, vae.decode(expected).to(target.device, torch.float32)))

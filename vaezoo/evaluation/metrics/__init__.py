@@ -1,1 +1,1 @@
-"""Metrics of a reconstruction."""
+"""Metrics that compare a reconstruction with its image."""

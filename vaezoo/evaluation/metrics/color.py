@@ -1,4 +1,4 @@
-"""Errors as the eye splits them: lightness and colour, in CIE Lab."""
+"""Lightness and chroma errors in CIE Lab."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,22 @@ from torch import Tensor
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.psnr import check_same_shape
 
-# linear sRGB -> CIE XYZ, and the white it gives (D65, 2 degrees): ITU-R BT.709 primaries
+# linear sRGB -> CIE XYZ, and its white point (D65, 2 degrees): ITU-R BT.709 primaries
 TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 WHITE = (0.95047, 1.0, 1.08883)
 
 
 def to_lab(images: Tensor) -> Tensor:
-    """sRGB of shape (B, 3, H, W) in [-1, 1] -> CIE Lab of that shape, float64: L* in [0, 100], a* and b* about +-100.
+    """Convert sRGB images to CIE Lab.
+
+    Args:
+        images: Tensor of shape (B, 3, H, W) with values in [-1, 1].
+
+    Returns:
+        Tensor of the same shape in float64; L* is in [0, 100], a* and b* are about +-100 at most.
 
     Raises:
-        InputError: If there are not three channels.
+        InputError: If the shape is not (B, 3, H, W).
 
     Source: CIE 15:2004; the transfer curve of IEC 61966-2-1 (sRGB).
     """
@@ -30,11 +36,14 @@ def to_lab(images: Tensor) -> Tensor:
 
 
 def lab_error(images: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean |dL*| and mean distance in the a*b* plane of each image, both of shape (B,), in CIE Lab units.
+    """Compute the lightness error and the chroma error of each image.
 
     Args:
-        images: Of shape (B, 3, H, W), values in [-1, 1].
-        reconstruction: Of the same shape; clamped to [-1, 1] first.
+        images: Tensor of shape (B, 3, H, W) with values in [-1, 1].
+        reconstruction: Tensor of the same shape; it is clamped to [-1, 1] first.
+
+    Returns:
+        Mean |dL*| and mean distance in the a*b* plane, both of shape (B,), in CIE Lab units.
 
     Raises:
         InputError: If the shapes differ, or there are not three channels.

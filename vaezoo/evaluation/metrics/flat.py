@@ -1,4 +1,4 @@
-"""Artefacts on flat colour: where there is nothing to encode, whatever is not flat is the model's own."""
+"""Artifacts on images of a single color, which a perfect model reconstructs without any texture."""
 
 import itertools
 
@@ -7,19 +7,21 @@ from torch import Tensor
 
 from vaezoo.nn.vae import VAE
 
-COLORS = [*itertools.product((-1.0, 1.0), repeat=3), (0.0, 0.0, 0.0)]  # the corners of the RGB cube, and mid grey
+COLORS = [*itertools.product((-1.0, 1.0), repeat=3), (0.0, 0.0, 0.0)]  # the corners of the RGB cube, and mid gray
 
 
 def flat_probe(vae: VAE, size: int) -> tuple[float, float]:
-    """Encode and decode images of one colour: the corners of the RGB cube and mid grey, by the posterior's mode.
+    """Reconstruct images of a single color, using the mode of the posterior.
+
+    The colors are the corners of the RGB cube and mid gray.
 
     Args:
-        vae: A model of RGB images, in eval mode.
-        size: Pixels per side.
+        vae: Model of RGB images, in eval mode.
+        size: Pixels per side, a multiple of `vae.size_multiple`.
 
     Returns:
-        The largest absolute error in 8-bit levels (0 to 255) over all colours, and the mean over colours of the
-        error's `off_mean_share`.
+        The largest absolute error in 8-bit levels (0 to 255) over all colors, and the mean over colors of
+        `off_mean_share` of the error.
     """
     errors = []
     with torch.inference_mode():
@@ -32,13 +34,15 @@ def flat_probe(vae: VAE, size: int) -> tuple[float, float]:
 
 
 def off_mean_share(error: Tensor) -> Tensor:
-    """Share of an error's energy that is not a shift of the whole image, in [0, 1], of shape (B,): texture, borders.
+    """Compute the share of an error's energy that is not a constant offset: texture and borders.
 
-    That is the share of its Fourier spectrum off the zero frequency, which by Parseval needs no transform. 0 where
-    there is no error.
+    It is the energy of the Fourier spectrum outside frequency zero, which by Parseval's theorem needs no transform.
 
     Args:
-        error: Of shape (B, C, H, W).
+        error: Tensor of shape (B, C, H, W).
+
+    Returns:
+        The share, in [0, 1] and of shape (B,); 0 where there is no error.
     """
     energy = error.double().square().mean(dim=(2, 3)).sum(dim=1)
     shift = error.double().mean(dim=(2, 3)).square().sum(dim=1)

@@ -1,7 +1,7 @@
-"""Pretrained networks that look at images and are never trained."""
+"""Pretrained networks that are used but never trained."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +10,22 @@ from torch import Tensor, nn
 from vaezoo.errors import HubError, InputError, UnknownNameError
 from vaezoo.specs.faults import unknown
 
+T = TypeVar("T")
+
 
 class Frozen(nn.Module):
-    """A network in eval mode for ever, whose tensors no optimiser, checkpoint or `train()` touches.
+    """A network that stays in eval mode and whose tensors no optimizer, checkpoint or `train()` touches.
 
-    Its parameters become buffers that are left out of the state dict: they move with `to`, the gradient passes through
-    to the images, and nothing has to remember to leave them alone.
+    Its parameters become buffers that are not part of the state dict. They still move with `to`, and gradients still
+    flow through the network to its input.
 
     Args:
-        network: Taken over, and changed in place.
+        network: Network to freeze; it is changed in place.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.eval()
+        self.network: Any = network.eval()
         for module in network.modules():
             tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
             for name, tensor in tensors:
@@ -31,31 +33,34 @@ class Frozen(nn.Module):
                 module.register_buffer(name, tensor.detach(), persistent=False)
 
     def train(self, mode: bool = True) -> "Frozen":
-        """Does nothing: dropout and batch statistics stay off."""
+        """Stay in eval mode, whatever `mode` is."""
         return super().train(False)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+    def forward(self, x: Tensor) -> Any:
+        """Return the output of the network: a tensor, or a list of tensors."""
         return self.network(x)
 
 
 class Features(Frozen):
-    """Feature maps of a timm model, which sees images at its own size, with its own mean and standard deviation.
+    """Feature maps of a timm model, with the image size and normalization it was trained with.
 
-    Of a transformer they have passed its last norm, whatever the layer.
-
-    (B, 3, H, W) in [-1, 1] -> a list of (B, channels[i], h_i, w_i), one for each of `layers`.
+    (B, 3, H, W) in [-1, 1] -> a list of (B, channels[i], h_i, w_i), one for each of `layers`. The feature maps of a
+    transformer have passed its last norm, for every layer.
 
     Args:
-        model: timm's name of it.
-        layers: Which of its feature maps, counted from the first; -1 is the last.
-        size: Pixels per side that it sees, to which images are stretched; None is the size it was trained on.
-        pretrained: Whether with pretrained weights, or with random ones.
+        model: Name of the model in timm.
+        layers: Indices of the feature maps, counted from the first; -1 is the last.
+        size: Pixels per side to which images are resized; `None` is the size the model was trained with.
+        pretrained: Whether to load pretrained weights instead of random ones.
 
     Raises:
         UnknownNameError: If timm has no model of this name.
-        InputError: If it has no such layer.
-        HubError: If the weights cannot be had.
+        InputError: If the model has no such layer.
+        HubError: If the weights are not in the cache and cannot be downloaded.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, model: str, layers: Sequence[int], size: int | None = None, pretrained: bool = True) -> None:
         from timm.data import resolve_model_data_config
@@ -63,7 +68,7 @@ class Features(Frozen):
         network = timm_model(model, pretrained)
         count = len(network.feature_info)
         if not layers or not all(-count <= layer < count for layer in layers):
-            raise InputError(f"{model} has {count} feature maps, 0 to {count - 1}; layers {list(layers)} are not there")
+            raise InputError(f"{model} has {count} feature maps, 0 to {count - 1}; got layers {list(layers)}")
         config = resolve_model_data_config(network)
         own = config["input_size"][-1]
         if size not in (None, own) and hasattr(network, "set_input_size"):
@@ -76,6 +81,7 @@ class Features(Frozen):
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the feature maps of images (B, 3, H, W) in [-1, 1], in the order of `layers`."""
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
         x = ((images + 1) / 2 - self.mean) / self.std
@@ -85,12 +91,20 @@ class Features(Frozen):
         return [maps[layer] for layer in self.layers]
 
 
-def timm_model(name: str, pretrained: bool = True, **options: object) -> nn.Module:
-    """A model of timm.
+def timm_model(name: str, pretrained: bool = True, **options: object) -> Any:
+    """Create a model of timm.
+
+    Args:
+        name: Name of the model in timm.
+        pretrained: Whether to load pretrained weights instead of random ones.
+        **options: Further arguments of `timm.create_model`.
+
+    Returns:
+        The model; it is typed `Any` because timm has no types for its attributes.
 
     Raises:
         UnknownNameError: If timm has no model of this name.
-        HubError: If its weights are not in the cache and cannot be fetched.
+        HubError: If the weights are not in the cache and cannot be downloaded.
     """
     import timm
 
@@ -98,18 +112,22 @@ def timm_model(name: str, pretrained: bool = True, **options: object) -> nn.Modu
         raise UnknownNameError(unknown(name, timm.list_models(), "model of timm"))
     if not pretrained:
         return timm.create_model(name, pretrained=False, **options)
-    return fetched(name, lambda: timm.create_model(name, pretrained=True, **options))
+    return download(name, lambda: timm.create_model(name, pretrained=True, **options))
 
 
-def fetched(name: str, build: Callable[[], Any]) -> Any:
-    """What `build` makes, which may download the weights called `name`.
+def download(name: str, build: Callable[[], T]) -> T:
+    """Call a function that may download pretrained weights, and return its result.
+
+    Args:
+        name: Name of the weights, for the message.
+        build: The function.
 
     Raises:
-        HubError: If it cannot.
+        HubError: If the download fails.
     """
     try:
         return build()
     except OSError as error:
         reason = str(error).partition("\n")[0]
-        remedy = "connect to the network once, after which they stay in the cache (HF_HOME, TORCH_HOME)"
-        raise HubError("offline", f"the pretrained weights of {name} cannot be had: {remedy} ({reason})") from error
+        remedy = "connect to the internet once; they are cached (HF_HOME, TORCH_HOME)"
+        raise HubError("offline", f"the weights of {name} cannot be downloaded: {remedy} ({reason})") from error

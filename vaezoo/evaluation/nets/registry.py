@@ -1,4 +1,4 @@
-"""The networks that judge reconstructions, by name: LPIPS, Inception, and any model of timm."""
+"""The networks that evaluate reconstructions, by name: LPIPS, Inception, and any model of timm."""
 
 import importlib
 from collections.abc import Iterable
@@ -9,39 +9,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import FileError, HubError, InputError
-from vaezoo.evaluation.nets.frozen import Frozen, fetched, timm_model
+from vaezoo.evaluation.nets.frozen import Frozen, download, timm_model
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.evaluation.tally import Nets
 from vaezoo.weights.pickles import read_pickle
 
 INCEPTION = "inception"
 DISTANCES = {"lpips_vgg": "vgg", "lpips_alex": "alex"}
-STANDARD = (*DISTANCES, INCEPTION)  # each has a column of its own; a model of timm comes on top
+STANDARD = (*DISTANCES, INCEPTION)  # each has its own column of results, and one model of timm may be added
 
 
 def open_nets(names: Iterable[str], device: torch.device | str) -> tuple[Nets, dict[str, str]]:
-    """The nets of these names, and for each that is not to be had the reason.
+    """Load networks by name.
 
     Args:
-        names: Of `STANDARD`, and at most one model of timm.
-        device: Where to put them.
+        names: Names in `STANDARD`, and at most one model of timm.
+        device: Device to load them to.
+
+    Returns:
+        The networks, and the reason for each name that is unavailable.
 
     Raises:
-        UnknownNameError: If timm has no model of such a name.
-        InputError: If there are several models of timm, whose distances do not compare.
+        UnknownNameError: If timm has no model of this name.
+        InputError: If there is more than one model of timm.
     """
     names = list(dict.fromkeys(names))
     others = [name for name in names if name not in STANDARD]
     if len(others) > 1:
-        raise InputError(f"{' and '.join(others)}: one net of timm at a time, its distance has one column")
-    opened, missing = {}, {}
+        raise InputError(f"{' and '.join(others)}: expected at most one model of timm; evaluate them one at a time")
+    opened: dict[str, nn.Module] = {}
+    unavailable: dict[str, str] = {}
     for name in names:
         try:
             opened[name] = _open(name).to(device)
         except (HubError, FileError) as error:
-            missing[name] = str(error)
+            unavailable[name] = str(error)
     distances = {name: net for name, net in opened.items() if name in DISTANCES}
-    return Nets(distances, {name: net for name, net in opened.items() if name not in distances}), missing
+    return Nets(distances, {name: net for name, net in opened.items() if name not in distances}), unavailable
 
 
 def _open(name: str) -> nn.Module:
@@ -51,18 +55,21 @@ def _open(name: str) -> nn.Module:
 
 
 class Pooled(nn.Module):
-    """The pooled features of a timm model, which sees images at the size, mean and deviation it was trained with.
+    """Pooled features of a timm model, with the image size and normalization it was trained with.
 
-    (B, 3, H, W) in [-1, 1] -> (B, D). Images are brought to its size by bicubic, antialiased resampling.
+    (B, 3, H, W) in [-1, 1] -> (B, D). Images are resized by antialiased bicubic interpolation.
 
     Args:
-        name: timm's name, such as `vit_small_patch14_dinov2.lvd142m`.
-        pretrained: Whether with pretrained weights, or with random ones.
+        name: Name of the model in timm, such as `vit_small_patch14_dinov2.lvd142m`.
+        pretrained: Whether to load pretrained weights instead of random ones.
 
     Raises:
         UnknownNameError: If timm has no model of this name.
-        HubError: If the weights cannot be had.
+        HubError: If the weights are not in the cache and cannot be downloaded.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, pretrained: bool = True) -> None:
         from timm.data import resolve_model_data_config
@@ -76,21 +83,23 @@ class Pooled(nn.Module):
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the features of images (B, 3, H, W) in [-1, 1], of shape (B, D)."""
         resized = F.interpolate(images.float(), size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
-        return self.network(((resized + 1) / 2 - self.mean) / self.std)
+        features: Tensor = self.network(((resized + 1) / 2 - self.mean) / self.std)
+        return features
 
 
 class Inception(nn.Module):
-    """The 2048 pooled features of the Inception network by which FID is defined, as torch-fidelity ports it.
+    """The 2048 pooled features of the Inception network that defines FID, as ported by torch-fidelity.
 
-    (B, 3, H, W) in [-1, 1] -> (B, 2048), through 8 bits.
+    (B, 3, H, W) in [-1, 1] -> (B, 2048). Images are rounded to 8 bits first.
 
     Args:
-        path: A file of its weights; None fetches them.
+        path: File of the weights; `None` downloads them.
 
     Raises:
-        FileError: If torch-fidelity is not installed, or a file holds more than tensors.
-        HubError: If the weights cannot be had.
+        FileError: If torch-fidelity is not installed, or the file holds more than tensors.
+        HubError: If the weights are not in the cache and cannot be downloaded.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -99,17 +108,19 @@ class Inception(nn.Module):
             module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
         except ImportError as error:
             raise FileError(f"{INCEPTION} needs torch-fidelity: pip install 'vaezoo[eval]' ({error})") from error
-        path = path or fetched(INCEPTION, lambda: _download(module.URL_INCEPTION_V3))
-        read_pickle(path)  # torch-fidelity would run what a file contains; nothing but tensors gets that far
+        path = path or download(INCEPTION, lambda: _download(module.URL_INCEPTION_V3))
+        read_pickle(path)  # refuses all but tensors; torch-fidelity would run any code in the file
         self.network = Frozen(module.FeatureExtractorInceptionV3(INCEPTION, ["2048"], str(path)))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the features of images (B, 3, H, W) in [-1, 1], of shape (B, 2048)."""
         levels = ((images.clamp(-1, 1) + 1) * 127.5 + 0.5).floor().to(torch.uint8)
-        return self.network(levels)[0]
+        features: Tensor = self.network(levels)[0]
+        return features
 
 
 def _download(url: str) -> Path:
-    """The file behind a URL, kept in torch's cache; its name ends in the beginning of its SHA-256, which is checked."""
+    """Download a URL to torch's cache, and check the start of its SHA-256, with which the file name ends."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
