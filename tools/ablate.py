@@ -40,8 +40,7 @@ def main(arguments: list[str]) -> None:
     if options.retry:
         _forget_failed(plan)
     run_options = RunOptions(options.jobs, options.device, _available_nets(plan))
-    if plan.ablation.measure:
-        measure_all(plan, unmeasured(plan, options.retry))
+    measure_all(plan, unmeasured(plan, options.retry))
     stopped = make_runs(plan, run_options) if plan.runs else None
     rows = write_tables(plan)
     if stopped:
@@ -144,7 +143,7 @@ def _report(plan: AblationPlan, rows: list[ResultRow], command: str) -> None:
 def _print(plan: AblationPlan, rows: list[ResultRow]) -> None:
     size, cells = plan.ablation.sizes[0], [["variant", "parameters", f"GMACs at {plan.ablation.sizes[0]}", "PSNR"]]
     for each in summarize(plan, rows):
-        psnr = "" if each.mean is None else f"{each.mean:.2f} ({each.low:.2f} to {each.high:.2f})"
+        psnr = "" if not each.rows else f"{each.mean:.2f} ({each.low:.2f} to {each.high:.2f})"
         cells.append([each.variant.name, f"{each.costs['params']:,}", f"{each.costs[f'gmacs_{size}']:.3f}", psnr])
     print_columns(cells, right=(1, 2))
     print(f"\n{plan.ablation.question}\n{answer(plan, rows)}")

@@ -1,4 +1,4 @@
-"""Say which variant of an ablation to pick under a budget: the highest PSNR within so many GMACs."""
+"""Pick the variant of an ablation with the highest PSNR within a budget of GMACs."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +10,13 @@ from vaezoo.console import add_json, parser, print_columns, print_json
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("pick", __doc__)
-    arguments_parser.add_argument("folder", type=Path, help="where `vaezoo ablate --out` put its results")
+    arguments_parser.add_argument("folder", type=Path, help="the folder of `vaezoo ablate --out`")
     arguments_parser.add_argument(
-        "--gmacs", type=float, required=True, help="for one image, encoder and decoder together"
+        "--gmacs", type=float, required=True, help="budget for one image, encoder and decoder together"
     )
-    arguments_parser.add_argument("--size", type=int, help="pixels per side of it (default: the first of the ablation)")
+    arguments_parser.add_argument(
+        "--size", type=int, help="pixels per side of the image (default: the first size of the ablation)"
+    )
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
@@ -25,7 +27,7 @@ def main(arguments: list[str]) -> None:
     tied = [each for each in others if not best.beats(each)]
     print(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
     if tied:
-        print(f"not told apart from it by these seeds: {', '.join(each.name for each in tied)}")
+        print(f"not distinguished from it by these seeds: {', '.join(each.name for each in tied)}")
     print()
     rows = [
         [each.name, f"{each.gmacs:.3f}", f"{each.mean:.2f}", f"{each.low:.2f}", f"{each.high:.2f}"] for each in picks

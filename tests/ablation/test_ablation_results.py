@@ -71,9 +71,13 @@ def test_infinite_figures_are_null_in_json_and_damaged_results_are_an_error(tmp_
         ),
         (
             {"base": [20.0, 20.6], "channels3": [20.5, 20.7], "channels4": [19.0, 20.6]},
-            ["within the spread over seeds", "do not tell it from tiny+channels4", "apart, tiny takes the fewest"],
+            ["within the spread over seeds", "do not distinguish it from tiny+channels4",
+             "do not distinguish, tiny takes the fewest"],
         ),
-        ({"base": [20.0], "channels3": [20.5]}, ["with one seed nobody knows", "Of 6 runs 4 are missing and 0 failed"]),
+        (
+            {"base": [20.0], "channels3": [20.5]},
+            ["with one seed per variant this may be chance", "Of 6 runs 4 are missing and 0 failed"],
+        ),
         ({"base": [21.0, 21.1], "channels3": [20.5, 20.6]}, ["tiny has the highest PSNR", "Of 6 runs 2 are missing"]),
         ({}, ["Of 6 runs 6 are missing"]),
     ],
@@ -112,7 +116,7 @@ def test_pick_is_the_best_within_the_budget(tmp_path, capsys):
     assert main(["pick", str(plan.folder), "--gmacs", str(middle)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("tiny+channels3: 20.40 dB (20.10 to 20.70)")
-    assert "not told apart from it by these seeds: tiny\n" in said
+    assert "not distinguished from it by these seeds: tiny\n" in said
     with pytest.raises(FileError, match="cannot be read"):
         read_table(tmp_path)
 

@@ -48,7 +48,9 @@ def test_figures_of_two_machines_are_never_mixed(tmp_path, monkeypatch):
     pretend_measuring(plan, {"base": 0.1})
     monkeypatch.setattr(measurements, "hardware", lambda device: "another machine")
     assert unmeasured(plan) == []  # a report may be written anywhere
-    with pytest.raises(InputError, match=r"measured with .*, and this is another machine; go on there, or remove"):
+    with pytest.raises(
+        InputError, match=r"measured on .*, and this machine is another machine; continue on the former, or remove"
+    ):
         unmeasured(plan, retry=True)
 
 

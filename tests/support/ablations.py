@@ -54,7 +54,7 @@ def pretend_measuring(plan: AblationPlan, seconds: dict[str, float]) -> None:
     """Record missing measurements with these seconds per step by variant label; other variants fail."""
     labels = {variant.name: variant.label for variant in plan.variants}
 
-    def measured(spec: ModelSpec, what: str, size: int, **_: Any) -> dict[str, Any]:
+    def measured(spec: ModelSpec, what: str, size: int, *_: Any) -> dict[str, Any]:
         took = seconds.get(labels[spec.label])
         row = dict.fromkeys(COLUMNS) | {"what": what, "size": size, "hardware": hardware(torch.device("cpu"))}
         if took is None:

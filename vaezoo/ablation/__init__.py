@@ -1,1 +1,1 @@
-"""Questions about networks: variants of one, what they cost, how well they learn, and a report."""
+"""Ablations: variants of a network, their costs, short trainings of them, and a report."""

@@ -1,4 +1,4 @@
-"""What an ablation comes to: its variants with their costs, and one run for each variant and seed."""
+"""The plan of an ablation: its variants, and one run for each variant and seed."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,36 +13,48 @@ from vaezoo.training.recipe_schema import Recipe, ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.zoo.create import usable_device
 
-POINTS = 8  # of a curve of PSNR
-LINES = 50  # of a run's log
+VALIDATIONS = 8  # per run; points of a PSNR curve
+LOG_LINES = 50  # per run
 
 
 @dataclass(frozen=True)
 class AblationRun:
-    """One training of a variant, by a recipe that says all."""
+    """One training of a variant.
+
+    Args:
+        variant: The variant.
+        recipe: The complete recipe, with network, overrides and seed.
+    """
 
     variant: Variant
     recipe: Recipe
 
     @property
     def seed(self) -> int:
-        """Of weights, crops and noise."""
+        """Seed of initial weights, crops and noise."""
         return self.recipe.seed
 
     @cached_property
     def recipe_hash(self) -> str:
-        """Of all that does not tell which network it is and which seed."""
+        """Hash of the recipe without its network and seed."""
         return replace(self.recipe, network="", overrides={}, seed=0).hash
 
     @property
     def key(self) -> str:
-        """What names it among all runs: network, recipe, seed."""
+        """Name of the run: hashes of network and recipe, and the seed."""
         return f"{self.variant.spec.hash[:12]}-{self.recipe_hash[:12]}-s{self.seed}"
 
 
 @dataclass(frozen=True)
 class AblationPlan:
-    """An ablation in its `folder`; `runs` are the trainings of its variants, none where there is no recipe."""
+    """What an ablation does.
+
+    Args:
+        ablation: The question.
+        folder: Folder of runs, results and report.
+        variants: The variants, the base first.
+        runs: One training for each variant and seed; none if the ablation has no recipe.
+    """
 
     ablation: Ablation
     folder: Path
@@ -50,20 +62,24 @@ class AblationPlan:
     runs: tuple[AblationRun, ...]
 
     def folder_of(self, run: AblationRun) -> Path:
-        """Where all of one run lies."""
+        """Return the folder of a run."""
         return self.folder / "runs" / run.key
 
 
 def make_plan(ablation: Ablation, folder: Path) -> AblationPlan:
-    """The plan of an ablation, after everything that could be wrong with it has been looked at.
+    """Make the plan of an ablation, and check everything it needs before anything runs.
+
+    Args:
+        ablation: The question.
+        folder: Folder for runs, results and report.
 
     Raises:
-        SpecError: If variants are impossible, all of them in one text, or the recipe has faults.
-        UnknownNameError: If there is no such base or recipe.
-        FileError: If there are no photos to train or judge by.
-        InputError: If there is no such device to measure with.
+        SpecError: If variants cannot be built, with a line for each, or the recipe is invalid.
+        UnknownNameError: If the base or the recipe does not exist.
+        FileError: If photos for training or evaluation are missing.
+        InputError: If the device to measure on is not available.
     """
-    training, judging = ablation.recipe, ablation.evaluation
+    training, evaluation = ablation.recipe, ablation.evaluation
     if ablation.measure:
         usable_device(ablation.measure.device)
     if training is None:
@@ -74,18 +90,18 @@ def make_plan(ablation: Ablation, folder: Path) -> AblationPlan:
         network=ablation.base,
         pretrained=False,
         steps=ablation.steps or recipe.steps,
-        validation=ValidationConfig(root=judging.root, size=judging.size),
+        validation=ValidationConfig(root=evaluation.root, size=evaluation.size),
         keep=1,
         grid_every=0,
     )
     variants = make_variants(ablation, recipe)
     recipe.data.check_source()
-    if judging.root:
-        photos(judging.root)
+    if evaluation.root:
+        photos(evaluation.root)
     shares = [1.0] * len(variants)
     if ablation.equal == "flops":
-        spent = [costs(variant.spec, max(recipe.data.sizes)).gmacs() for variant in variants]
-        shares = [spent[0] / each for each in spent]
+        gmacs = [costs(variant.spec, max(recipe.data.sizes)).gmacs() for variant in variants]
+        shares = [gmacs[0] / each for each in gmacs]
     runs = [
         AblationRun(variant, _recipe(recipe, variant, max(1, round(recipe.steps * share)), seed))
         for seed in ablation.seeds
@@ -100,6 +116,6 @@ def _recipe(recipe: Recipe, variant: Variant, steps: int, seed: int) -> Recipe:
         overrides=variant.overrides,
         steps=steps,
         seed=seed,
-        validation=replace(recipe.validation, every=math.ceil(steps / POINTS)),
-        log_every=math.ceil(steps / LINES),
+        validation=replace(recipe.validation, every=math.ceil(steps / VALIDATIONS)),
+        log_every=math.ceil(steps / LOG_LINES),
     )

@@ -1,5 +1,6 @@
-"""The plots of a report, each as the text of an SVG file."""
+"""The plots of a report, as SVG."""
 
+import functools
 import io
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from vaezoo.ablation.summary import Summary
 from vaezoo.training.log import read_log
 
 STYLE = {
-    "svg.hashsalt": "vaezoo",  # equal plots are equal files
+    "svg.hashsalt": "vaezoo",  # equal plots give equal files
     "svg.fonttype": "none",
     "font.size": 11,
     "font.family": "sans-serif",
@@ -22,64 +23,89 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.3,
 }
-WIDTH, HEIGHT = 5.0, 3.6  # inches: small, so that text stays readable on a phone
-LINE = 0.19  # inches of a line of text
-NAMED = 6  # points of a plot that all have their names beside them
-DASHES = ("-", "--", ":", "-.")  # after ten variants colours come again
+WIDTH, HEIGHT = 5.0, 3.6  # inches; small, so that text stays readable on a phone
+LINE_HEIGHT = 0.19  # inches per line of text
+MAX_LABELED = 6  # up to this many points all of them are labeled
+DASHES = ("-", "--", ":", "-.")  # colors repeat after ten variants
+Draw = Callable[[Axes], None]
 
 
-def draw_all(plan: AblationPlan, found: Sequence[Summary]) -> dict[str, tuple[str, str]]:
-    """Name of each plot -> its title and SVG; only those that there are values for."""
-    size, trained = plan.ablation.sizes[0], [each for each in found if each.rows]
-    column, label = _speed(plan)
-    plots: dict[str, tuple[str, Callable[[Axes], None]]] = {}
-    if trained:
-        plots["psnr"] = ("PSNR of each seed, and their mean", lambda axes: _dots(axes, trained))
-        gmacs = [each.costs[f"gmacs_{size}"] for each in trained]
-        plots["quality_gmacs"] = (
-            "Quality against compute",
-            lambda axes: _pareto(axes, trained, gmacs, f"GMACs at {size}x{size}", least=True),
-        )
-        latent = [latent_values(each, size) for each in trained]
-        plots["quality_latent"] = (
-            "Quality against latent size",
-            lambda axes: _pareto(axes, trained, latent, f"numbers in the latent of {size}x{size}", least=True),
-        )
-        if any(speed := [each.costs[column] for each in trained] if column else []):
-            plots["quality_speed"] = (
-                "Quality against measured speed",
-                lambda axes: _pareto(axes, trained, speed, label, least=False),
-            )
-        plots["curves_psnr"] = ("PSNR over the steps", lambda axes: _curves(axes, plan, trained, "psnr", "PSNR (dB)"))
-        plots["curves_loss"] = (
-            "Training loss over the steps",
-            lambda axes: _curves(axes, plan, trained, "loss", "loss"),
-        )
-    else:
-        plots["gmacs"] = (f"GMACs at {size}x{size}", lambda axes: _bars(axes, found, f"gmacs_{size}", "GMACs"))
-        plots["params"] = ("Parameters", lambda axes: _bars(axes, found, "params", "parameters"))
-        if column and any(each.costs[column] for each in found):
-            plots["speed"] = ("Measured speed", lambda axes: _bars(axes, found, column, label))
+def draw_all(plan: AblationPlan, summaries: Sequence[Summary]) -> dict[str, tuple[str, str]]:
+    """Draw the plots for which there are values.
+
+    Args:
+        plan: The plan.
+        summaries: The variants, the base first.
+
+    Returns:
+        Title and SVG of each plot, by its name.
+    """
+    trained = [each for each in summaries if each.rows]
+    plots = _training_plots(plan, trained) if trained else _cost_plots(plan, summaries)
     return {name: (title, _svg(draw, title)) for name, (title, draw) in plots.items()}
 
 
+def _training_plots(plan: AblationPlan, trained: Sequence[Summary]) -> dict[str, tuple[str, Draw]]:
+    size = plan.ablation.sizes[0]
+    column, label = _speed(plan)
+    gmacs = [each.costs[f"gmacs_{size}"] for each in trained]
+    latent = [latent_values(each, size) for each in trained]
+    speed = [each.costs[column] for each in trained] if column else []
+    plots: dict[str, tuple[str, Draw]] = {
+        "psnr": ("PSNR of each seed, and their mean", lambda axes: _dots(axes, trained)),
+        "quality_gmacs": (
+            "Quality against compute",
+            lambda axes: _pareto(axes, trained, gmacs, f"GMACs at {size}x{size}", least=True),
+        ),
+        "quality_latent": (
+            "Quality against latent size",
+            lambda axes: _pareto(axes, trained, latent, f"values in the latent of {size}x{size}", least=True),
+        ),
+    }
+    if any(speed):
+        plots["quality_speed"] = (
+            "Quality against measured speed",
+            lambda axes: _pareto(axes, trained, speed, label, least=False),
+        )
+    for key, title, axis in (("psnr", "PSNR", "PSNR (dB)"), ("loss", "Training loss", "loss")):
+        plots[f"curves_{key}"] = (f"{title} over the steps", functools.partial(_curves, plan, trained, key, axis))
+    return plots
+
+
+def _cost_plots(plan: AblationPlan, summaries: Sequence[Summary]) -> dict[str, tuple[str, Draw]]:
+    size = plan.ablation.sizes[0]
+    column, label = _speed(plan)
+    plots: dict[str, tuple[str, Draw]] = {
+        "gmacs": (f"GMACs at {size}x{size}", lambda axes: _bars(axes, summaries, f"gmacs_{size}", "GMACs")),
+        "params": ("Parameters", lambda axes: _bars(axes, summaries, "params", "parameters")),
+    }
+    if column and any(each.costs[column] for each in summaries):
+        plots["speed"] = ("Measured speed", lambda axes: _bars(axes, summaries, column, label))
+    return plots
+
+
 def latent_values(summary: Summary, size: int) -> int:
-    """How many numbers the latent of an image has."""
-    return summary.costs["latent_channels"] * (size // summary.costs["downscale"]) ** 2
+    """Return the number of values in the latent of an image of `size` pixels per side."""
+    channels, downscale = summary.costs["latent_channels"], summary.costs["downscale"]
+    return int(channels * (size // downscale) ** 2)
 
 
-def _svg(draw: Callable[[Axes], None], title: str) -> str:
+def _svg(draw: Draw, title: str) -> str:
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes)
+        draw(figure.add_subplot())
         figure.savefig(text, format="svg", metadata={"Date": None, "Title": title})
     return text.getvalue()
 
 
+def _set_height(axes: Axes, inches: float) -> None:
+    assert isinstance(axes.figure, Figure)
+    axes.figure.set_figheight(inches)
+
+
 def _speed(plan: AblationPlan) -> tuple[str, str]:
-    """The column of speeds that is plotted and its label, of decoding if that was measured; empty where nothing was."""
+    """Return the column of speeds to plot and its label, of decoding if it was measured; empty if nothing was."""
     steps = sorted(plan.ablation.measured, key=lambda step: step[0] != "decode")
     for what, size in steps:
         return f"{what}_images_per_second_{size}", f"{what} at {size}x{size}, images/s"
@@ -87,63 +113,74 @@ def _speed(plan: AblationPlan) -> tuple[str, str]:
 
 
 def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
-    places = range(len(trained))
-    for place, each in zip(places, trained, strict=True):
-        axes.plot(each.psnr, [place] * len(each.psnr), "o", color=f"C{place % 10}", alpha=0.5)
-        axes.plot([each.low, each.high], [place] * 2, "-", color=f"C{place % 10}")
-        axes.plot(each.mean, place, "|", color="black", markersize=14)
-    _name_rows(axes, trained)
+    for position, each in enumerate(trained):
+        color = f"C{position % 10}"
+        axes.plot(each.psnr, [position] * len(each.psnr), "o", color=color, alpha=0.5)
+        axes.plot([each.low, each.high], [position] * 2, "-", color=color)
+        axes.plot(each.mean, position, "|", color="black", markersize=14)
+    _label_variants(axes, trained)
     axes.margins(y=0.1)
     axes.set_xlabel("PSNR (dB)")
 
 
-def _bars(axes: Axes, found: Sequence[Summary], column: str, label: str) -> None:
-    values, colours = [each.costs[column] or 0 for each in found], [f"C{i % 10}" for i in range(len(found))]
-    axes.barh(range(len(found)), values, color=colours)
-    _name_rows(axes, found)
+def _bars(axes: Axes, summaries: Sequence[Summary], column: str, label: str) -> None:
+    values = [each.costs[column] or 0 for each in summaries]
+    axes.barh(range(len(summaries)), values, color=[f"C{i % 10}" for i in range(len(summaries))])
+    _label_variants(axes, summaries)
     axes.set_xlabel(label)
 
 
-def _name_rows(axes: Axes, found: Sequence[Summary]) -> None:
-    """The variants from top to bottom, in a figure that is high enough for their names."""
-    names = [_broken(each) for each in found]
-    axes.set_yticks(range(len(found)), names, fontsize=9)
+def _label_variants(axes: Axes, summaries: Sequence[Summary]) -> None:
+    """Label the variants from top to bottom, and make the figure high enough for their names."""
+    names = [_wrapped(each) for each in summaries]
+    axes.set_yticks(range(len(summaries)), names, fontsize=9)
     axes.invert_yaxis()
-    axes.figure.set_figheight(max(HEIGHT, 1 + LINE * sum(name.count("\n") + 1.5 for name in names)))
+    _set_height(axes, max(HEIGHT, 1 + LINE_HEIGHT * sum(name.count("\n") + 1.5 for name in names)))
 
 
-def _broken(summary: Summary) -> str:
-    """The label in lines that leave room for the plot."""
+def _wrapped(summary: Summary) -> str:
+    """Return the label of a variant with one change per line, which leaves room for the plot."""
     return summary.variant.label.replace(",", ",\n")
 
 
 def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float | None], label: str, least: bool) -> None:
-    """PSNR over the seeds against `x` where it is known, with a line through those that none beats in both.
+    """Plot PSNR against `x` with the Pareto front; of many variants only the front and the base are labeled.
 
-    Of many variants only these and the base have their names beside them.
+    Args:
+        axes: Axes to draw on.
+        trained: Variants with a PSNR.
+        x: Value of each variant, `None` if it is unknown; one at least is known.
+        label: Label of the x axis.
+        least: Whether less is better, as for costs.
     """
-    known = [(place, each, x[place]) for place, each in enumerate(trained) if x[place] is not None]
-    front = pareto([(value if least else -value, each.mean) for _, each, value in known])
-    middle = (min(value for *_, value in known) + max(value for *_, value in known)) / 2
-    named = 0
-    for place, each, value in sorted(known, key=lambda point: point[2]):
+    known = [(i, each, at) for i, (each, at) in enumerate(zip(trained, x, strict=True)) if at is not None]
+    front = pareto([(at if least else -at, each.mean) for _, each, at in known])
+    middle = (min(at for *_, at in known) + max(at for *_, at in known)) / 2
+    labeled = 0
+    for i, each, at in sorted(known, key=lambda point: point[2]):
         spread = [[each.mean - each.low], [each.high - each.mean]]
-        axes.errorbar(value, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{place % 10}")
-        if len(known) <= NAMED or each.variant.label == "base" or (value if least else -value, each.mean) in front:
-            named += 1  # names of neighbours stand above and below in turn
-            x_offset, side = (-6, "right") if value > middle else (6, "left")
-            y_offset, end = (5, "bottom") if named % 2 else (-5, "top")
-            place_of = {"xytext": (x_offset, y_offset), "ha": side, "va": end, "textcoords": "offset points"}
-            axes.annotate(_broken(each), (value, each.mean), **place_of, fontsize=9, in_layout=False)
-    axes.plot([abs(value) for value, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
+        axes.errorbar(at, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{i % 10}")
+        if len(known) <= MAX_LABELED or each.variant.label == "base" or (at if least else -at, each.mean) in front:
+            labeled += 1  # the labels of neighbors are above and below in turn
+            axes.annotate(
+                _wrapped(each),
+                (at, each.mean),
+                xytext=(-6 if at > middle else 6, 5 if labeled % 2 else -5),
+                textcoords="offset points",
+                ha="right" if at > middle else "left",
+                va="bottom" if labeled % 2 else "top",
+                fontsize=9,
+                in_layout=False,
+            )
+    axes.plot([abs(at) for at, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
     axes.margins(x=0.2, y=0.15)
-    axes.locator_params(axis="x", nbins=4)  # numbers of many digits have room
+    axes.locator_params(axis="x", nbins=4)  # leaves room for numbers with many digits
     axes.set_xlabel(label)
     axes.set_ylabel("PSNR (dB)")
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of (cost, quality) those that no other beats in one without being worse in the other, by rising cost."""
+    """Return the (cost, quality) points on the Pareto front, by ascending cost."""
     front: list[tuple[float, float]] = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or quality > front[-1][1]:
@@ -151,16 +188,21 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _curves(axes: Axes, plan: AblationPlan, trained: Sequence[Summary], column: str, label: str) -> None:
-    """One line a run; those of a variant look alike."""
-    for place, each in enumerate(trained):
-        look = {"color": f"C{place % 10}", "linestyle": DASHES[place // 10 % len(DASHES)], "alpha": 0.8}
+def _curves(plan: AblationPlan, trained: Sequence[Summary], column: str, label: str, axes: Axes) -> None:
+    """Plot a column of the logs, one line per run; the runs of a variant have the same color and dashes."""
+    for i, each in enumerate(trained):
         runs = [run for run in plan.runs if run.variant is each.variant]
         for index, run in enumerate(runs):
             lines = [line for line in read_log(plan.folder_of(run) / TRAIN) if line.get(column) is not None]
-            name = each.variant.label if index == 0 else None
-            axes.plot([line["step"] for line in lines], [line[column] for line in lines], **look, label=name)
+            axes.plot(
+                [line["step"] for line in lines],
+                [line[column] for line in lines],
+                color=f"C{i % 10}",
+                linestyle=DASHES[i // 10 % len(DASHES)],
+                alpha=0.8,
+                label=each.variant.label if index == 0 else None,
+            )
     axes.set_xlabel("step")
     axes.set_ylabel(label)
-    axes.figure.set_figheight(HEIGHT + LINE * len(trained))
+    _set_height(axes, HEIGHT + LINE_HEIGHT * len(trained))
     axes.figure.legend(loc="outside lower center", fontsize=9, frameon=False)

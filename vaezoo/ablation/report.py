@@ -1,4 +1,4 @@
-"""The report of an ablation: one HTML page that needs nothing else, and Markdown with plots beside it."""
+"""The report of an ablation: a self-contained HTML page, and Markdown with plots in files beside it."""
 
 import base64
 import importlib
@@ -21,13 +21,13 @@ PLOTS = "plots"
 
 
 def check_extra() -> None:
-    """Raise `FileError` where what draws a report is not installed; to be asked before the work."""
+    """Raise `FileError` unless the packages that a report needs are installed; call it before the work."""
     for module in ("jinja2", "matplotlib"):
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise FileError(
-                f"a report needs {module}: pip install 'vaezoo[ablate]', or --no-report for the tables alone ({error})"
+                f"a report needs {module}: pip install 'vaezoo[ablate]', or --no-report for the tables only ({error})"
             ) from error
 
 
@@ -35,34 +35,38 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
     """Write `report.html`, `report.md` and the plots of the latter into the folder of a plan.
 
     Args:
-        plan: What was asked.
-        rows: The results so far.
-        command: What makes all of it again.
+        plan: The plan.
+        rows: The rows of its results so far.
+        command: The command that makes the ablation, for the report.
 
     Raises:
-        FileError: If they cannot be written, or the extra `ablate` is not installed.
+        FileError: If the files cannot be written, or the extra `ablate` is not installed.
     """
     check_extra()
     import jinja2
 
     from vaezoo.ablation.plots import draw_all
 
-    found = summarize(plan, rows)
-    plots = draw_all(plan, found)
+    summaries = summarize(plan, rows)
+    plots = draw_all(plan, summaries)
     for name, (_, svg) in plots.items():
         write_text(make_folder(plan.folder / PLOTS) / f"{name}.svg", svg)
     data = {
         "question": plan.ablation.question,
         "answer": answer(plan, rows),
-        "base": found[0].variant.name,
+        "base": summaries[0].variant.name,
         "conditions": conditions(plan, rows),
-        "table": table(plan, found),
+        "table": table(plan, summaries),
         "plots": [
             {"name": name, "title": title, "uri": _uri(svg.encode(), "svg+xml")} for name, (title, svg) in plots.items()
         ],
-        "pictures": pictures(plan, found),
-        "differences": differences(plan, found),
-        "errors": [(each.variant.name, error) for each in found for error in (*each.errors, *_unmeasured(plan, each))],
+        "pictures": pictures(plan, summaries),
+        "differences": differences(plan, summaries),
+        "errors": [
+            (each.variant.name, error)
+            for each in summaries
+            for error in (*each.errors, *_failed_measurements(plan, each))
+        ],
         "trained": bool(plan.runs),
         "measured": plan.ablation.measured,
         "output": OUTPUT,
@@ -78,59 +82,63 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
 
 
 def conditions(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[str]:
-    """What the figures were measured under, in sentences."""
+    """Describe the conditions of the figures, in sentences."""
     measured = _measuring(plan)
-    if not plan.runs:
+    reference = plan.ablation.recipe
+    if reference is None or not plan.runs:
         return [
             f"Nothing was trained; costs are counted{', speeds measured' if measured else ', not measured'}.",
             *measured,
         ]
-    recipe, judging, seeds = plan.runs[0].recipe, plan.ablation.evaluation, ", ".join(map(str, plan.ablation.seeds))
-    same = "steps" if plan.ablation.equal == "steps" else "multiply-accumulates, so dearer variants get fewer steps"
-    data = Path(judging.root).resolve().name if judging.root else "the sample photos of vaezoo"
-    judged = next((row for row in rows if row.get("images")), None)
-    said = [
-        f"Trained for {recipe.steps:,} steps by the recipe {plan.ablation.recipe.name}, with seeds {seeds}: "
+    recipe, evaluation, seeds = plan.runs[0].recipe, plan.ablation.evaluation, ", ".join(map(str, plan.ablation.seeds))
+    same = "steps" if plan.ablation.equal == "steps" else "multiply-accumulates, so costlier variants get fewer steps"
+    data = Path(evaluation.root).resolve().name if evaluation.root else "the sample photos of vaezoo"
+    evaluated = next((row for row in rows if row.get("images")), None)
+    sentences = [
+        f"Trained for {recipe.steps:,} steps with the recipe {reference.name} and the seeds {seeds}: "
         f"the same crops in the same order, and the same number of {same}.",
-        f"Judged on {data} at {judging.size}x{judging.size}"
-        + (f", {judged['images']} photos, by the protocol {judged['protocol']}." if judged else "."),
+        f"Evaluated on {data} at {evaluation.size}x{evaluation.size}"
+        + (f", {evaluated['images']} photos, by the protocol {evaluated['protocol']}." if evaluated else "."),
     ]
-    if _same(recipe.data.root, judging.root):
-        said.append("The photos that judge are those that were trained on: this tells how fast a variant learns them.")
+    if _same(recipe.data.root, evaluation.root):
+        sentences.append(
+            "The evaluation photos are those that were trained on: PSNR shows how fast a variant learns them."
+        )
     if machines := sorted({row["hardware"] for row in rows if row.get("hardware")}):
-        said.append(f"Trained on {', '.join(machines)}.")
-    return said + measured
+        sentences.append(f"Trained on {', '.join(machines)}.")
+    return sentences + measured
 
 
 def _same(a: str | None, b: str | None) -> bool:
-    """Whether two folders are one, however they are written."""
-    return a == b or (None not in (a, b) and Path(a).resolve() == Path(b).resolve())
+    """Return whether two paths are the same folder."""
+    return a == b or (a is not None and b is not None and Path(a).resolve() == Path(b).resolve())
 
 
 def _measuring(plan: AblationPlan) -> list[str]:
-    """What speeds were measured under; nothing where none are."""
-    how, rows = plan.ablation.measure, [row for each in plan.variants for row in read_measured(plan, each).values()]
-    if not rows:
+    """Describe the conditions of the speeds, if there are any."""
+    config = plan.ablation.measure
+    rows = [row for each in plan.variants for row in read_measured(plan, each).values()]
+    if config is None or not rows:
         return []
-    machine = f"{rows[0]['hardware']} ({how.device})"
-    layout = ", channels_last" if how.channels_last else ""
+    machine = f"{rows[0]['hardware']} ({config.device})"
+    layout = ", channels_last" if config.channels_last else ""
     return [
-        f"Speeds are those of one image at a time in {how.dtype}{layout} on {machine}: medians of {how.repeats} steps,"
-        " and their quartiles."
+        f"Speeds are those of one image at a time in {config.dtype}{layout} on {machine}: medians of"
+        f" {config.repeats} steps, and their quartiles."
     ]
 
 
-def _unmeasured(plan: AblationPlan, summary: Summary) -> Iterator[str]:
+def _failed_measurements(plan: AblationPlan, summary: Summary) -> Iterator[str]:
     for what, size in plan.ablation.measured:
         if error := summary.costs[f"{what}_error_{size}"]:
             yield f"{what} at {size}x{size}: {error}"
 
 
-def pictures(plan: AblationPlan, found: Sequence[Summary]) -> list[dict[str, Any]]:
-    """For each photo its `input` and the `outputs` of the first seed of every variant, as data URIs with names."""
-    folders = {}
-    for each in found:
-        seeds = {row["seed"] for row in each.rows}  # done: others may be about to write theirs
+def pictures(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    """Return, for each photo, its `input` and the `outputs` of the first seed of every variant, as data URIs."""
+    folders: dict[str, Path] = {}
+    for each in summaries:
+        seeds = {row["seed"] for row in each.rows}  # of the runs that are done; others may be writing their crops
         run = next(
             (
                 run
@@ -155,12 +163,12 @@ def pictures(plan: AblationPlan, found: Sequence[Summary]) -> list[dict[str, Any
     ]
 
 
-def differences(plan: AblationPlan, found: Sequence[Summary]) -> list[dict[str, Any]]:
-    """What each variant changes in the base, row by row."""
-    base, size = found[0].variant.spec, plan.ablation.sizes[0]
+def differences(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    """Return the differences of each variant from the base, row by row."""
+    base, size = summaries[0].variant.spec, plan.ablation.sizes[0]
     return [
         {"name": each.variant.name, "size": size, "rows": compare_specs(base, each.variant.spec, size)}
-        for each in found[1:]
+        for each in summaries[1:]
     ]
 
 

@@ -1,4 +1,4 @@
-"""Results of an ablation: one JSON file a run, and the tables that are made of them."""
+"""Results of an ablation: one JSON file per run, and the tables that are made from them."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from typing import Any
 
 from vaezoo.ablation.measured_costs import measured_columns
 from vaezoo.ablation.plan import AblationPlan, AblationRun
+from vaezoo.ablation.variants import Variant
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS, format_cell
 from vaezoo.io.files import opened, read_json, write_json, write_text
@@ -23,52 +24,57 @@ ResultRow = dict[str, Any]
 
 
 def write_result(folder: Path, figures: ResultRow) -> None:
-    """What came of a run; its last act."""
+    """Write the result of a run, which is the last file that it writes."""
     write_json(folder / RESULT, _plain(figures))
 
 
 def read_result(folder: Path) -> ResultRow | None:
-    """What came of a run, or None where it is not done.
+    """Read the result of a run; `None` if it is not done.
 
     Raises:
         FileError: If the file is damaged.
     """
-    path, remedy = folder / RESULT, "remove it, and its run is made again"
+    path, remedy = folder / RESULT, "remove it to make the run again"
     if not path.exists():
         return None
     result = read_json(path, remedy)
     if not isinstance(result, dict) or not {"psnr", "error"} & result.keys():
-        raise FileError(f"{path}: damaged (neither psnr nor error in it); {remedy}")
+        raise FileError(f"{path}: damaged (it has neither psnr nor error); {remedy}")
     return result
 
 
 def rows_of(plan: AblationPlan) -> list[ResultRow]:
-    """A row for each run that is done, in the order of the plan; for each variant where nothing is trained."""
-    trainings: list[tuple[AblationRun | None, Any, ResultRow]] = [(None, variant, {}) for variant in plan.variants]
-    if plan.runs:
-        results = [(run, run.variant, read_result(plan.folder_of(run))) for run in plan.runs]
-        trainings = [each for each in results if each[2] is not None]
+    """Return a row for each run that is done, in the order of the plan, or for each variant if nothing is trained."""
+    trainings: list[tuple[AblationRun | None, Variant, ResultRow]] = []
+    for run in plan.runs:
+        if (result := read_result(plan.folder_of(run))) is not None:
+            trainings.append((run, run.variant, result))
+    if not plan.runs:
+        trainings = [(None, variant, {}) for variant in plan.variants]
     rows = []
-    for run, variant, result in trainings:
+    for training, variant, figures in trainings:
         about = {
             "name": variant.name,
             "changes": " ".join(
                 f"{path}={format_cell(value, FLOAT_FORMAT)}" for path, value in variant.overrides.items()
             ),
             "spec_hash": variant.spec.hash[:12],
-            "recipe_hash": run.recipe_hash[:12] if run else None,
-            "seed": run.seed if run else None,
-            "error": result.get("error"),
+            "recipe_hash": training.recipe_hash[:12] if training else None,
+            "seed": training.seed if training else None,
+            "error": figures.get("error"),
         }
-        trained = {column: result.get(column) for column in TRAINED} if run else {}
+        trained = {column: figures.get(column) for column in TRAINED} if training else {}
         rows.append({**about, **variant.costs, **measured_columns(plan, variant), **trained})
     return rows
 
 
 def write_tables(plan: AblationPlan) -> list[ResultRow]:
-    """Write `results.csv` and `results.jsonl` anew from the results of the runs; returns their rows.
+    """Write `results.csv` and `results.jsonl` from the results of the runs.
 
-    Others may do the same at the same time: what has come in between reading and writing is written, too.
+    Other processes may do the same: the tables are written again if a run has ended in the meantime.
+
+    Returns:
+        The rows.
     """
     rows: list[ResultRow] | None = None
     while rows != (found := rows_of(plan)):
@@ -83,24 +89,24 @@ def write_tables(plan: AblationPlan) -> list[ResultRow]:
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:
-    """The rows of an ablation's `results.csv`, every cell as text.
+    """Read the rows of an ablation's `results.csv`, with every cell as text.
 
     Raises:
-        FileError: If there is none, or it is no such table.
+        FileError: If the file is missing, damaged, or not such a table.
     """
     path = folder / TABLE
     with opened(path) as file:
         try:
             rows = list(csv.DictReader(io.StringIO(file.read().decode("utf-8", errors="replace"))))
         except csv.Error as error:
-            raise FileError(f"{path}: damaged ({error}); the command of the ablation writes it anew") from error
+            raise FileError(f"{path}: damaged ({error}); the command of the ablation rewrites it") from error
     if not rows or any(key not in rows[0] for key in KEYS):
-        raise FileError(f"{path}: no results of `vaezoo ablate` in it")
+        raise FileError(f"{path}: no results of `vaezoo ablate`; name the folder of its --out")
     return rows
 
 
 def _plain(value: Any) -> Any:
-    """Data that JSON has words for: null for a number that is none."""
+    """Replace numbers that are not finite, which JSON cannot express, by null."""
     if isinstance(value, dict):
         return {key: _plain(child) for key, child in value.items()}
     if isinstance(value, (list, tuple)):

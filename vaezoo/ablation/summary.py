@@ -1,7 +1,7 @@
-"""What the rows of an ablation say: each variant over its seeds, the answer, and which to pick."""
+"""Summaries of an ablation: each variant over its seeds, the answer to the question, and the variant to pick."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.ablation.measured_costs import measured_columns
@@ -13,73 +13,80 @@ from vaezoo.errors import InputError
 
 @dataclass(frozen=True)
 class Summary:
-    """A variant, what it costs, the rows of its trainings that ended well, and what went wrong with others."""
+    """A variant over its seeds.
+
+    Args:
+        variant: The variant.
+        costs: Counted and measured costs, by column.
+        rows: Rows of the runs that have a PSNR.
+        errors: Errors of the runs that failed.
+    """
 
     variant: Variant
     costs: dict[str, Any]
     rows: tuple[ResultRow, ...] = ()
-    errors: tuple[str, ...] = field(default=())
+    errors: tuple[str, ...] = ()
 
     def values(self, column: str) -> list[float]:
-        """A column over the seeds, where it was measured."""
+        """Return the values of a column over the seeds for which it was measured."""
         return [row[column] for row in self.rows if row.get(column) is not None]
 
     @property
     def psnr(self) -> list[float]:
-        """In dB, of each seed."""
+        """PSNR of each seed, in dB."""
         return self.values("psnr")
 
     @property
-    def mean(self) -> float | None:
-        """PSNR in dB, over the seeds."""
+    def mean(self) -> float:
+        """Mean PSNR over the seeds, in dB; there must be rows."""
         return mean(self.psnr)
 
     @property
     def low(self) -> float:
-        """PSNR in dB of the worst seed."""
+        """PSNR of the worst seed, in dB; there must be rows."""
         return min(self.psnr)
 
     @property
     def high(self) -> float:
-        """PSNR in dB of the best seed."""
+        """PSNR of the best seed, in dB; there must be rows."""
         return max(self.psnr)
 
 
-def mean(values: Sequence[float]) -> float | None:
-    """None where there is no value."""
-    return sum(values) / len(values) if values else None
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of at least one value."""
+    return sum(values) / len(values)
 
 
 def summarize(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[Summary]:
-    """One summary a variant, the base first."""
-    found = []
+    """Return one summary per variant, the base first."""
+    summaries = []
     for variant in plan.variants:
         own = [row for row in rows if row["spec_hash"] == variant.spec.hash[:12]]
         done = tuple(row for row in own if row.get("psnr") is not None)
         costs = {**variant.costs, **measured_columns(plan, variant)}
-        found.append(Summary(variant, costs, done, tuple(row["error"] for row in own if row["error"])))
-    return found
+        summaries.append(Summary(variant, costs, done, tuple(row["error"] for row in own if row["error"])))
+    return summaries
 
 
 def apart(better: Summary, worse: Summary) -> bool:
-    """Whether every seed of one is better than every seed of the other; one seed alone tells nothing."""
+    """Return whether all seeds of one are better than all seeds of the other, with at least two seeds each."""
     return min(len(better.rows), len(worse.rows)) > 1 and better.low > worse.high
 
 
 def answer(plan: AblationPlan, rows: Sequence[ResultRow]) -> str:
-    """The answer to the question as far as the rows give one, in sentences."""
-    found = summarize(plan, rows)
-    trained = [each for each in found if each.rows]
-    lines = []
+    """Answer the question of an ablation in sentences, as far as its rows allow."""
+    summaries = summarize(plan, rows)
+    trained = [each for each in summaries if each.rows]
+    sentences: list[str] = []
     if not plan.runs:
-        return _by_cost(found, plan.ablation.sizes[0])
-    missing = len(plan.runs) - sum(len(each.rows) + len(each.errors) for each in found)
-    failed = sum(len(each.errors) for each in found)
+        return _by_cost(summaries, plan.ablation.sizes[0])
+    missing = len(plan.runs) - sum(len(each.rows) + len(each.errors) for each in summaries)
+    failed = sum(len(each.errors) for each in summaries)
     if trained:
-        lines += _by_quality(found[0], trained, plan.ablation.sizes[0])
+        sentences += _by_quality(summaries[0], trained, plan.ablation.sizes[0])
     if missing or failed:
-        lines.append(f"Of {len(plan.runs)} runs {missing} are missing and {failed} failed.")
-    return " ".join(lines)
+        sentences.append(f"Of {len(plan.runs)} runs {missing} are missing and {failed} failed.")
+    return " ".join(sentences)
 
 
 def _by_quality(base: Summary, trained: Sequence[Summary], size: int) -> Iterator[str]:
@@ -90,12 +97,12 @@ def _by_quality(base: Summary, trained: Sequence[Summary], size: int) -> Iterato
         yield f"It costs {cost_change(best, base, size)}."
     tied = [each for each in trained if each is not best and not apart(best, each)]
     if others := [each.variant.name for each in tied if each is not base]:
-        yield f"The runs do not tell it from {', '.join(others)}."
+        yield f"These runs do not distinguish it from {', '.join(others)}."
     if not tied and len(trained) > 1:
         yield "The seeds of no other variant overlap with its own."
     cheap = min([best, *tied], key=lambda each: each.costs[f"gmacs_{size}"])
     if cheap is not best:
-        yield f"Of those that cannot be told apart, {cheap.variant.name} takes the fewest GMACs."
+        yield f"Of the variants that these runs do not distinguish, {cheap.variant.name} takes the fewest GMACs."
 
 
 def _psnr(summary: Summary) -> str:
@@ -105,34 +112,35 @@ def _psnr(summary: Summary) -> str:
 
 def _verdict(best: Summary, other: Summary) -> str:
     if apart(best, other):
-        return "more than the spread: each of its seeds is above each of the base's"
+        return "more than the spread: each of its seeds is above each seed of the base"
     if min(len(best.rows), len(other.rows)) < 2:
-        return "and with one seed nobody knows how much of that is chance"
-    return "within the spread over seeds, so these runs do not tell the two apart"
+        return "but with one seed per variant this may be chance"
+    return "within the spread over seeds, so these runs do not distinguish the two"
 
 
 def cost_change(summary: Summary, base: Summary, size: int) -> str:
-    """How much dearer it is than the base, in words."""
+    """Describe how much more a variant costs than the base."""
     parts = []
     for column, words in (("params", "parameters"), (f"gmacs_{size}", f"GMACs at {size}x{size}")):
         new, old = summary.costs[column], base.costs[column]
-        parts.append(f"{100 * (new - old) / old:+.1f} % {words}" if new != old else f"no more or fewer {words}")
+        parts.append(f"{100 * (new - old) / old:+.1f} % {words}" if new != old else f"the same number of {words}")
     return " and ".join(parts)
 
 
-def _by_cost(found: Sequence[Summary], size: int) -> str:
-    base, column = found[0], f"gmacs_{size}"
-    said = []
-    for word, chosen in (("fewest", min), ("most", max)):
-        each = chosen(found, key=lambda one: one.costs[column])
+def _by_cost(summaries: Sequence[Summary], size: int) -> str:
+    base, column = summaries[0], f"gmacs_{size}"
+    parts = []
+    for word, choose in (("fewest", min), ("most", max)):
+        each = choose(summaries, key=lambda summary: summary.costs[column])
         change = "the base" if each is base else f"{cost_change(each, base, size)} against the base"
-        said.append(f"{each.variant.name} takes the {word} GMACs at {size}x{size}, {each.costs[column]:.3f} ({change})")
-    return f"Nothing was trained. {'; '.join(said)}."
+        gmacs = f"{each.costs[column]:.3f} ({change})"
+        parts.append(f"{each.variant.name} takes the {word} GMACs at {size}x{size}, {gmacs}")
+    return f"Nothing was trained. {'; '.join(parts)}."
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A variant of a table: its GMACs, and PSNR in dB over its seeds, worst, mean and best."""
+    """A variant of a table: its GMACs, its number of seeds, and the lowest, mean and highest PSNR over them, in dB."""
 
     name: str
     gmacs: float
@@ -142,21 +150,23 @@ class Pick:
     high: float
 
     def beats(self, other: "Pick") -> bool:
-        """Whether every seed is better than every one of the other; one seed alone tells nothing."""
+        """Return whether all seeds are better than all seeds of the other, with at least two seeds each."""
         return min(self.seeds, other.seeds) > 1 and self.low > other.high
 
 
 def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None) -> list[Pick]:
-    """The variants of a table within a budget, by mean PSNR, best first.
+    """Select the variants of a table within a budget.
 
     Args:
-        table: From `read_table`.
-        gmacs: The most that encoder and decoder may take together, for one image.
-        size: Pixels per side of it; None is the first size of the table.
+        table: Rows, as `read_table` returns them.
+        gmacs: The most GMACs that encoder and decoder may take together, for one image.
+        size: Pixels per side of the image; `None` is the first size of the table.
+
+    Returns:
+        The variants by mean PSNR, the highest first; at least one.
 
     Raises:
-        InputError: If the table has no such size or no trainings, a cell that is no number, or no variant within the
-            budget.
+        InputError: If the table has no such size, no PSNR or an invalid number, or no variant is within the budget.
     """
     sizes = [column.removeprefix("gmacs_") for column in table[0] if column.removeprefix("gmacs_").isdecimal()]
     if not sizes or (size is not None and str(size) not in sizes):
@@ -184,6 +194,6 @@ def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None)
 def _number(row: dict[str, str], column: str) -> float:
     try:
         return float(row[column])
-    except (ValueError, TypeError) as error:  # None in a row that was cut off
-        text = f"{column} of {row['name']} is {row[column]!r}; the command of the ablation writes results.csv anew"
+    except (ValueError, TypeError) as error:  # None if the row was cut off
+        text = f"{column} of {row['name']} is {row[column]!r}; the command of the ablation rewrites results.csv"
         raise InputError(text) from error

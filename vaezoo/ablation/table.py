@@ -1,4 +1,4 @@
-"""The table of a report: a choice of columns, each figure beside that of the base."""
+"""The table of a report: a selection of columns, with the difference of each figure from the base."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,25 +21,34 @@ FIGURES = {  # column -> heading, digits, whether more is better
 Cell = dict[str, Any]
 
 
-def table(plan: AblationPlan, found: Sequence[Summary]) -> dict[str, Any]:
-    """`head`, the headings, and `rows` of cells: `text`, the number to `sort` by, and the `change` against the base."""
-    trained = [column for column in FIGURES if any(each.values(column) for each in found)]
+def table(plan: AblationPlan, summaries: Sequence[Summary]) -> dict[str, Any]:
+    """Return the table of a report.
+
+    Args:
+        plan: The plan.
+        summaries: The variants, the base first.
+
+    Returns:
+        `head`, the headings, and `rows` of cells. A cell has its `text`, the value to `sort` by, the `change` from the
+        base, the `spread` over seeds, and `better`: whether the change is an improvement, `None` if neither.
+    """
+    trained = [column for column in FIGURES if any(each.values(column) for each in summaries)]
     size, measured = plan.ablation.sizes[0], plan.ablation.measured
     counted = _counted(size)
     head = ["variant", *(FIGURES[column][0] for column in trained), *counted, f"latent of {size}"]
     head += [f"{what} at {size} (images/s)" for what, size in measured]
     head += ["seeds"] if plan.runs else []
     rows = []
-    for each in found:
+    for each in summaries:
         cells = [_text(each.variant.label, None)]
         for column in trained:
             _, digits, more = FIGURES[column]
-            cells.append(_cell(each.values(column), found[0].values(column), digits, more))
+            cells.append(_compared(each.values(column), summaries[0].values(column), digits, more))
         for value, digits in counted.values():
-            cells.append(_cell([value(each.costs)], [value(found[0].costs)], digits, None, relative=True))
+            cells.append(_compared([value(each.costs)], [value(summaries[0].costs)], digits, None, relative=True))
         shape = each.costs[f"latent_shape_{size}"]
         cells.append(_text(shape, math.prod(map(int, shape.split("x")))))
-        cells += [_speed(each.costs, found[0].costs, what, at) for what, at in measured]
+        cells += [_speed(each.costs, summaries[0].costs, what, at) for what, at in measured]
         if plan.runs:
             cells.append(_text(str(len(each.rows)), len(each.rows)))
         rows.append(cells)
@@ -47,7 +56,7 @@ def table(plan: AblationPlan, found: Sequence[Summary]) -> dict[str, Any]:
 
 
 def _counted(size: int) -> dict[str, tuple[Callable[[dict[str, Any]], float], int]]:
-    """Heading -> what it shows of the columns of costs, and how many digits; the rest stands in `results.csv`."""
+    """Return, by heading, the value to show of the columns of costs, and its number of decimals."""
     halves = [f"activation_peak_mib_{half}_{size}" for half in HALVES]
     return {
         "parameters (M)": (lambda costs: costs["params"] / 1e6, 3),
@@ -60,11 +69,12 @@ def _counted(size: int) -> dict[str, tuple[Callable[[dict[str, Any]], float], in
 
 
 def _speed(costs: dict[str, Any], base: dict[str, Any], what: str, size: int) -> Cell:
-    """Images a second, with the quartiles of the steps; of one that failed, that it did."""
+    """Return a cell of images per second with its quartiles, or one that says that the measurement failed."""
     if costs[f"{what}_error_{size}"]:
         return _text("failed", "")
     column = f"{what}_images_per_second_{size}"
-    cell = _cell(*([each[column]] if each[column] else [] for each in (costs, base)), 2, True, relative=True)
+    ours, theirs = ([each[column]] if each[column] else [] for each in (costs, base))
+    cell = _compared(ours, theirs, 2, True, relative=True)
     if cell["text"]:
         slow, fast = costs[f"{what}_seconds_q3_{size}"], costs[f"{what}_seconds_q1_{size}"]
         cell["spread"] = f"{1 / slow:.2f} to {1 / fast:.2f}"
@@ -75,19 +85,25 @@ def _text(text: str, sort: float | str | None) -> Cell:
     return {"text": text, "sort": sort, "change": "", "spread": "", "better": None}
 
 
-def _cell(
+def _compared(
     values: Sequence[float], base: Sequence[float], digits: int, more: bool | None, relative: bool = False
 ) -> Cell:
-    """A figure over the seeds beside that of the base, where it differs as far as digits are shown.
+    """Return a cell of a figure over the seeds, with its change from the base if the shown digits differ.
 
-    `better` is None where it does not, and where neither more nor less is better.
+    Args:
+        values: Values over the seeds.
+        base: Values of the base over the seeds.
+        digits: Number of decimals.
+        more: Whether a higher value is better; `None` if neither direction is.
+        relative: Whether to show the change in percent.
     """
     if not values:
         return _text("", None)
-    value, before = mean(values), mean(base)
+    value = mean(values)
     spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
     change, better = "", None
-    if before is not None:
+    if base:
+        before = mean(base)
         share = relative and before
         difference = round(100 * (value - before) / before, 1) if share else round(value - before, digits)
         if difference:

@@ -1,4 +1,4 @@
-"""The networks of an ablation: named, built on the meta device, and refused all at once where one is impossible."""
+"""The networks of an ablation: their names, specs and costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,14 @@ from vaezoo.zoo.create import get_spec
 
 @dataclass(frozen=True)
 class Variant:
-    """A network of an ablation: its `name`, its `spec`, the `overrides` that make it of the base, its static panel."""
+    """A network of an ablation.
+
+    Args:
+        name: Name of the base, followed by the changes.
+        spec: The network.
+        overrides: The changes of the base that make this network, path to value.
+        costs: Columns of its static panel.
+    """
 
     name: str
     spec: ModelSpec
@@ -28,22 +35,25 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """What tells it from the others: the part of the name behind the base, or `base`."""
+        """The changes, as they stand in the name after the base, or `base`."""
         return self.name.partition("+")[2] or "base"
 
 
 def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Variant]:
-    """The base, then its variants, each network once, in the order of the file.
+    """Make the variants of an ablation, after checking all of them on the meta device.
 
-    A variant that changes nothing is the base, and two that say the same network are the first of them.
+    A variant that equals the base, or an earlier variant, is left out.
 
     Args:
-        ablation: What is asked.
-        recipe: What all of them must be able to train by, if anything.
+        ablation: The question.
+        recipe: Recipe that all variants must be able to train with; `None` if nothing is trained.
+
+    Returns:
+        The base, then its variants in the order of the question.
 
     Raises:
-        SpecError: With every variant that cannot be built, or takes no images of a size that is asked for.
-        UnknownNameError: If there is no such base.
+        SpecError: If variants cannot be built, or do not support a size of the ablation; with a line for each.
+        UnknownNameError: If the base does not exist.
     """
     spec, faults = get_spec(ablation.base), Faults()
     axes = list(dict.fromkeys(axis for changes in ablation.changes for axis in changes))
@@ -71,12 +81,12 @@ def make_variants(ablation: Ablation, recipe: Recipe | None = None) -> list[Vari
 
 
 def variant_name(base: str, changes: Changes, axes: Sequence[str]) -> str:
-    """`vae_f8_z4+heads1,channels8`: the base, and each change by the end of its path and its value.
+    """Return the name of a variant: the base, and the end of each path with its value, as `vae_f8_z4+heads1,channels8`.
 
     Args:
-        base: Its name.
-        changes: Axis to value.
-        axes: All axes of the ablation: of a path, as many parts stand in the name as tell it from theirs.
+        base: Name of the base.
+        changes: Value of each axis.
+        axes: All axes of the ablation; the end of a path is as long as needed to tell it from theirs.
     """
     return f"{base}+{','.join(_short_path(axis, axes) + _short_value(node) for axis, node in changes.items())}"
 
@@ -85,27 +95,27 @@ def _short_path(axis: str, axes: Sequence[str]) -> str:
     others = [path for other in axes if other != axis for path in other.split(",")]
     paths = [path.strip() for path in axis.split(",")]
     for count in (1, 2):
-        ends = {_end(path, count) for path in paths}
-        if len(ends) == 1 and not ends & {_end(path.strip(), count) for path in others}:
-            return ends.pop()
+        suffixes = {_suffix(path, count) for path in paths}
+        if len(suffixes) == 1 and not suffixes & {_suffix(path.strip(), count) for path in others}:
+            return suffixes.pop()
     return "&".join(paths)
 
 
-def _end(path: str, count: int) -> str:
+def _suffix(path: str, count: int) -> str:
     return ".".join(path.split(".")[-count:])
 
 
 def _short_value(node: Node) -> str:
-    """A number as it is, anything else behind a "="."""
+    """Return a number as it is, and any other value after a "="."""
     value = node.plain()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value).removesuffix(".0")  # every digit, because two values are two names
+        return str(value).removesuffix(".0")  # with all digits, because different values need different names
     words = {None: "null", True: "true", False: "false"}
     return "=" + (words[value] if value is None or isinstance(value, bool) else str(value).replace(" ", ""))
 
 
 def _note(variant: str, location: Location, error: Exception, faults: Faults) -> None:
-    """One line for each variant that is impossible: what is wrong first, and how much more there is."""
+    """Add one line about a variant: its first fault, and the number of further ones."""
     first, *more = str(error).splitlines()
-    rest = f" (and {len(more)} more of that kind)" if more else ""
+    rest = f" (and {len(more)} more)" if more else ""
     faults.add(location, variant, first.removeprefix(f"{location}: ") + rest)
