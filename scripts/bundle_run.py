@@ -1,8 +1,8 @@
 """Bundle the weights of a run: `python scripts/bundle_run.py RUN TAG TRAIN VAL`.
 
 Writes `configs/weights/NETWORK.TAG.safetensors` (bf16) and `docs/results/runs/NETWORK.TAG.jsonl`, and prints the
-measured part of the record for `configs/weights/NETWORK.yaml`. TRAIN and VAL are folders of photos: latent statistics
-are those of the first, PSNR that of the second, both of the file written.
+measured values of the record for `configs/weights/NETWORK.yaml`. TRAIN and VAL are folders of photos: latent statistics
+are measured on TRAIN and PSNR on VAL, with the written file.
 """
 
 import sys
@@ -31,11 +31,11 @@ def main(run: str, tag: str, train: str, val: str) -> None:
     log = (Path(run) / NAME).read_text(encoding="utf-8")
     write_text(ROOT / "docs" / "results" / "runs" / f"{network}.{tag}.jsonl", log)
     stored = vaezoo.create(f"file:{path}", network=network)
-    seen, judged = (evaluate(stored, photos(folder), SIZE, PROTOCOL) for folder in (train, val))
-    mean, std = ([round(value, 4) for value in seen.figures[name]] for name in ("latent_mean", "latent_std"))
+    trained_on, evaluated = (evaluate(stored, photos(folder), SIZE, PROTOCOL) for folder in (train, val))
+    mean, std = ([round(value, 4) for value in trained_on.figures[name]] for name in ("latent_mean", "latent_std"))
     print(f"{tag}:\n  source: {{file: {path.name}}}\n  layout: native\n  sha256: {sha256_of(path)}")
     print(f"  latent_stats:\n    mean: {mean}\n    std: {std}")
-    where = f"data: photos/{Path(val).resolve().name}, images: {len(judged.names)}, psnr: {judged.mean_psnr:.2f}"
+    where = f"data: photos/{Path(val).resolve().name}, images: {len(evaluated.names)}, psnr: {evaluated.mean_psnr:.2f}"
     print(f"  metrics: {{protocol: {PROTOCOL.name}, {where}}}")
 
 

@@ -1,6 +1,6 @@
-"""Write the generated parts of README and docs; `--check` says whether they are current.
+"""Write the generated sections of README and docs; `--check` reports whether they are up to date.
 
-A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+A generated section is between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from vaezoo.weights.records import NamedWeights, find_record, list_pretrained, r
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "training")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
-OURS = "vae_*"  # networks of published VAEs bear the names of their families
+OURS = "vae_*"  # networks of published VAEs have the names of their families
 
 
 def models() -> str:
-    """One row a network of ours: f, z, parameters and GMACs of each half at 256x256, weights."""
+    """Table of the networks of this project: f, z, parameters and GMACs of each half at 256x256, weights."""
     rows = [
         "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | weights",
         "--- | --: | --: | --: | --: | ---",
@@ -47,7 +47,7 @@ def models() -> str:
 
 
 def zoo() -> str:
-    """Every network and every set of weights; a network stands in the row of its first weights, the default."""
+    """Table of all networks and weights; a network is in the row of its default weights."""
     rows = [
         "network | f | z | parameters, encoder + decoder | GMACs at 256x256 | proof | weights | license | layout | "
         "aliases | quoted",
@@ -75,7 +75,7 @@ def _figures(known: vaezoo.Description) -> str:
 
 
 def _proof(expect: Expect) -> str:
-    """Against what the network is proven."""
+    """Return the implementation that the network is verified against."""
     proof = expect.proof
     if proof is None:
         return ""
@@ -85,7 +85,7 @@ def _proof(expect: Expect) -> str:
 
 
 def _record(tagged: NamedWeights) -> str:
-    """Cells of one set of weights: tag with what hinders loading, license, layout, aliases, quoted metrics."""
+    """Return the cells of one set of weights: tag and obstacles, license, layout, aliases, quoted metrics."""
     record = tagged.record
     marks = {
         "gated": record.gated,
@@ -108,7 +108,7 @@ def _quote(quoted: QuotedMetrics) -> str:
 
 
 def weights() -> str:
-    """One row a set of weights of ours: license, PSNR and its conditions."""
+    """Table of the weights of this project: license, PSNR and its conditions."""
     rows = ["weights | license | PSNR (dB) | measured on | summary", "--- | --- | --: | --- | ---"]
     for name in list_pretrained(OURS):
         record = find_record(parse_name(name)).record
@@ -120,7 +120,7 @@ def weights() -> str:
 
 
 def blocks() -> str:
-    """One section a block: its first sentences and its keys, from its signature."""
+    """One section per block: its description, and its keys from its signature."""
     return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
 
 
@@ -135,7 +135,7 @@ def _block(name: str, block: type) -> str:
 
 
 def _meanings(target: type) -> dict[str, str]:
-    """What the docstring of a class says of each of its keys, and those of the dataclasses inlined in it of theirs."""
+    """Return the description of each key, from the docstrings of a class and of the dataclasses inlined in it."""
     _, _, arguments = (inspect.getdoc(target) or "").partition("\nArgs:")
     meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", arguments, re.MULTILINE))
     for inner in inlined_in(target).values():
@@ -144,7 +144,7 @@ def _meanings(target: type) -> dict[str, str]:
 
 
 def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
-    """What a type hint of a block allows, in words."""
+    """Describe the values that a type hint of a block allows."""
     for mark in marks:
         if isinstance(mark, Mapping):
             return [f"`{key}`" for key in mark] + (["`null`"] if type(None) in typing.get_args(hint) else [])
@@ -162,24 +162,24 @@ def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
 
 
 def kinds() -> str:
-    """The latent kinds and what they are."""
+    """Table of the kinds of latents."""
     return table_of(
         ["kind | what it is", "--- | ---", *(f"`{name}` | {_first(kind)}" for name, kind in LATENTS.items())]
     )
 
 
 def layouts() -> str:
-    """The layouts and what they are."""
+    """Table of the layouts."""
     rows = [f"`{name}` | {layout.about}" for name, layout in LAYOUTS.items()]
     return table_of(["layout | what it is", "--- | ---", *rows])
 
 
 def _first(thing: Any) -> str:
-    """The first line of a docstring."""
+    """Return the first line of a docstring."""
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
-PARTS: dict[str, Callable[[], str]] = {
+SECTIONS: dict[str, Callable[[], str]] = {
     "models": models,
     "zoo": zoo,
     "weights": weights,
@@ -194,26 +194,26 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def renewed(text: str) -> str:
-    """A page with its generated parts written anew."""
-    for name, part in PARTS.items():
+def regenerate(text: str) -> str:
+    """Return a page with its generated sections rewritten."""
+    for name, section in SECTIONS.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start in text:
             before, _, rest = text.partition(start)
             if end not in rest:
                 sys.exit(f"{start} is not closed by {end}")
-            text = f"{before}{start}\n\n{part()}\n\n{end}{rest.partition(end)[2]}"
+            text = f"{before}{start}\n\n{section()}\n\n{end}{rest.partition(end)[2]}"
     return text
 
 
 def main() -> int:
-    """Write the pages, or with `--check` name those that are out of date and return 1."""
+    """Write the pages, or with `--check` print those that are out of date and return 1."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, fail where something would change")
+    parser.add_argument("--check", action="store_true", help="change nothing, and fail if something would change")
     check, stale = parser.parse_args().check, []
     for page in PAGES:
         before = (ROOT / page).read_text(encoding="utf-8")
-        after = renewed(before)
+        after = regenerate(before)
         if after != before:
             stale.append(page)
             if not check:

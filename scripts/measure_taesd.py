@@ -1,6 +1,6 @@
 """Measure the published TAESD files: `python scripts/measure_taesd.py WEIGHTS PHOTOS` writes `docs/results/taesd.csv`.
 
-WEIGHTS is a folder of `taesd_encoder.safetensors`, `taesd_decoder.safetensors`, and so on; PHOTOS a folder of photos.
+WEIGHTS is a folder of `taesd_encoder.safetensors`, `taesd_decoder.safetensors` and so on; PHOTOS is a folder of photos.
 """
 
 import csv
@@ -20,8 +20,8 @@ PROTOCOL = PROTOCOLS["reconstruction-1"]
 SIZE = 256
 
 
-def measured(name: str, weights: Path, folder: Path) -> dict[str, object]:
-    """One row: the PSNR of one pair of files."""
+def measure(name: str, weights: Path, folder: Path) -> dict[str, object]:
+    """Measure the PSNR of one pair of files, and return its row."""
     paths = ",".join(str(weights / f"{name}_{half}.safetensors") for half in ("encoder", "decoder"))
     vae = vaezoo.create(f"file:{paths}")
     found = photos(folder)
@@ -40,8 +40,8 @@ def measured(name: str, weights: Path, folder: Path) -> dict[str, object]:
 
 
 def main(weights: str, folder: str) -> None:
-    """Measure all and write the file."""
-    rows = [measured(name, Path(weights), Path(folder)) for name in NAMES]
+    """Measure all pairs and write the file."""
+    rows = [measure(name, Path(weights), Path(folder)) for name in NAMES]
     with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

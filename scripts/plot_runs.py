@@ -1,4 +1,4 @@
-"""Draw the curves of training runs into docs/images/runs.svg: `python scripts/plot_runs.py` (needs vaezoo[ablate])."""
+"""Plot the curves of training runs to docs/images/runs.svg: `python scripts/plot_runs.py` (needs vaezoo[ablate])."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-WINDOW = 10  # lines of the log that a point of the loss is the mean of
+WINDOW = 10  # each point of the loss is the mean of this many lines of the log
 
 
 def main() -> None:
@@ -19,14 +19,14 @@ def main() -> None:
             for i in range(len(steps))
         ]
         loss.plot([line["seconds"] / 60 for line in steps], means, label=path.stem)
-        judged = [line for line in lines if "psnr" in line]
-        times = [max(x["seconds"] for x in steps if x["step"] <= line["step"]) / 60 for line in judged]
-        psnr.plot(times, [line["psnr"] for line in judged], marker="o", label=path.stem)
+        validations = [line for line in lines if "psnr" in line]
+        times = [max(x["seconds"] for x in steps if x["step"] <= line["step"]) / 60 for line in validations]
+        psnr.plot(times, [line["psnr"] for line in validations], marker="o", label=path.stem)
     loss.set(xlabel="minutes", ylabel="mean L1 of training crops", ylim=(0, None))
     psnr.set(xlabel="minutes", ylabel="PSNR (dB) of photos/val at 256, EMA")
     psnr.legend()
     (DOCS / "images").mkdir(exist_ok=True)
-    plt.rcParams["svg.hashsalt"] = "vaezoo"  # the same file from the same logs
+    plt.rcParams["svg.hashsalt"] = "vaezoo"  # the same logs give the same file
     figure.savefig(DOCS / "images" / "runs.svg", metadata={"Date": None})
 
 

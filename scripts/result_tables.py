@@ -1,18 +1,18 @@
-"""Tables of what was measured, from the CSV files of `docs/results`."""
+"""Tables of results, from the files in `docs/results`."""
 
 import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vaezoo.benchmark import measure as measured
+from vaezoo.benchmark.measure import COLUMNS as BENCHMARK_COLUMNS
 from vaezoo.evaluation.results import check_results
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 
 def taesd() -> str:
-    """One row a published pair of TAESD files: what `scripts/measure_taesd.py` measured."""
+    """Table of the published TAESD files, as measured by `scripts/measure_taesd.py`."""
     with (RESULTS / "taesd.csv").open(newline="", encoding="utf-8") as file:
         measured = list(csv.DictReader(file))
     rows = ["weights | network | PSNR (dB) | measured on", "--- | --- | --: | ---"]
@@ -23,7 +23,7 @@ def taesd() -> str:
 
 
 def results() -> str:
-    """The rows of the results file: reconstruction, then latents of those that have all figures."""
+    """Tables of the results file: reconstruction, then the latents of the rows that have all figures."""
     rows = check_results(RESULTS / "reconstruction.csv")
     quality = {"PSNR (dB)": "psnr", "± over images": "psnr_std", "SSIM": "ssim", "MS-SSIM": "ms_ssim"}
     quality |= {"luma": "luma_error", "chroma": "chroma_error", "LPIPS (VGG)": "lpips_vgg", "rFID": "rfid"}
@@ -39,7 +39,7 @@ def results() -> str:
 
 
 def _figures_of(rows: list[dict[str, str]], columns: Mapping[str, str]) -> str:
-    """One row a result: weights, conditions, and the columns of which any row has a figure."""
+    """Table of results: weights, conditions, and the columns for which any row has a figure."""
     columns = {title: name for title, name in columns.items() if any(row[name] for row in rows)}
     table = [f"weights | measured on | {' | '.join(columns)}", f"--- | --- | {' | '.join('--:' for _ in columns)}"]
     for row in rows:
@@ -49,14 +49,14 @@ def _figures_of(rows: list[dict[str, str]], columns: Mapping[str, str]) -> str:
 
 
 def _short(cell: str) -> str:
-    """Figures with as many digits as a table needs; counts as they are."""
+    """Shorten the figures of a cell to the digits that a table needs, and keep counts as they are."""
     numbers = (f"{float(v):.2f}" if abs(float(v)) >= 1 else f"{float(v):.2g}" for v in cell.split())
     return ", ".join(numbers) if "." in cell else cell
 
 
 def benchmark() -> str:
-    """The rows of the benchmark file: time and memory of steps, with ratios where there is a peer."""
-    found = check_results(RESULTS / "benchmark.csv", measured.COLUMNS, "benchmark")
+    """Table of the benchmark file: time and memory of steps, with ratios to the peer if there is one."""
+    found = check_results(RESULTS / "benchmark.csv", BENCHMARK_COLUMNS, "benchmark")
     titles = ["network", "step", "pixels", "batch", "dtype", "memory format", "seconds (quartiles)"]
     titles += ["processor seconds", "images/s", "MiB", "time, processor time, memory by diffusers'"]
     rows = [" | ".join(titles), "--- | --- | --: | --: | --- | --- | --: | --: | --: | --: | --:"]
@@ -73,25 +73,25 @@ def benchmark() -> str:
 
 
 def runs() -> str:
-    """One row a run whose log is kept: how far it went, how long it took, how good it became."""
+    """Table of the runs whose log is kept: steps, hours and PSNR."""
     rows = ["run | steps | hours | PSNR (dB) on photos/val at 256", "--- | --: | --: | ---"]
     for path in sorted((RESULTS / "runs").glob("*.jsonl")):
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        judged = [f"{line['psnr']:.2f} after {line['step']:,} steps" for line in lines if "psnr" in line]
+        validations = [f"{line['psnr']:.2f} after {line['step']:,} steps" for line in lines if "psnr" in line]
         hours = max(line.get("seconds", 0) for line in lines) / 3600
-        some = dict.fromkeys([*judged[:: max(1, len(judged) // 3)], judged[-1]])
+        some = dict.fromkeys([*validations[:: max(1, len(validations) // 3)], validations[-1]])
         rows.append(f"`{path.stem}` | {lines[-1]['step']:,} | {hours:.2f} | {', '.join(some)}")
     return table_of(rows)
 
 
 def answer(name: str) -> str:
-    """Answer, conditions and table of an ablation of `configs/ablations`, as its report has them."""
+    """Answer, conditions and table of an ablation of `configs/ablations`, from its report."""
     report = (RESULTS / "ablations" / name / "report.md").read_text(encoding="utf-8")
-    said, _, table = report.partition("\n## Plots")[0].partition("\n\n")[2].partition("## Variants")
+    text, _, table = report.partition("\n## Plots")[0].partition("\n\n")[2].partition("## Variants")
     links = f"[Report](results/ablations/{name}/report.md), [rows](results/ablations/{name}/results.csv)."
-    return "\n\n".join((said.strip(), table.strip(), links))
+    return "\n\n".join((text.strip(), table.strip(), links))
 
 
 def table_of(rows: list[str]) -> str:
-    """Rows of a Markdown table, from their cells."""
+    """Format rows of cells as a Markdown table."""
     return "\n".join(f"| {row} |" for row in rows)

@@ -172,7 +172,7 @@ def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float | None], l
                 fontsize=9,
                 in_layout=False,
             )
-    axes.plot([abs(at) for at, _ in front], [quality for _, quality in front], ":", color="grey", zorder=0)
+    axes.plot([abs(at) for at, _ in front], [quality for _, quality in front], ":", color="gray", zorder=0)
     axes.margins(x=0.2, y=0.15)
     axes.locator_params(axis="x", nbins=4)  # leaves room for numbers with many digits
     axes.set_xlabel(label)

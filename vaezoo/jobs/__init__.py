@@ -1,1 +1,1 @@
-"""Independent pieces of work."""
+"""Independent pieces of work in processes of their own."""

@@ -23,7 +23,7 @@ _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADD
 def folder_lock(folder: Path, timeout: float = 0) -> Iterator[bool]:
     """Hold the lock of a folder during the block, so that one process at a time works in it.
 
-    The operating system releases the lock when its process ends, in whatever way, so a killed process blocks nobody.
+    The operating system releases the lock when its process ends, even if it is killed.
 
     Args:
         folder: The folder; it is created if it is missing.

@@ -1,1 +1,1 @@
-"""Pretrained networks that judge reconstructions."""
+"""Pretrained networks that evaluate reconstructions."""
