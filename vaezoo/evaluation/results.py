@@ -88,7 +88,7 @@ def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str =
     if not path.exists():
         return []
     if not path.is_file():
-        raise FileError(f"{path}: not a regular file; name another file")
+        raise FileError(f"{path}: cannot be read (not a regular file); name another file")
     with opened(path) as file:
         try:
             reader = csv.DictReader(io.StringIO(file.read().decode("utf-8"), newline=""))
