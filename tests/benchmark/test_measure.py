@@ -210,7 +210,7 @@ def test_running_out_of_memory_is_too_many_and_another_failure_is_told(monkeypat
     ],
 )
 def test_arguments_are_checked_before_anything_runs(changes, text, monkeypatch):
-    monkeypatch.setattr(measured, "bench", None)
+    monkeypatch.setattr(measured, "benchmark_process", None)
     with pytest.raises(InputError, match=text):
         measure(**{"name_or_spec": MICRO, "what": "encode", "size": 16, **changes})
     with pytest.raises(UnknownNameError):

@@ -139,7 +139,7 @@ def largest_batch(
         row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, repeats=2, warmup=0)
         if row["error"] and not OUT_OF_MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
-        memory = memory_of(row)
+        memory = None if row["error"] else memory_of(row)
         if memory is None or memory > budget_mib:
             too_many = batch
         else:
