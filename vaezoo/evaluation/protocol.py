@@ -122,7 +122,7 @@ def evaluate(
 
     Args:
         vae: Model in eval mode.
-        photos: Photos, as `vaezoo.data.photos` reads them; at least one.
+        photos: At least one photo, such as `vaezoo.data.photos.photos` lists them.
         size: Pixels per side to which the photos are resized and cropped, a multiple of `vae.size_multiple`.
         protocol: One of `PROTOCOLS`.
         sample: Whether to decode a sample of the posterior instead of its mode. The noise is the same in every run, for
@@ -141,11 +141,10 @@ def evaluate(
 
     Examples:
         >>> import vaezoo
-        >>> from vaezoo.data.photos import photo_files
+        >>> from vaezoo.data.photos import photos
         >>> from vaezoo.evaluation.protocol import evaluate
-        >>> from vaezoo.specs.catalog import sample_photos
         >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
-        >>> result = evaluate(vae, photo_files(sample_photos()), size=64)
+        >>> result = evaluate(vae, photos(None), size=64)
         >>> len(result.psnr), result.mean_psnr > 20
         (4, True)
     """
