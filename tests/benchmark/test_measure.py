@@ -203,7 +203,7 @@ def test_running_out_of_memory_is_too_many_and_another_failure_is_told(monkeypat
         ({"dtype": "fp23"}, "did you mean 'fp32'"),
         ({"what": "train", "dtype": "fp16"}, "loss scaling"),
         ({"batch": 0}, "batch is 0"),
-        ({"size": 20}, "no positive multiple of 8"),
+        ({"size": 20}, "not a positive multiple of 8"),
         ({"device": "cuda:99"}, "PyTorch cannot use it here"),
         ({"repeats": 0}, "repeats is 0"),
         ({"warmup": -1}, "warmup -1"),
