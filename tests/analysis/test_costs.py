@@ -87,5 +87,5 @@ def test_costs_as_plain_data_hold_the_totals():
 
 @pytest.mark.parametrize("size", [(0, None), (-8, None), (60, None), (64, 30)])
 def test_a_size_that_the_network_cannot_take_is_an_error(size):
-    with pytest.raises(InputError, match="no positive multiple of 8"):
+    with pytest.raises(InputError, match="not a positive multiple of 8"):
         costs(vaezoo.get_spec("vae_f8_z4_micro"), *size)
