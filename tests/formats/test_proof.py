@@ -38,13 +38,13 @@ class Answer(NamedTuple):
 
 
 def sizes(downscale: int) -> list[tuple[int, int, int]]:
-    """Return batches, heights and widths: one square, one not, and small sizes that use both forms of linear attention."""
+    """Return batches, heights and widths: one square and one not, which use both forms of linear attention."""
     side = max(16, downscale if downscale > 32 else 2 * downscale)
     return [(2, side, side), (1, side, side + max(16, downscale))]
 
 
 def questions(channels: int, downscale: int) -> list[tuple[Tensor, Tensor]]:
-    """Return images and latents: large latents, which a clamp changes, and small ones, where the eps of a norm matters."""
+    """Return images and latents: large latents that a clamp changes, and small ones where the eps of a norm matters."""
     found = []
     for (batch, height, width), magnitude in zip(sizes(downscale), (2.0, 0.01), strict=True):
         images = torch.rand(batch, 3, height, width) * 2 - 1
