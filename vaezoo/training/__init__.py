@@ -1,1 +1,1 @@
-"""How a model is trained: losses, discriminators, latent regularisers."""
+"""Training: recipes, losses, the training loop and its runs."""

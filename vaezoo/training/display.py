@@ -71,7 +71,7 @@ def closing_text(report: Report, recipe: Recipe, run: Path) -> str:
     """Summarize a run in a few lines.
 
     Args:
-        report: The end of the run.
+        report: Outcome of the run.
         recipe: Recipe of the run.
         run: Run folder, which the suggested commands name.
     """

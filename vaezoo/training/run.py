@@ -28,7 +28,7 @@ OnLog = Callable[[dict[str, Any]], None]
 
 
 class Report(NamedTuple):
-    """The end of a run.
+    """The outcome of a run.
 
     Args:
         progress: Counters of the run.

@@ -1,1 +1,1 @@
-"""What training lowers: losses, regularizers and the game with a discriminator."""
+"""Training objectives: losses, regularizers and discriminators, and the module that combines them."""
