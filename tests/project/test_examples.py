@@ -10,7 +10,14 @@ from support.checkout import ROOT
 
 import vaezoo
 
-REQUIRED = ("vaezoo:VAE.encode", "vaezoo:create", "vaezoo:describe", "vaezoo:recognize", "vaezoo.training.run:train")
+REQUIRED = (
+    "vaezoo:VAE.encode",
+    "vaezoo:create",
+    "vaezoo:describe",
+    "vaezoo:recognize",
+    "vaezoo.training.run:train",
+    "vaezoo.evaluation.protocol:evaluate",
+)
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "vaezoo").rglob("*.py"))
