@@ -1,12 +1,14 @@
 """Reconstruct images: a side-by-side picture, PSNR, time and peak memory.
 
-Without arguments: the bundled sample photos through the bundled weights of vae_f8_z4.
+Without arguments it reconstructs the bundled sample photos with the bundled weights of vae_f8_z4.
 """
 
 import itertools
 from pathlib import Path
+from typing import Any
 
-import vaezoo
+from torch import Tensor
+
 from vaezoo.benchmark.meter import meter
 from vaezoo.console import (
     add_json,
@@ -21,7 +23,7 @@ from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.io.files import make_folder
-from vaezoo.io.images import SUFFIXES, check_picture_path, save_picture
+from vaezoo.io.images import SUFFIXES, check_picture_path, load_image, save_picture
 from vaezoo.io.sheets import difference, tile
 from vaezoo.specs.catalog import sample_photos
 
@@ -31,7 +33,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("name", nargs="?", default="vae_f8_z4", help="a model (default: vae_f8_z4)")
     arguments_parser.add_argument("images", nargs="*", type=Path, help="JPEG, PNG or WebP (default: sample photos)")
     arguments_parser.add_argument(
-        "-o", "--out", type=Path, default=Path("reconstruction.png"), help="one picture, or a folder for one each"
+        "-o", "--out", type=Path, default=Path("reconstruction.png"), help="picture to write, or a folder for one each"
     )
     add_model_arguments(arguments_parser)
     add_json(arguments_parser)
@@ -40,20 +42,21 @@ def main(arguments: list[str]) -> None:
     if options.out.suffix:
         check_picture_path(options.out)
     if options.out.resolve() in [path.resolve() for path in options.images]:
-        raise InputError(f"-o {options.out} is one of the images; name another file, or a folder")
+        raise InputError(f"-o {options.out} is one of the images; give another file, or a folder")
     if Path(options.name).suffix.lower() in SUFFIXES:
         raise InputError(
             f"{options.name} is a picture; the model comes first: vaezoo reconstruct vae_f8_z4 {options.name}"
         )
     paths = options.images or sample_photos()
     vae = pretrained(options.name, options)
-    results, rows = [], []
+    results: list[dict[str, Any]] = []
+    rows: list[list[Tensor]] = []
     for path in progress(paths, "reconstruct"):
-        images = vaezoo.load_image(path)
-        with meter(vae.device) as reading:
+        images = load_image(path)
+        with meter(vae.device) as measured:
             reconstruction = reconstruct(vae, images)
         rows.append([images, reconstruction, difference(images, reconstruction)])
-        results.append(_result(path, images, reconstruction, reading))
+        results.append(_result(path, images, reconstruction, measured.seconds, measured.peak_mib))
     written = _write(rows, paths, options.out)
     if options.json:
         print_json({"model": options.name, "images": results, "written": [str(path) for path in written]})
@@ -61,23 +64,23 @@ def main(arguments: list[str]) -> None:
         _print(results, written)
 
 
-def _result(path: Path, images, reconstruction, reading) -> dict:
+def _result(path: Path, images: Tensor, reconstruction: Tensor, seconds: float, peak_mib: float) -> dict[str, Any]:
     return {
         "image": str(path),
         "height": images.shape[2],
         "width": images.shape[3],
         "psnr": psnr(images, reconstruction).item(),
-        "seconds": reading.seconds,
-        "peak_mib": reading.peak_mib,
+        "seconds": seconds,
+        "peak_mib": peak_mib,
     }
 
 
-def _write(rows: list, paths: list[Path], out: Path) -> list[Path]:
-    """One contact sheet, or one picture an image where `out` is a folder."""
+def _write(rows: list[list[Tensor]], paths: list[Path], out: Path) -> list[Path]:
+    """Write one contact sheet, or one picture per image if `out` is a folder, and return the paths."""
     if out.suffix:
         save_picture(tile(rows), out)
         return [out]
-    folder, written = make_folder(out), []
+    folder, written = make_folder(out), list[Path]()
     for row, path in zip(rows, paths, strict=True):
         names = (f"{path.stem}_reconstruction{number or ''}.png" for number in itertools.count())
         target = next(folder / name for name in names if folder / name not in [*written, *paths])
@@ -86,7 +89,7 @@ def _write(rows: list, paths: list[Path], out: Path) -> list[Path]:
     return written
 
 
-def _print(results: list[dict], written: list[Path]) -> None:
+def _print(results: list[dict[str, Any]], written: list[Path]) -> None:
     rows = [
         [
             Path(r["image"]).name,

@@ -1,7 +1,7 @@
-"""Decode draws from the prior fitted to a model's latent statistics.
+"""Decode random latents, drawn from the latent statistics of a model.
 
-Each latent value is drawn on its own from a normal distribution with its channel's mean and standard deviation. That
-shows the textures a decoder knows; it is no generative model of images, which takes a diffusion model on the latents.
+Each latent value is drawn independently from a normal distribution with the mean and standard deviation of its channel.
+That shows the textures that a decoder produces; it is not a generative model of images.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("--count", type=int, default=8, help="number of draws (default: 8)")
     arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
     arguments_parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    arguments_parser.add_argument("-o", "--out", type=Path, default=Path("samples.png"), help="the picture")
+    arguments_parser.add_argument("-o", "--out", type=Path, default=Path("samples.png"), help="picture to write")
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
     check_picture_path(options.out)
@@ -40,5 +40,5 @@ def main(arguments: list[str]) -> None:
     with torch.inference_mode():
         images = [vae.decode(z[None]).clamp(-1, 1) for z in progress(latents, "sample")]
     save_picture(tile([images[i : i + _COLUMNS] for i in range(0, len(images), _COLUMNS)]), options.out)
-    print(f"written: {options.out}: {options.count} draws, every latent value on its own from its channel's normal")
-    print("distribution. This shows the textures the decoder knows; it is no generative model of images.")
+    print(f"written: {options.out}: {options.count} draws, each latent value independent of all others. They show the")
+    print("textures that the decoder produces, not samples of a generative model.")

@@ -105,5 +105,5 @@ def test_the_documented_network_sees_192_pixels():
 def test_a_resampler_that_is_not_known_is_an_error(monkeypatch):
     vae = vaezoo.create("cosmos_f8_z16", device="meta")
     monkeypatch.setattr(receptive, "Haar", receptive.InverseHaar)
-    with pytest.raises(SpecError, match=r"encoder\[0\]: what haar sees of its input is not known"):
+    with pytest.raises(SpecError, match=r"encoder\[0\]: the receptive field of haar is not known"):
         receptive_fields(vae)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files are written atomically and read with clear errors."""
 
 import os
 
@@ -75,11 +75,11 @@ def test_a_folder_is_made_with_its_parents_and_may_exist(tmp_path):
     assert make_folder(tmp_path / "a" / "b") == make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "a", "a\0b"):
-        with pytest.raises(FileError, match="not a folder and cannot be made one"):
+        with pytest.raises(FileError, match="is not a folder and cannot be created"):
             make_folder(path)
 
 
 def test_a_pipe_is_not_waited_on(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(FileError, match=r"pipe\.yaml: a pipe"):
+    with pytest.raises(FileError, match=r"pipe\.yaml: is a named pipe"):
         read_bytes(tmp_path / "pipe.yaml", 10)

@@ -48,7 +48,7 @@ def test_other_formats_are_refused_whatever_the_suffix_says(tmp_path, kind):
 def test_an_animation_is_refused_with_its_number_of_frames(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
     path = save(frames[0], tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=40)
-    assert "an animation of 3 frames; save the frame you want" in refusal(path)
+    assert "an animation of 3 frames; save one frame" in refusal(path)
 
 
 @pytest.mark.parametrize("limit", [63, 20])  # Pillow itself only warns up to twice the limit

@@ -17,6 +17,10 @@ REQUIRED = (
     "vaezoo:recognize",
     "vaezoo.training.run:train",
     "vaezoo.evaluation.protocol:evaluate",
+    "vaezoo:VAE.decode",
+    "vaezoo:VAE.normalize",
+    "vaezoo:load_image",
+    "vaezoo:to_tensor",
 )
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from support.training import CPU
 
 from vaezoo.evaluation.metrics.psnr import psnr
-from vaezoo.io.images import read_picture, resize_and_crop, to_tensor
+from vaezoo.io.decode import read_picture
+from vaezoo.io.images import resize_and_crop, to_tensor
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train

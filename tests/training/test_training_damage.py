@@ -46,7 +46,7 @@ def test_a_discriminator_that_cannot_play_is_told_before_the_first_step(tmp_path
 def test_a_pipe_among_photos_is_no_photo(tmp_path):
     recipe = tiny_recipe(tmp_path, "data.bad=refuse", "discriminator=null", "steps=4")
     os.mkfifo(write_photos(tmp_path / "photos") / "pipe.png")
-    with pytest.raises(FileError, match=r"pipe\.png: a pipe"):
+    with pytest.raises(FileError, match=r"pipe\.png: is a named pipe"):
         quiet(recipe, tmp_path / "run")
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 import vaezoo
 from vaezoo.errors import SpecError
 from vaezoo.evaluation.metrics.psnr import psnr
-from vaezoo.io.images import read_picture, resize_and_crop, to_tensor
+from vaezoo.io.decode import read_picture
+from vaezoo.io.images import resize_and_crop, to_tensor
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.build import build
 from vaezoo.nn.layers import ResidualLayer
@@ -43,7 +44,7 @@ LDM = {
     ],
 }
 NETWORKS = {
-    "chequerboard": ("vae_f8_z4_micro", {}),
+    "checkerboard": ("vae_f8_z4_micro", {}),
     "constants": ("vae_f8_z4_micro", {"decoder.6.groups": 4}),
     "auto": ("vae_f8_z4_micro", {"*.*.skip": "auto"}),
     "nearest": ("vae_f8_z4_micro", {"decoder.*.resample": "nearest_conv_3x3", "decoder.6.groups": 4}),
@@ -81,13 +82,13 @@ def test_the_first_output_is_the_photo_resampled(case, photos):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("taesd", {}, r"encoder\[0\] .*: start: resampler knows conv, down, mid, up"),
+        ("taesd", {}, r"encoder\[0\] .*: start: resampler supports conv, down, mid, up"),
         ("vae_f8_z4_micro", {"encoder.5.groups": 48}, "the encoder's head has groups of 1 channels; .* fewer groups"),
         ("vae_f8_z4_micro", {"decoder.*.resample": "nearest_conv_3x3"}, "the decoder's head has groups of 2 channels"),
         (
             "vae_f8_z4_micro",
             {"encoder.2.resample": "conv_3x3_no_bias"},
-            r"encoder\[2\] .*does not know .*Conv3x3NoBias",
+            r"encoder\[2\] .*does not support .*Conv3x3NoBias",
         ),
         (
             "vae_f8_z4_micro",

@@ -85,5 +85,5 @@ def test_a_network_whose_function_does_not_grow_is_refused():
         for groups, out in ((2, 8), (4, 16))
     )
     torch.manual_seed(0)
-    with pytest.raises(SpecError, match=r"latents are not those of averaging.*leave grow out"):
+    with pytest.raises(SpecError, match=r"latents differ from those of averaging.*leave grow out"):
         grow(build(narrow), wide)

@@ -1,1 +1,1 @@
-"""What a network costs, holds and sees, and how two networks differ."""
+"""Costs, memory and receptive fields of a network, and differences between two networks."""

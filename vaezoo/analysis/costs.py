@@ -1,4 +1,4 @@
-"""What a network costs, counted on the meta device: shapes, parameters, multiply-accumulates."""
+"""Shapes, parameters and multiply-accumulates (MACs) of a network, counted on the meta device."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,9 +18,17 @@ from vaezoo.specs.model import HALVES, ModelSpec
 
 @dataclass(frozen=True)
 class RowCost:
-    """One row: where it is, the shape (channels, height, width) it hands on, its parameters and GMACs per image.
+    """Costs of one block.
 
-    `attention_gmacs` are those of its attention layers with their projections, which `gmacs` has, too.
+    Attributes:
+        half: `"encoder"` or `"decoder"`.
+        index: Index of the row in its half.
+        block: Key of `BLOCKS`.
+        arguments: Arguments of the row.
+        shape: Shape (channels, height, width) of the output.
+        params: Number of parameters.
+        gmacs: 10^9 multiply-accumulates for one image.
+        attention_gmacs: The part of `gmacs` that attention layers take, with their projections.
     """
 
     half: str
@@ -35,36 +43,47 @@ class RowCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """A network at one resolution; GMACs are 10^9 multiply-accumulates for one image, attention included."""
+    """Costs of a network at one resolution; GMACs are 10^9 multiply-accumulates for one image, with attention."""
 
     height: int
     width: int
     rows: tuple[RowCost, ...]
 
     def params(self, half: str | None = None) -> int:
-        """Parameters of one half, or of both."""
+        """Number of parameters of a half, `"encoder"` or `"decoder"`; `None` means both."""
         return sum(row.params for row in self.rows if half in (None, row.half))
 
     def gmacs(self, half: str | None = None) -> float:
-        """GMACs of one half, or of both."""
+        """GMACs of a half, `"encoder"` or `"decoder"`; `None` means both."""
         return sum(row.gmacs for row in self.rows if half in (None, row.half))
 
     @property
     def attention_share(self) -> float:
-        """The share of both halves' GMACs that attention layers take, from 0 to 1."""
+        """Fraction of all GMACs that attention layers take, in [0, 1]."""
         return sum(row.attention_gmacs for row in self.rows) / self.gmacs()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data with totals, for JSON."""
+        """Plain data for JSON, with the totals of each half."""
         halves = {h: {"params": self.params(h), "gmacs": round(self.gmacs(h), 6)} for h in HALVES}
         return {"height": self.height, "width": self.width, **halves, "rows": [asdict(row) for row in self.rows]}
 
 
 def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs:
-    """Shapes, parameters and GMACs of every row for one image of `height` x `width` pixels (default: square).
+    """Count the costs of every block for one image.
+
+    Args:
+        spec: The network.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels; `None` means `height`.
 
     Raises:
-        InputError: If a side is not a positive multiple of the network's `size_multiple`.
+        InputError: If a side is not a positive multiple of the `size_multiple` of the network.
+
+    Examples:
+        >>> import vaezoo
+        >>> from vaezoo.analysis.costs import costs
+        >>> costs(vaezoo.get_spec("vae_f8_z4_micro"), 64).rows[0].shape
+        (16, 64, 64)
     """
     width = height if width is None else width
     model = build(spec, "meta").eval()
@@ -81,14 +100,15 @@ def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[Row
         with FlopCounterMode(display=False) as counter, _attention_flops(block, counter) as attention:
             x = block(x)
         gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
-        shape, params = tuple(x.shape[1:]), count_params(block)
+        _, channels, height, width = x.shape
+        shape, params = (channels, height, width), count_params(block)
         rows.append(RowCost(half, index, row.block, row.arguments, shape, params, gmacs, sum(attention) / 2e9))
     return rows
 
 
 @contextlib.contextmanager
 def _attention_flops(block: nn.Module, counter: FlopCounterMode) -> Iterator[list[int]]:
-    """What the counter counts while attention layers run, one number a layer."""
+    """Collect the operations that the counter counts in attention layers, as numbers that add up to the total."""
     counted: list[int] = []
     hooks = []
     for layer in block.modules():

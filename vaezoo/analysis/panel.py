@@ -1,4 +1,4 @@
-"""The static panel: what a network costs and sees, in seconds, without running or allocating it."""
+"""The static panel: costs, memory and receptive fields of a network as columns of a table, without running it."""
 
 from collections.abc import Sequence
 
@@ -24,18 +24,18 @@ def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, flo
         sizes: Pixels per side of square images; a column that depends on the size ends with it.
 
     Returns:
-        Plain columns. Of the network: `params`, `params_encoder`, `params_decoder`, `downscale`, `latent_channels`,
-        `compression_ratio` (values of an image over values of its latent); `receptive_field_latent` (pixels per side
-        that a latent sees through convolutions), `receptive_field_output` (latents per side that an output pixel sees),
-        `receptive_field_pixels` (input pixels per side that an output pixel sees); `global_encoder`, `global_decoder`
-        (what lets a position see everything all the same: "attention", "group norm", both with "+" between, or "").
-        Of each size, for one image: `latent_shape_256` ("4x32x32"), `gmacs_256`, `gmacs_encoder_256`,
-        `gmacs_decoder_256`, `attention_share_256` (of `gmacs_256`, from 0 to 1), and
+        Values by column. For the network: `params`, `params_encoder`, `params_decoder`, `downscale`, `latent_channels`,
+        `compression_ratio` (values of an image / values of its latent); `receptive_field_latent` (pixels per side
+        that a latent depends on through convolutions), `receptive_field_output` (latents per side that an output pixel
+        depends on), `receptive_field_pixels` (input pixels per side that an output pixel depends on); `global_encoder`,
+        `global_decoder` (layers with a global receptive field: "attention", "group norm", both joined by "+", or "").
+        For each size and one image: `latent_shape_256` ("4x32x32"), `gmacs_256`, `gmacs_encoder_256`,
+        `gmacs_decoder_256`, `attention_share_256` (fraction of `gmacs_256`, in [0, 1]), and
         `activation_peak_mib_encoder_256` with `…_decoder_256`: MiB of all float32 tensors alive at once at inference,
         as `activation_peak` counts them.
 
     Raises:
-        InputError: If there is no size, or one that is no positive multiple of the network's `size_multiple`.
+        InputError: If `sizes` is empty, or has a size that is not a positive multiple of `size_multiple`.
         SpecError: If the network cannot be built, or its receptive field is not known.
     """
     if not sizes:
@@ -61,7 +61,7 @@ def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, flo
 
 
 def _at(vae: VAE, size: int) -> dict[str, float | str]:
-    """The columns of one size, without it in their names."""
+    """The columns of one size, whose names do not have it yet."""
     counted = costs(vae.spec, size)
     side = size // vae.downscale
     shapes = {"encoder": (vae.spec.image.channels, size, size), "decoder": (vae.latent_channels, side, side)}

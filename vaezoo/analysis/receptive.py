@@ -1,4 +1,4 @@
-"""Receptive fields, walked backwards: from one position of a result to the positions that its convolutions see."""
+"""Receptive fields, computed backwards from one position of the output to the input positions it depends on."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,12 +21,13 @@ GLOBAL = {"attention": (Attention, LinearAttention), "group norm": (nn.GroupNorm
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one layer does to positions of an axis.
+class AxisMap:
+    """How one layer maps the positions along height or width.
 
     Args:
-        scale: The factor by which it changes their number.
-        back: From the first and last position of its result to those that they see of its input.
+        scale: Factor by which their number changes.
+        back: Maps the first and last of a range of output positions to the first and last input position they depend
+            on.
     """
 
     scale: Fraction
@@ -35,14 +36,14 @@ class Step:
 
 @dataclass(frozen=True)
 class ReceptiveFields:
-    """Positions per side that one position sees through convolutions, on an image without end.
+    """Receptive fields through convolutions, as positions per side of an unbounded image.
 
     Args:
-        latent: Pixels that a latent sees.
-        output: Latents that a pixel of the decoded image sees, at most.
-        through: Pixels of the input that a pixel of the reconstruction sees, at most.
-        encoder_global: What makes every latent depend on the whole image all the same, keys of `GLOBAL`.
-        decoder_global: What makes every pixel depend on all latents.
+        latent: Pixels that a latent depends on.
+        output: Latents that a decoded pixel depends on, at most.
+        through: Input pixels that a pixel of the reconstruction depends on, at most.
+        encoder_global: Layers with a global receptive field in the encoder, keys of `GLOBAL`.
+        decoder_global: Layers with a global receptive field in the decoder, keys of `GLOBAL`.
     """
 
     latent: int
@@ -53,17 +54,20 @@ class ReceptiveFields:
 
 
 def receptive_fields(vae: VAE) -> ReceptiveFields:
-    """The receptive fields of a network, which may be on the meta device.
+    """Receptive fields of the convolutions of a network.
 
-    Attention counts as if each position saw itself alone, norms as if their statistics were given.
+    Attention and norms do not count: attention is taken as pointwise, and the statistics of norms as constants.
+
+    Args:
+        vae: The network, on any device; on the meta device nothing is computed.
 
     Raises:
-        SpecError: If a row changes height and width in a way that is not known here.
+        SpecError: If a block changes height and width by a layer that is not known here.
     """
-    pixels, latents = 2 * vae.downscale, 2  # PyTorch's group norm refuses a single position
+    pixels, latents = 2 * vae.downscale, 2  # PyTorch's group norm raises on a single position
     with torch.no_grad():
-        down = _steps_of(vae, vae.encoder, "encoder", (1, vae.spec.image.channels, pixels, pixels))
-        up = _steps_of(vae, vae.decoder, "decoder", (1, vae.latent_channels, latents, latents))
+        down = _maps_of(vae, vae.encoder, "encoder", (1, vae.spec.image.channels, pixels, pixels))
+        up = _maps_of(vae, vae.decoder, "decoder", (1, vae.latent_channels, latents, latents))
     return ReceptiveFields(
         latent=_width(down, 1),
         output=_width(up, vae.downscale),
@@ -73,55 +77,56 @@ def receptive_fields(vae: VAE) -> ReceptiveFields:
     )
 
 
-def _width(steps: list[Step], phases: int) -> int:
-    """How many positions the last steps' results see, at most, of the `phases` different ones."""
+def _width(maps: list[AxisMap], phases: int) -> int:
+    """Largest number of input positions that one of the first `phases` output positions depends on."""
     widths = []
     for position in range(phases):
         first = last = position
-        for step in reversed(steps):
-            first, last = step.back(first, last)
+        for axis_map in reversed(maps):
+            first, last = axis_map.back(first, last)
         widths.append(last - first + 1)
     return max(widths)
 
 
-def _steps_of(vae: VAE, stack: Stack, half: str, shape: tuple[int, ...]) -> list[Step]:
-    """The steps of a half in the order in which they run."""
+def _maps_of(vae: VAE, stack: Stack, half: str, shape: tuple[int, ...]) -> list[AxisMap]:
+    """The maps of all layers of a half, in the order in which they run."""
     x = torch.empty(shape, device=vae.device, dtype=vae.dtype)
-    steps: list[Step] = []
+    maps: list[AxisMap] = []
     for index, block in enumerate(stack):
-        ran: list[Step] = []
-        hooks = [m.register_forward_pre_hook(lambda m, _, ran=ran: ran.extend(_steps(m))) for m in _layers(block)]
+        ran: list[AxisMap] = []
+        hooks = [m.register_forward_pre_hook(lambda m, _, ran=ran: ran.extend(_maps(m))) for m in _layers(block)]
         x = block(x)
         for hook in hooks:
             hook.remove()
-        if math.prod((step.scale for step in ran), start=Fraction(1)) != block.scale:
+        if math.prod((axis_map.scale for axis_map in ran), start=Fraction(1)) != block.scale:
             row = getattr(vae.spec, half)[index]
             raise SpecError(
-                f"{half}[{index}]: what {row.block} sees of its input is not known to vaezoo.analysis.receptive"
+                f"{half}[{index}]: the receptive field of {row.block} is not known to vaezoo.analysis.receptive"
             )
-        steps += ran
-    return steps
+        maps += ran
+    return maps
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """A module and all in it, but for attention."""
+    """A module and its submodules, without attention."""
     if not isinstance(module, GLOBAL["attention"]):
         yield module
         for child in module.children():
             yield from _layers(child)
 
 
-def _steps(layer: nn.Module) -> list[Step]:
-    """What a layer does by itself. 1x1 convolutions, which also stand beside others, do nothing."""
+def _maps(layer: nn.Module) -> list[AxisMap]:
+    """The maps of one layer. Those of 1x1 convolutions, which may run in parallel to others, are identities."""
     if isinstance(layer, Haar):
         return [_patches(2**layer.levels)]
     if isinstance(layer, InverseHaar):
         return [_spread(2**layer.levels)]
-    if isinstance(layer, nn.ConvTranspose2d):
-        return [_transposed(layer.kernel_size[0], layer.stride[0], layer.padding[0])]
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         return []
-    conv = _conv(layer.kernel_size[0], layer.stride[0], layer.padding[0])
+    padding = int(layer.padding[0])
+    if isinstance(layer, nn.ConvTranspose2d):
+        return [_transposed(layer.kernel_size[0], layer.stride[0], padding)]
+    conv = _conv(layer.kernel_size[0], layer.stride[0], padding)
     if isinstance(layer, NearestConv3x3):
         return [_spread(2), conv]
     if isinstance(layer, Conv3x3Shuffle):
@@ -129,27 +134,27 @@ def _steps(layer: nn.Module) -> list[Step]:
     return [conv, _patches(2)] if isinstance(layer, Conv3x3Unshuffle) else [conv]
 
 
-def _conv(kernel: int, stride: int, padding: int) -> Step:
-    return Step(
+def _conv(kernel: int, stride: int, padding: int) -> AxisMap:
+    return AxisMap(
         Fraction(1, stride), lambda first, last: (first * stride - padding, last * stride - padding + kernel - 1)
     )
 
 
-def _transposed(kernel: int, stride: int, padding: int) -> Step:
-    return Step(
+def _transposed(kernel: int, stride: int, padding: int) -> AxisMap:
+    return AxisMap(
         Fraction(stride),
         lambda first, last: (-((kernel - 1 - padding - first) // stride), (last + padding) // stride),
     )
 
 
-def _patches(side: int) -> Step:
-    """Patches become channels."""
-    return Step(Fraction(1, side), lambda first, last: (first * side, last * side + side - 1))
+def _patches(side: int) -> AxisMap:
+    """The map of a layer that turns patches into channels."""
+    return AxisMap(Fraction(1, side), lambda first, last: (first * side, last * side + side - 1))
 
 
-def _spread(side: int) -> Step:
-    """Each position becomes a patch."""
-    return Step(Fraction(side), lambda first, last: (first // side, last // side))
+def _spread(side: int) -> AxisMap:
+    """The map of a layer that turns each position into a patch."""
+    return AxisMap(Fraction(side), lambda first, last: (first // side, last // side))
 
 
 def _global(stack: Stack) -> tuple[str, ...]:

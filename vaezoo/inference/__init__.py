@@ -1,1 +1,1 @@
-"""Running a model well: what a pass takes in time and memory."""
+"""Inference with a VAE: reconstruction of images of any size, interpolation between latents."""

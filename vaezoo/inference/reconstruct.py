@@ -1,4 +1,4 @@
-"""Images through a model and back, whatever their size."""
+"""Reconstruction of images of any size."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,23 @@ from vaezoo.nn.vae import VAE
 
 
 def reconstruct(vae: VAE, images: Tensor) -> Tensor:
-    """Decode the posterior's mode: (B, C, H, W) in [-1, 1] of any size -> the same shape, float32 on the CPU.
+    """Encode images and decode the mode of the posterior.
 
-    The images are reflect-padded to the model's `size_multiple` and cropped back; the result is clamped to [-1, 1].
+    The images are reflect-padded to multiples of `vae.size_multiple`, and the result is cropped back.
+
+    Args:
+        vae: The model; its device and dtype are used.
+        images: Images of shape (B, C, H, W) with values in [-1, 1], of any size, dtype and device.
+
+    Returns:
+        Reconstructions of the same shape, clamped to [-1, 1], float32 on the CPU.
+
+    Examples:
+        >>> import torch, vaezoo
+        >>> from vaezoo.inference.reconstruct import reconstruct
+        >>> vae = vaezoo.create("vae_f8_z4_micro")
+        >>> tuple(reconstruct(vae, torch.zeros(1, 3, 30, 45)).shape)
+        (1, 3, 30, 45)
     """
     height, width = images.shape[-2:]
     with torch.inference_mode():

@@ -1,1 +1,1 @@
-"""Reading and writing: files written whole or not at all, images, sheets of images."""
+"""Files and images: atomic writes, decoding, conversion to tensors, contact sheets."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Reads files with clear errors, and writes them atomically."""
 
 import contextlib
 import hashlib
@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -13,20 +14,22 @@ from typing import Any
 
 from vaezoo.errors import FileError, VaezooError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; when the block ends well it becomes `path`, else it is removed.
+    """Context manager for an atomic write: yields a temporary path, which replaces `path` if the block succeeds.
 
-    The temporary name keeps the suffix of `path`, so that writers which choose a format by it still do.
+    If the block raises, the temporary file is removed and `path` stays as it was. The temporary name has the suffix of
+    `path`, for writers that choose a format by it.
+
+    Args:
+        path: File to write; its folder must exist.
 
     Raises:
-        FileError: If the folder is missing or cannot be written, or the disk is full.
+        FileError: If the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
     if not path.name or "\0" in str(path):
@@ -37,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        mode = temporary.stat().st_mode  # what the umask grants; some writers make private files
+        mode = temporary.stat().st_mode  # as the umask allows; some writers create private files
         yield temporary
         temporary.chmod(mode)
         os.replace(temporary, path)
@@ -50,43 +53,49 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def alone(folder: str | Path) -> Iterator[None]:
-    """Of all processes of this machine that come here for `folder`, one at a time; where there is fcntl (not Windows).
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Context manager that holds an exclusive lock on a folder among the processes of this machine.
+
+    There is no lock on Windows, nor on file systems that do not support it.
 
     Raises:
-        FileError: If there is no such folder.
+        FileError: If the folder does not exist.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be opened ({error.strerror})") from error
-    try:
-        with contextlib.suppress(OSError):  # a network disk without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    else:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise FileError(f"{folder}: cannot be opened ({error.strerror})") from error
+        try:
+            with contextlib.suppress(OSError):  # a network file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all."""
+    """Write `text` to `path` as UTF-8, atomically.
+
+    Raises:
+        FileError: If it cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[BufferedReader]:
-    """A file, open for reading.
+    """Context manager that opens a file for reading bytes.
 
     Raises:
-        FileError: If it is missing, a folder, or cannot be read.
+        FileError: If the path is missing, a folder or a named pipe, or the file cannot be read.
     """
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):
-            raise FileError(f"{path}: a pipe, which could be waited on for ever; name a file")
+            raise FileError(f"{path}: is a named pipe; expected a regular file")
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except VaezooError:
         raise
@@ -115,38 +124,42 @@ def sha256_of(path: str | Path) -> str:
 
 
 def read_bytes(path: str | Path, limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes.
+    """Read a file of at most `limit` bytes.
 
     Raises:
-        FileError: If it is missing, a folder, unreadable, or larger.
+        FileError: If the file is missing, a folder, unreadable, or larger.
     """
     with opened(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise FileError(f"{path}: larger than {limit:,} bytes; that is no file of this kind")
+        raise FileError(f"{path}: larger than {limit:,} bytes, the limit for a file of this kind")
     return content
 
 
 def make_folder(path: str | Path) -> Path:
-    """`path` as an existing folder.
+    """Create a folder and its parents unless they exist, and return its path.
 
     Raises:
-        FileError: If it is a file, or cannot be made.
+        FileError: If `path` is a file, or the folder cannot be created.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise FileError(f"{path}: not a folder and cannot be made one ({reason})") from error
+        raise FileError(f"{path}: is not a folder and cannot be created ({reason})") from error
     return path
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        remedy: What to do about a damaged file, which ends the message of the error.
 
     Raises:
-        FileError: If it cannot be read, or holds something else: then with the remedy.
+        FileError: If the file cannot be read or is not valid JSON.
     """
     with opened(path) as file:
         try:
@@ -156,5 +169,10 @@ def read_json(path: Path, remedy: str) -> Any:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write data as JSON, as `write_text` does; a number that is none is an error of the caller."""
+    """Write data as JSON, atomically.
+
+    Raises:
+        FileError: If the file cannot be written.
+        ValueError: If the data has NaN or infinite numbers.
+    """
     write_text(path, json.dumps(data, allow_nan=False, indent=1, ensure_ascii=False) + "\n")

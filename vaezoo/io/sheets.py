@@ -1,4 +1,4 @@
-"""Contact sheets: images side by side, and what differs between them."""
+"""Contact sheets of images, and the amplified difference of two images."""
 
 import itertools
 from collections import Counter
@@ -10,16 +10,22 @@ from torch import Tensor
 from vaezoo.errors import InputError
 from vaezoo.io.images import one_image
 
-GAP, GAP_VALUE = 4, 0.8  # pixels between the images of a sheet, and their grey in [-1, 1]
+GAP, GAP_VALUE = 4, 0.8  # pixels between the images of a sheet, and their gray value in [-1, 1]
 
 
 def tile(rows: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Rows of images, each (3, H, W) or (1, 3, H, W) in [-1, 1] -> a contact sheet (3, H, W), float32 on the CPU.
+    """Arrange images in a contact sheet.
 
-    A row is as high as its highest image and a column as wide as its widest; the gaps and the rest are light grey.
+    Each row is as high as its highest image and each column as wide as its widest; gaps are light gray.
+
+    Args:
+        rows: Rows of images, each of shape (3, H, W) or (1, 3, H, W) with values in [-1, 1].
+
+    Returns:
+        The sheet, of shape (3, H, W), float32 on the CPU.
 
     Raises:
-        InputError: If there is no image, or one is not as `to_pil` takes it.
+        InputError: If there is no image, or `to_pil` would not accept one of them.
     """
     cells = {(i, j): one_image(images) for i, row in enumerate(rows) for j, images in enumerate(row)}
     if not cells:
@@ -32,7 +38,12 @@ def tile(rows: Sequence[Sequence[Tensor]]) -> Tensor:
 
 
 def difference(images: Tensor, reconstruction: Tensor, gain: float = 4) -> Tensor:
-    """Two tensors of one shape in [-1, 1] -> (reconstruction - images) * gain, clamped to [-1, 1]; 0 is no difference.
+    """(reconstruction - images) * gain, clamped to [-1, 1], so that gray means no difference.
+
+    Args:
+        images: Images in [-1, 1].
+        reconstruction: Images of the same shape.
+        gain: Factor of the difference.
 
     Raises:
         InputError: If the shapes differ.
@@ -44,8 +55,8 @@ def difference(images: Tensor, reconstruction: Tensor, gain: float = 4) -> Tenso
 
 
 def _edges(cells: dict[tuple[int, int], Tensor], axis: int) -> list[int]:
-    """Where each row (axis 0) or column (axis 1) of cells begins, and where one more would begin."""
+    """The first pixel of each row (axis 0) or column (axis 1), and of one more after the last."""
     lengths: Counter[int] = Counter()
-    for place, image in cells.items():
-        lengths[place[axis]] = max(lengths[place[axis]], image.shape[axis + 1] + GAP)
+    for index, image in cells.items():
+        lengths[index[axis]] = max(lengths[index[axis]], image.shape[axis + 1] + GAP)
     return [0, *itertools.accumulate(lengths[k] for k in range(max(lengths) + 1))]

@@ -1,7 +1,7 @@
 """Layers that blocks are made of: convolutions, activations, skip connections and the residual layer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,11 @@ def damp(layer: ModuleT) -> ModuleT:
         for parameter in layer.parameters():
             parameter.mul_(DAMPING)
     return layer
+
+
+def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
+    """The bias of a layer that is known to have one."""
+    return cast(Tensor, layer.bias)
 
 
 class Conv(nn.Conv2d):

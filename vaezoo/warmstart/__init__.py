@@ -1,1 +1,1 @@
-"""How weights begin: as a resampler, or grown or widened from the weights of another network."""
+"""Initial weights: those of a resampler, or those of a smaller network, made wider."""

@@ -1,8 +1,8 @@
-"""A narrow network's weights in one that is wider by a whole factor, as the same function.
+"""Transfers the weights of a network to one whose widths are larger by an integer factor, as the same function.
 
-Every channel is copied, and the weights that read copies are shared out among them, unevenly and at random, so that the
-copies, equal at first, are trained apart. Groups of norms and heads of attention grow by the same factor, so that each
-sees what it saw before.
+Every channel is copied, and the weights that read it are split among the copies, unevenly and at random, so that
+training can tell the copies apart. Groups of norms and heads of attention grow by the same factor, so that each has the
+same input as before.
 
 Source: Chen, Goodfellow and Shlens 2016, "Net2Net: Accelerating Learning via Knowledge Transfer" (arXiv:1511.05641).
 """
@@ -17,19 +17,25 @@ from vaezoo.nn.build import build
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
-WIDTHS = ("out", "resample_out", "groups", "heads")  # what grows
-ROUNDING = 1e-2  # of the largest value
+WIDTHS = ("out", "resample_out", "groups", "heads")  # the arguments that grow
+ROUNDING = 1e-2  # largest allowed difference of the results, relative to the largest value
 
 
 def grow(vae: VAE, spec: ModelSpec) -> VAE:
-    """The network `spec` with the function of `vae`, up to rounding; shares of copies are drawn from torch's generator.
+    """Build a wider network that computes the same function as `vae`, up to rounding.
+
+    Weights are split among copies at random, with PyTorch's default generator.
 
     Args:
-        vae: The narrow network with its weights.
-        spec: The same rows, but with `out`, `resample_out`, `groups` and `heads` all larger by one whole factor.
+        vae: The narrow network, with its weights.
+        spec: The wide network: the same rows, with `out`, `resample_out`, `groups` and `heads` larger by one integer
+            factor.
+
+    Returns:
+        A new network on the device, and of the dtype and mode, of `vae`, with its latent statistics.
 
     Raises:
-        SpecError: If `spec` is another network than that, or has rows whose function does not grow.
+        SpecError: If `spec` is not such a network, or has a row whose function cannot be kept.
     """
     _check_factor(vae.spec, spec)
     wide = build(spec, vae.device).to(vae.dtype)
@@ -42,7 +48,7 @@ def grow(vae: VAE, spec: ModelSpec) -> VAE:
 
 
 def _check_same(vae: VAE, wide: VAE) -> None:
-    """Raise `SpecError` if the two compute different functions: there are rows that mix channels by their place."""
+    """Raise `SpecError` if the networks compute different functions, which happens if a row mixes channels by index."""
     side = 2 * vae.size_multiple
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, vae.spec.image.channels, side, side, generator=generator).to(vae.device, vae.dtype) * 2 - 1
@@ -53,33 +59,33 @@ def _check_same(vae: VAE, wide: VAE) -> None:
         old, new = getattr(before, what), getattr(after, what)
         if (new - old).abs().max() > ROUNDING * old.abs().max():
             raise SpecError(
-                f"{wide.spec.label}: its {what} are not those of {vae.spec.label}, because a row mixes channels by "
-                "their place, as shortcuts do that average neighbours; leave grow out"
+                f"{wide.spec.label}: its {what} differ from those of {vae.spec.label}, because a row mixes channels by "
+                "their index, as shortcuts do that average neighbors; leave grow out"
             )
 
 
 def _grow_module(name: str, small: nn.Module, large: nn.Module) -> None:
-    """Fill the tensors that a module holds itself."""
+    """Fill the tensors of a module without those of its submodules."""
     if isinstance(small, nn.Conv2d | nn.ConvTranspose2d) and small.groups != 1:
-        raise SpecError(f"{name}: a convolution in groups cannot be grown")
+        raise SpecError(f"{name}: a grouped convolution cannot be grown")
     writes, reads = (1, 0) if isinstance(small, nn.ConvTranspose2d) else (0, 1)
-    parts = 3 if name.endswith(".qkv") else 1  # queries, keys and values, of one matrix
+    parts = 3 if name.endswith(".qkv") else 1  # queries, keys and values are one matrix
     for key, tensor in [*small.named_parameters(recurse=False), *small.named_buffers(recurse=False)]:
         target = getattr(large, key)
         if tensor.ndim == 1:  # biases and norms
             target.copy_(_copied(tensor, len(target) // len(tensor), 0, parts))
             continue
         grown = _copied(tensor, target.shape[writes] // tensor.shape[writes], writes, parts)
-        target.copy_(_shared_out(grown, target.shape[reads] // tensor.shape[reads], reads))
+        target.copy_(_split(grown, target.shape[reads] // tensor.shape[reads], reads))
 
 
 def _copied(tensor: Tensor, copies: int, dim: int, parts: int) -> Tensor:
-    """Each of the `parts` of a dimension so many times in a row."""
+    """Repeat each of the `parts` of a dimension `copies` times."""
     return torch.cat([tensor.unflatten(dim, (parts, -1))] * copies, dim=dim + 1).flatten(dim, dim + 1)
 
 
-def _shared_out(weights: Tensor, copies: int, dim: int) -> Tensor:
-    """The weights for each copy of what they read: shares that differ by as much as they are, and add up to them."""
+def _split(weights: Tensor, copies: int, dim: int) -> Tensor:
+    """Split weights among `copies` of their inputs: random shares that add up to the weights."""
     if copies == 1:
         return weights
     share = weights / copies
@@ -89,7 +95,7 @@ def _shared_out(weights: Tensor, copies: int, dim: int) -> Tensor:
 
 
 def _check_factor(small: ModelSpec, large: ModelSpec) -> None:
-    """Raise `SpecError` unless all widths of the rows grow by one whole factor."""
+    """Raise `SpecError` unless all widths of the rows grow by one integer factor."""
     text = f"{large.label} is not {small.label} with every width, groups and heads larger by one factor"
     if (small.image, small.latent) != (large.image, large.latent):
         raise SpecError(f"{text}: image or latent differ")
@@ -105,7 +111,11 @@ def _check_factor(small: ModelSpec, large: ModelSpec) -> None:
 
 
 def _factors(row: BlockSpec, other: BlockSpec, text: str) -> set[Fraction]:
-    """By how much the widths of a row grow; all else is the same."""
+    """The factors by which the widths of a row grow.
+
+    Raises:
+        SpecError: If anything else differs.
+    """
     if row.block != other.block or row.arguments.keys() != other.arguments.keys():
         raise SpecError(f"{text} is another row")
     factors = set()

@@ -1,0 +1,87 @@
+"""Decodes JPEG, PNG and WebP files, and no others, to plain Pillow images."""
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from vaezoo.errors import ImageError
+from vaezoo.io.files import opened
+from vaezoo.io.pixels import to_plain_mode
+
+# Raised by Pillow on a damaged file; warnings only if the program turned them into errors.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning)
+TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags beside it
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """Read a JPEG, PNG or WebP file as a picture of mode "RGB", or "I;16" (0 to 65535) for a 16-bit gray PNG.
+
+    EXIF rotation is applied, transparency is composited over white, and metadata is dropped. If a JPEG has more than
+    one picture (phones append depth and gain maps), the first one is read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If the path is missing, a folder or not readable.
+        ImageError: If the file is empty, of another format, damaged, truncated, animated, or has more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    with opened(path) as file:
+        return decode_picture(file, path)
+
+
+def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
+    """Decode the picture in an open file, as `read_picture` does.
+
+    Args:
+        file: A seekable file, opened for reading bytes.
+        path: Its name in error messages.
+
+    Raises:
+        ImageError: As for `read_picture`.
+    """
+    with _decoding(path):
+        if not file.read(1):
+            raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
+        file.seek(0)
+        picture: Image.Image = Image.open(file, formats=("JPEG", "PNG", "WEBP"))
+        pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
+        if limit and pixels > limit:  # Pillow only warns up to twice the limit
+            raise Image.DecompressionBombError(f"{pixels} pixels, the limit is {limit}")
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1 and picture.format != "MPO":
+            raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        picture = to_plain_mode(picture if turn is None else picture.transpose(turn))
+        picture.info.clear()  # includes the EXIF tag, so that the picture is not rotated again
+        return picture
+
+
+@contextlib.contextmanager
+def _decoding(path: str | Path) -> Iterator[None]:
+    """Turn the errors of Pillow into an `ImageError` that names the file."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        hint = "reduce it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+        raise ImageError(f"{path}: too large to be safe ({error}); {hint}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not a JPEG, PNG or WebP picture; convert it, or copy it again if cut off") from error
+    except DAMAGE as error:
+        raise ImageError(f"{path}: damaged or cut off ({error}); copy or download it again") from error
