@@ -66,7 +66,7 @@ def test_weights_of_one_network_are_compared_tensor_by_tensor():
     assert first.largest == pytest.approx(0.5)
     assert first.mean == pytest.approx(0.5 / b.get_parameter(name).numel())
     assert all(change.largest == 0 for change in rest)
-    with pytest.raises(InputError, match="two networks"):
+    with pytest.raises(InputError, match="are different networks"):
         compare_weights(a, vaezoo.create("vae_f8_z4_micro", overrides={"latent.channels": 8}))
 
 
