@@ -14,6 +14,7 @@ REQUIRED = (
     "vaezoo:VAE.encode",
     "vaezoo:create",
     "vaezoo:describe",
+    "vaezoo:load_image",
     "vaezoo:recognize",
     "vaezoo.training.run:train",
     "vaezoo.evaluation.protocol:evaluate",

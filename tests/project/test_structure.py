@@ -1,4 +1,4 @@
-"""The structure of the code: unique file names, a docstring for everything public."""
+"""The structure of the code: unique file and class names, a docstring for everything public."""
 
 import ast
 from collections import Counter
@@ -22,6 +22,10 @@ def test_there_are_files_to_check():
 
 def test_a_file_name_appears_once_in_the_package():
     assert repeated(path.name for path in PACKAGE if path.name != "__init__.py") == []
+
+
+def test_a_public_class_name_appears_once_in_the_package():
+    assert repeated(name for tree in PACKAGE.values() for name, _ in public_classes(tree)) == []
 
 
 def test_every_module_and_every_public_class_function_and_method_has_a_docstring():
