@@ -1,6 +1,8 @@
-"""Show a network row by row: shapes, parameters, GMACs, and the weights there are for it."""
+"""Show a network row by row: shapes, parameters, GMACs, and its weights."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
@@ -13,14 +15,14 @@ from vaezoo.specs.render import own_arguments, shared_arguments, to_yaml
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("describe", __doc__)
-    arguments_parser.add_argument("name", help="a model, hf-hub:…, local-dir:… or a YAML file")
-    arguments_parser.add_argument("--size", default="256", help="pixels: 256, or HEIGHTxWIDTH (default: 256)")
+    arguments_parser.add_argument("name", help="name of a model, hf-hub:…, local-dir:… or a YAML file")
+    arguments_parser.add_argument("--size", default="256", help="image size in pixels, or HEIGHTxWIDTH (default: 256)")
     arguments_parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="PATH=VALUE",
-        help="change the network, such as latent.channels=16",
+        help="change the network, such as latent.channels=16; may be repeated",
     )
     arguments_parser.add_argument("--yaml", action="store_true", help="print the network as YAML instead")
     add_json(arguments_parser)
@@ -51,12 +53,12 @@ def _print(description: vaezoo.Description) -> None:
     if description.source:
         print(f"weights: {description.source}")
     shared = shared_arguments(spec, BLOCKS)
-    print(f"every row that has it: {_said(shared)}\n")
+    print(f"shared by all rows that have them: {_text(shared)}\n")
     rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]
     for row, spec_row in zip(costs.rows, (*spec.encoder, *spec.decoder), strict=True):
         shape = " x ".join(map(str, row.shape))
-        said = _said(own_arguments(spec_row, shared))
-        rows.append([f"{row.half}.{row.index}", row.block, said, shape, f"{row.params:,}", f"{row.gmacs:.3f}"])
+        own = _text(own_arguments(spec_row, shared))
+        rows.append([f"{row.half}.{row.index}", row.block, own, shape, f"{row.params:,}", f"{row.gmacs:.3f}"])
     for half in ("encoder", "decoder"):
         rows.append([half, "", "", "", f"{costs.params(half):,}", f"{costs.gmacs(half):.3f}"])
     rows.append(["both", "", "", "", f"{costs.params():,}", f"{costs.gmacs():.3f}"])
@@ -69,5 +71,5 @@ def _print(description: vaezoo.Description) -> None:
             print(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")
 
 
-def _said(arguments: dict) -> str:
+def _text(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in arguments.items())

@@ -1,5 +1,6 @@
-"""What differs between two networks row by row, with its cost, or between two sets of weights of one network."""
+"""Compare two networks row by row with their costs, or two sets of weights of one network."""
 
+import argparse
 from dataclasses import asdict
 
 import vaezoo
@@ -11,36 +12,38 @@ from vaezoo.weights.records import expand_alias
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("diff", __doc__)
-    arguments_parser.add_argument("a", help="a model, hf-hub:…, local-dir:…, file:… or a YAML file")
-    arguments_parser.add_argument("b", help="another")
-    arguments_parser.add_argument(
-        "--size", type=int, default=256, help="pixels per side that GMACs are for (default: 256)"
-    )
-    arguments_parser.add_argument("--count", type=int, default=20, help="tensors to show (default: 20; 0: all)")
+    arguments_parser.add_argument("a", help="name of a model, hf-hub:…, local-dir:…, file:… or a YAML file")
+    arguments_parser.add_argument("b", help="the model to compare it with")
+    arguments_parser.add_argument("--size", type=int, default=256, help="image side in pixels for GMACs (default: 256)")
+    arguments_parser.add_argument("--count", type=int, default=20, help="tensors to show; 0 shows all (default: 20)")
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
-    names = options.a, options.b
-    loaded = [vaezoo.create(name, pretrained=True, device="cpu") if _has_weights(name) else None for name in names]
-    specs = [vae.spec if vae else vaezoo.get_spec(name) for vae, name in zip(loaded, names, strict=True)]
-    rows = compare_specs(*specs, options.size)
-    both = None not in loaded and specs[0].hash == specs[1].hash
-    tensors = compare_weights(*loaded) if both else []
+    a, b = _load(options.a), _load(options.b)
+    rows = compare_specs(_spec(a), _spec(b), options.size)
+    tensors = None
+    if isinstance(a, vaezoo.VAE) and isinstance(b, vaezoo.VAE) and a.spec.hash == b.spec.hash:
+        tensors = compare_weights(a, b)
     if options.json:
-        print_json({"rows": [asdict(row) for row in rows], "tensors": [asdict(tensor) for tensor in tensors]})
-    elif both:
+        print_json({"rows": [asdict(row) for row in rows], "tensors": [asdict(tensor) for tensor in tensors or []]})
+    elif tensors is not None:
         _print_tensors(tensors, options)
     else:
         _print_rows(rows, options)
 
 
-def _has_weights(name: str) -> bool:
-    """Whether a name stands for weights, not for a network alone."""
+def _load(name: str) -> vaezoo.VAE | vaezoo.ModelSpec:
+    """The model of a name that includes weights, else the network."""
     parsed = parse_name(name)
-    return expand_alias(parsed).tag is not None if parsed.source == "zoo" else parsed.source != "yaml"
+    has_weights = expand_alias(parsed).tag is not None if parsed.source == "zoo" else parsed.source != "yaml"
+    return vaezoo.create(name, pretrained=True, device="cpu") if has_weights else vaezoo.get_spec(name)
 
 
-def _print_rows(rows: list[RowChange], options) -> None:
+def _spec(model: vaezoo.VAE | vaezoo.ModelSpec) -> vaezoo.ModelSpec:
+    return model.spec if isinstance(model, vaezoo.VAE) else model
+
+
+def _print_rows(rows: list[RowChange], options: argparse.Namespace) -> None:
     if not rows:
         print(f"{options.a} and {options.b} are the same network")
         return
@@ -50,7 +53,7 @@ def _print_rows(rows: list[RowChange], options) -> None:
     print_columns([head, *cells, ["all", "", "", *total]], right=(3, 4))
 
 
-def _print_tensors(tensors: list[TensorChange], options) -> None:
+def _print_tensors(tensors: list[TensorChange], options: argparse.Namespace) -> None:
     different = [tensor for tensor in tensors if tensor.largest]
     print(f"one network; {len(different)} of {len(tensors)} tensors differ")
     shown = different[: options.count or None]
@@ -60,4 +63,4 @@ def _print_tensors(tensors: list[TensorChange], options) -> None:
     if shown:
         print_columns([["tensor", "shape", "largest", "mean", "mean |a|"], *cells], right=(2, 3, 4))
     if len(different) > len(shown):
-        print(f"… and {len(different) - len(shown)} more, which differ less for their size (--count 0 shows all)")
+        print(f"… and {len(different) - len(shown)} more with smaller relative differences (--count 0 shows all)")

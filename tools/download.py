@@ -1,4 +1,4 @@
-"""Fetch weights to this machine, so that they load without a network later, and always the same."""
+"""Download weights, so that the same ones load later without a network."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from vaezoo.zoo.find import fetch
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("download", __doc__)
-    arguments_parser.add_argument("names", nargs="+", help="models with weights, or hf-hub:org/name@revision")
-    arguments_parser.add_argument("--cache-dir", help="where to keep them (default: the Hugging Face cache)")
-    arguments_parser.add_argument("--force", action="store_true", help="fetch again what is there")
+    arguments_parser.add_argument("names", nargs="+", help="names of models with weights, or hf-hub:org/name@revision")
+    arguments_parser.add_argument("--cache-dir", help="folder for downloads (default: the Hugging Face cache)")
+    arguments_parser.add_argument("--force", action="store_true", help="download files again that are in the cache")
     arguments_parser.add_argument(
         "--lock",
         type=Path,
-        help="where to note commit and sha256 of what is not pinned yet (default: VAEZOO_LOCK, or vaezoo.lock)",
+        help="lock file for commit and sha256 of weights that no record pins (default: VAEZOO_LOCK, or vaezoo.lock)",
     )
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)

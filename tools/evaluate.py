@@ -1,10 +1,11 @@
-"""Measure models on photos by one protocol: reconstruction, what nets see of it, and the latents.
+"""Measure models on photos by one protocol: reconstruction, perceptual distances, and latents.
 
 Under `torchrun --nproc-per-node N -m vaezoo.cli evaluate …` N processes share the photos.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,16 @@ def main(arguments: list[str]) -> None:
     if options.sheet:
         check_picture_path(options.sheet)
         if len(options.names) > 1 or options.count < 1:
-            raise InputError("--sheet shows one model, and --count cases of it, at least 1")
+            raise InputError("--sheet shows --count cases of one model: name one model, and a --count of at least 1")
     found, protocol = photos(options.data, options.split, options.root), PROTOCOLS[options.protocol]
     options.device = local_device(options.device)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    with process_group("cpu") as team:  # results are gathered on the CPU
-        nets = _nets(options, team) if protocol.measures_all else Nets()
+    with process_group("cpu") as group:  # results are gathered on the CPU
+        nets = _nets(options, group) if protocol.measures_all else Nets()
         results = []
         for name in options.names:
             vae = pretrained(name, options)
-            about = _about(vae, nets, options) if team.is_first else {}  # before the files can change
+            about = _about(vae, nets, options) if group.is_first else {}  # before the files can change
             result = evaluate(
                 vae,
                 found,
@@ -49,50 +50,52 @@ def main(arguments: list[str]) -> None:
                 protocol,
                 sample=options.sample,
                 nets=nets,
-                processes=team,
+                processes=group,
                 keep=options.count if options.sheet else 0,
-                track=(lambda items, name=name: progress(items, name)) if team.is_first else iter,
+                track=partial(progress, label=name) if group.is_first else iter,
             )
-            if team.is_first:
+            if group.is_first:
                 row = row_of(result, about)
                 source = vae.source.to_dict() if vae.source else None
                 results.append({**row, "source": source, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
-                _hand_out(name, result, row, options)
-    if options.json and team.is_first:
+                _report(name, result, row, options)
+    if options.json and group.is_first:
         print_json(results)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     arguments_parser = parser("evaluate", __doc__)
-    arguments_parser.add_argument("names", nargs="+", help="models")
+    arguments_parser.add_argument("names", nargs="+", help="names of models with weights")
     arguments_parser.add_argument(
         "--data", required=True, help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name"
     )
     arguments_parser.add_argument("--split", help="split of a dataset (default: validation), or subfolder of a folder")
-    arguments_parser.add_argument("--root", help="where such a dataset is kept")
-    arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
-    arguments_parser.add_argument("--protocol", choices=PROTOCOLS, default=LATEST.name, help=f"default: {LATEST.name}")
+    arguments_parser.add_argument("--root", help="folder of the dataset")
+    arguments_parser.add_argument("--size", type=int, default=256, help="image side in pixels (default: 256)")
+    arguments_parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default=LATEST.name, help=f"(default: {LATEST.name})"
+    )
     arguments_parser.add_argument("--sample", action="store_true", help="decode samples of the posterior, not its mode")
     arguments_parser.add_argument(
         "--nets",
         nargs="*",
         default=STANDARD,
-        help=f"what else judges: {', '.join(STANDARD)} (default), and one model of timm for a Fréchet distance",
+        help=f"networks for metrics: {', '.join(STANDARD)} (default), and one timm model for a Fréchet distance",
     )
-    arguments_parser.add_argument("--out", type=Path, help="a CSV file to add one row a model to")
-    arguments_parser.add_argument("--sheet", type=Path, help="a picture to draw the worst cases in, worst first")
-    arguments_parser.add_argument("--count", type=int, default=8, help="how many of them (default: 8)")
+    arguments_parser.add_argument("--out", type=Path, help="CSV file to which a row is added for each model")
+    arguments_parser.add_argument("--sheet", type=Path, help="picture to write with the worst cases, worst first")
+    arguments_parser.add_argument("--count", type=int, default=8, help="number of worst cases in --sheet (default: 8)")
     add_model_arguments(arguments_parser)
     add_json(arguments_parser)
     return arguments_parser.parse_args(arguments)
 
 
-def _nets(options: argparse.Namespace, team: ProcessGroup) -> Nets:
-    """The nets that every process has; says which are missing, and why."""
+def _nets(options: argparse.Namespace, group: ProcessGroup) -> Nets:
+    """The networks that every process can open; prints which are missing, and why."""
     nets, missing = open_nets(options.nets, options.device)
-    missing = {name: why for part in team.gather(missing) for name, why in part.items()}
+    missing = {name: why for found in group.gather(missing) for name, why in found.items()}
     for name, why in missing.items():
-        if team.is_first:
+        if group.is_first:
             print(f"vaezoo evaluate: without {name}: {why}", file=sys.stderr)
     return nets.without(missing)
 
@@ -119,11 +122,11 @@ def _data_name(data: str, split: str | None) -> str:
     return folder.resolve().name if used == folder else f"{folder.resolve().name}/{used.name}"
 
 
-def _hand_out(name: str, result: Evaluation, row: dict[str, Any], options: argparse.Namespace) -> None:
-    """The row to its file, the sheet to its picture, a line to the terminal."""
+def _report(name: str, result: Evaluation, row: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write the row and the sheet, and print one line."""
     if small := result.enlarged:
-        said = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
-        print(f"vaezoo evaluate: {said}", file=sys.stderr)
+        text = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
+        print(f"vaezoo evaluate: {text}", file=sys.stderr)
     if options.out:
         add_row(options.out, row)
     if options.sheet:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from typing import Any
 
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json
@@ -15,14 +16,14 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("list", __doc__)
     add = arguments_parser.add_argument
-    add("pattern", nargs="?", default="*", help='wildcards, such as "vae_f8*"')
-    add("--pretrained", action="store_true", help="only networks that have weights to load")
-    add("--license", help="only networks that have weights of this license, and only those weights")
-    add("--layout", choices=LAYOUTS, help="the same for weights of this layout")
-    add("--latent-channels", type=int, metavar="Z", help="only networks with so many latent channels")
-    add("--downscale", type=int, metavar="F", help="only networks that shrink each side so many times")
-    add("--min-params", type=_count, metavar="N", help="only networks of at least so many parameters, such as 1.5M")
-    add("--max-params", type=_count, metavar="N", help="only networks of at most so many parameters, such as 100M")
+    add("pattern", nargs="?", default="*", help='names with shell wildcards, such as "vae_f8*" (default: all)')
+    add("--pretrained", action="store_true", help="only networks with weights that can be loaded")
+    add("--license", help="only networks with weights of this license, and only those weights")
+    add("--layout", choices=LAYOUTS, help="only networks with weights in this layout, and only those weights")
+    add("--latent-channels", type=int, metavar="Z", help="only networks with this number of latent channels")
+    add("--downscale", type=int, metavar="F", help="only networks that divide height and width by this number")
+    add("--min-params", type=_count, metavar="N", help="only networks with at least this many parameters, such as 1.5M")
+    add("--max-params", type=_count, metavar="N", help="only networks with at most this many parameters, such as 100M")
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
@@ -44,10 +45,10 @@ def main(arguments: list[str]) -> None:
     cells = [[r["name"], r["downscale"], r["latent_channels"], _millions(r["params"]), _tags(r)] for r in rows]
     print_columns([["network", "f", "z", "params", "weights"], *cells], right=(1, 2, 3))
     if any(row["not_loadable"] for row in rows):
-        print("\n(in brackets: on record, but published in a format that runs code, which vaezoo does not load)")
+        print("\n(in brackets: recorded, but published in a format that can run code, which vaezoo does not load)")
 
 
-def _row(name: str, license: str | None, layout: str | None) -> dict:
+def _row(name: str, license: str | None, layout: str | None) -> dict[str, Any]:
     default, tagged = read_records(name)
     fitting = [t for t in tagged.values() if not t.record.removed_in and is_of(t.record, license, layout)]
     fitting.sort(key=lambda t: t.tag != default)
@@ -56,15 +57,15 @@ def _row(name: str, license: str | None, layout: str | None) -> dict:
     return {**facts(name)._asdict(), "weights": weights, "not_loadable": others}
 
 
-def _tags(row: dict) -> str:
+def _tags(row: dict[str, Any]) -> str:
     return ", ".join([*row["weights"], *(f"({tag})" for tag in row["not_loadable"])])
 
 
 def _count(text: str) -> int:
-    """A number such as 83653863, 100M or 1.5B."""
+    """Parse a count such as 83653863, 100M or 1.5B."""
     parts = re.fullmatch(r"(\d{1,18}|\d{1,6}\.\d{1,6})([KMB]?)", text.upper())
     if parts is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count such as 500K, 100M or 1.5B")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count such as 500K, 100M or 1.5B")
     return round(float(parts[1]) * _UNITS[parts[2]])
 
 

@@ -1,4 +1,4 @@
-"""Publish a model on the Hugging Face Hub, in one commit, with a card measured from its weights."""
+"""Publish a model on the Hugging Face Hub in one commit, with a model card measured from its weights."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from vaezoo.weights.config_json import CONFIG
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("publish", __doc__)
-    arguments_parser.add_argument("name", help="a run or published folder, network.tag, file:…")
-    arguments_parser.add_argument("repo", help="organisation/name")
+    arguments_parser.add_argument("name", help="a run folder or saved folder, network.tag, or file:…")
+    arguments_parser.add_argument("repo", help="repository, organization/name")
     arguments_parser.add_argument("--license", required=True, help="license id of the Hub, such as mit")
     arguments_parser.add_argument("--message", help="commit message")
     arguments_parser.add_argument("--revision", help="branch to commit to (default: main)")
     arguments_parser.add_argument("--tag", help="tag to put on the commit")
     arguments_parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     arguments_parser.add_argument("--create-pr", action="store_true", help="open a pull request instead")
-    arguments_parser.add_argument("--with", dest="extra", choices=["diffusers"], help="also an export for diffusers")
-    arguments_parser.add_argument("--dry-run", action="store_true", help="only list what would be sent")
+    arguments_parser.add_argument("--with", dest="extra", choices=["diffusers"], help="also export for diffusers")
+    arguments_parser.add_argument("--dry-run", action="store_true", help="only list the files that would be sent")
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 

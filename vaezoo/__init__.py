@@ -1,6 +1,6 @@
 """vaezoo: a config-driven model zoo for image VAEs.
 
-Importing it does nothing; each name below is loaded when it is first used, and only some need torch.
+Importing it loads nothing else: each name below is loaded on first use, and only some of them need torch.
 """
 
 import importlib

@@ -1,9 +1,10 @@
-"""The command `vaezoo`: find a tool and run it. A tool is a file of `tools/` with a `main(arguments)`."""
+"""The command `vaezoo`: finds a tool, which is a file of `tools/` with a `main(arguments)`, and runs it."""
 
 import ast
-import importlib.util
+import io
 import os
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -14,10 +15,18 @@ from vaezoo.version import __version__
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `vaezoo COMMAND …`; returns the exit status: 0, or 2 for an error that is told in one message."""
+    """Run `vaezoo COMMAND …`.
+
+    Args:
+        arguments: Command and its arguments; `None` means those of the process.
+
+    Returns:
+        The exit status: 0, 2 after an error, which is printed as one message, or 130 after Ctrl-C.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal without "…" shows a "?"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "…" shows a "?"
     command = arguments[0] if arguments else "--help"
     try:
         if command in ("-h", "--help"):
@@ -32,13 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"vaezoo {command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has had enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def tools() -> dict[str, Path]:
-    """Command name to file."""
+    """The files of the tools by the names of their commands."""
     return {path.stem: path for path in sorted(data_dir("tools").glob("*.py"))}
 
 
@@ -46,16 +55,17 @@ def _load(command: str) -> ModuleType:
     known = tools()
     if command not in known:
         raise UnknownNameError(f"{unknown(command, known, 'command')} (vaezoo --help)")
-    spec = importlib.util.spec_from_file_location(f"vaezoo_tool_{command}", known[command])
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    name, path = f"vaezoo_tool_{command}", str(known[command])
+    module = ModuleType(name)
+    module.__file__ = path
+    SourceFileLoader(name, path).exec_module(module)
     return module
 
 
 def _overview() -> str:
     width = max(map(len, tools()))
     lines = [f"  {name:<{width}}  {_summary(path)}" for name, path in tools().items()]
-    return "\n".join(["usage: vaezoo COMMAND …", "", *lines, "", "vaezoo COMMAND --help tells more."])
+    return "\n".join(["usage: vaezoo COMMAND …", "", *lines, "", "vaezoo COMMAND --help describes a command."])
 
 
 def _summary(path: Path) -> str:

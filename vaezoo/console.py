@@ -1,4 +1,4 @@
-"""What the tools share: arguments for models, columns, progress bars."""
+"""Shared by the commands: arguments for models, aligned columns, JSON, progress bars."""
 
 import argparse
 import json
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from vaezoo.nn.vae import VAE
 
 T = TypeVar("T")
-MAX_SIZE = 16_384  # pixels per side that a command will try
+MAX_SIZE = 16_384  # the largest image side that commands accept, in pixels
 
 
 def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
-    """An argument parser for `vaezoo <command>`, described by the tool's docstring."""
+    """Create the argument parser of `vaezoo COMMAND`, with the docstring of the tool as description."""
     return argparse.ArgumentParser(
         prog=f"vaezoo {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
-    """`--device` and `--dtype`."""
-    from vaezoo.nn.dtypes import DTYPES  # here, because it loads torch, which `vaezoo list` does without
+    """Add `--device` and `--dtype`."""
+    from vaezoo.nn.dtypes import DTYPES  # not above, because it imports torch, which `vaezoo list` does not need
 
-    arguments.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
+    arguments.add_argument("--device", default="cpu", help="device to run on, such as cuda or mps (default: cpu)")
     arguments.add_argument("--dtype", choices=DTYPES, default="fp32", help="precision to run in (default: fp32)")
 
 
 def add_json(arguments: argparse.ArgumentParser) -> None:
-    """`--json`."""
+    """Add `--json`."""
     arguments.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def pretrained(name: str, options: argparse.Namespace) -> "VAE":
-    """The model of that name with its weights, on the device and in the dtype that the options ask for."""
+    """Create a model with its weights, on the device and in the dtype of the options."""
     from vaezoo.nn.dtypes import DTYPES
     from vaezoo.zoo.create import create
 
@@ -44,12 +44,12 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
 
 
 def print_json(data: Any) -> None:
-    """Plain data as indented JSON."""
+    """Print plain data as indented JSON."""
     print(json.dumps(data, indent=2, default=str, ensure_ascii=False))
 
 
 def print_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
-    """Rows of cells in aligned columns; those with an index in `right` are set flush right."""
+    """Print rows of cells in aligned columns; columns with an index in `right` are right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -58,5 +58,5 @@ def print_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -
 
 
 def progress(items: Iterable[T], label: str) -> Iterable[T]:
-    """The items, with a progress bar on a terminal's standard error once it takes more than a second."""
+    """The items, with a progress bar after one second if standard error is a terminal."""
     return tqdm(items, desc=label, delay=1, leave=False, disable=not sys.stderr.isatty())

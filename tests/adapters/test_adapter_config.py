@@ -73,14 +73,14 @@ def test_packed_statistics_are_the_batch_norm_that_flux2_reads(tmp_path, spread,
 
 def test_a_packing_that_no_pipeline_has_is_refused(tmp_path):
     vae = small(tmp_path, LDM, scale=1.0, pack=4)
-    with pytest.raises(vaezoo.InputError, match="packed by 4; pipelines of diffusers by 2"):
+    with pytest.raises(vaezoo.InputError, match="packed by 4; pipelines of diffusers pack by 2"):
         vaezoo.as_diffusers(vae)
 
 
 def test_unknown_statistics_are_refused_with_the_remedy(tmp_path):
     vae = small(tmp_path, LDM, scale=1.0)
     vae.latent_stats = None
-    with pytest.raises(vaezoo.InputError, match=r"latent statistics.*not known.*vae\.latent_stats = "):
+    with pytest.raises(vaezoo.InputError, match=r"latent statistics.*unknown.*vae\.latent_stats = "):
         vaezoo.as_diffusers(vae)
     with pytest.raises(vaezoo.InputError, match=r"expected a VAE as vaezoo\.create gives, not Conv2d"):
         vaezoo.as_diffusers(torch.nn.Conv2d(1, 1, 1))

@@ -100,10 +100,10 @@ def test_tensors_that_the_config_does_not_stand_for_are_refused():
         vaezoo.from_diffusers(module)
 
 
-def test_quantised_tensors_are_refused():
+def test_quantized_tensors_are_refused():
     module = theirs("AutoencoderKL")
     module.encoder.conv_in.weight = torch.nn.Parameter(module.encoder.conv_in.weight.to(torch.int8), False)
-    with pytest.raises(vaezoo.CheckpointError, match=r"tensors of type torch\.int8; take it before it is quantised"):
+    with pytest.raises(vaezoo.CheckpointError, match=r"tensors of type torch\.int8; convert it before it is quantized"):
         vaezoo.from_diffusers(module)
 
 

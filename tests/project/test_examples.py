@@ -12,7 +12,10 @@ import vaezoo
 
 REQUIRED = (
     "vaezoo:VAE.encode",
+    "vaezoo:as_diffusers",
     "vaezoo:create",
+    "vaezoo:push_to_hub",
+    "vaezoo:save",
     "vaezoo:describe",
     "vaezoo:load_image",
     "vaezoo:recognize",

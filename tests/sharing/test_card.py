@@ -11,7 +11,7 @@ from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.io.images import save_picture
 from vaezoo.sharing import card
-from vaezoo.sharing.card import Shown, card_text, show_samples
+from vaezoo.sharing.card import SampleReconstructions, card_text, show_samples
 from vaezoo.specs.catalog import data_dir
 
 
@@ -21,7 +21,7 @@ def vae():
 
 
 def test_the_front_matter_is_what_a_hub_reads(vae):
-    card = ModelCard(card_text(vae, "mit", "alice/photos", Shown(torch.zeros(3, 8, 8), 12.346, 4)))
+    card = ModelCard(card_text(vae, "mit", "alice/photos", SampleReconstructions(torch.zeros(3, 8, 8), 12.346, 4)))
     assert (card.data.library_name, card.data.license) == ("vaezoo", "mit")
     assert (card.data.model_name, card.data.pipeline_tag) == ("photos", "image-to-image")
     assert {"vae", "f8", "z4"} <= set(card.data.tags)

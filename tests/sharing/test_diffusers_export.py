@@ -112,7 +112,7 @@ def test_a_network_that_diffusers_lacks_is_refused_before_anything_is_written(hu
 
 def test_unknown_statistics_are_refused_before_anything_is_written(vae, tmp_path):
     vae.latent_stats = None
-    with pytest.raises(vaezoo.InputError, match=r"latent statistics, which are not known: .*vae\.latent_stats = "):
+    with pytest.raises(vaezoo.InputError, match=r"latent statistics, which are unknown: .*vae\.latent_stats = "):
         vaezoo.save(vae, tmp_path / "saved", with_diffusers=True)
     assert not (tmp_path / "saved").exists()
 

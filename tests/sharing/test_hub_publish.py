@@ -14,13 +14,13 @@ from support.hub_server import Reply, refusal
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.sharing import publish
-from vaezoo.sharing.card import Shown
+from vaezoo.sharing.card import SampleReconstructions
 
 
 @pytest.fixture
 def vae(monkeypatch):
     """A small model; what its card shows is made up, because measuring takes seconds."""
-    monkeypatch.setattr(publish, "show_samples", lambda vae: Shown(torch.zeros(3, 8, 8), 12.345, 4))
+    monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
     return vaezoo.create("vae_f8_z4_micro")
 
 
@@ -90,7 +90,7 @@ def test_a_repository_that_changes_meanwhile_is_left_alone(hub, vae, fails):
         vae.encoder[0].bias.add_(1)
     before = dict(hub.repos["alice/vae"].at("main").files)
     hub.before = move
-    fails("conflict", "alice/vae changed while this was sent", "nothing was written", "push again")
+    fails("conflict", "alice/vae changed while files were sent", "nothing was written", "push again")
     assert hub.repos["alice/vae"].at("main").files == before | {"other.txt": b"somebody else's"}
     push(vae)
 
@@ -99,7 +99,7 @@ def test_a_tag_that_is_taken_stays_and_says_where_the_files_went(hub, vae, fails
     first = push(vae, tag="v1")
     with torch.no_grad():
         vae.encoder[0].bias.add_(1)
-    fails("conflict", f"has a tag v1 already, at {first.commit[:12]}", "another tag=", tag="v1")
+    fails("conflict", f"already has a tag v1, at {first.commit[:12]}", "another tag=", tag="v1")
     head = hub.repos["alice/vae"].at("main").sha
     assert head != first.commit
     assert push(vae, tag="v2").commit == head
@@ -109,13 +109,13 @@ def test_a_tag_that_is_taken_stays_and_says_where_the_files_went(hub, vae, fails
 def test_a_tag_is_no_branch_to_commit_to(hub, vae, fails):
     push(vae, tag="v1")
     fails("refused", "'v1' is a tag", "commits go to a branch", revision="v1")
-    with pytest.raises(vaezoo.InputError, match="tag it when it is merged"):
+    with pytest.raises(vaezoo.InputError, match="tag it after the merge"):
         push(vae, tag="v2", create_pr=True)
 
 
 def test_private_never_publishes_where_all_can_read(hub, vae, fails):
     hub.create("alice/vae")
-    fails("refused", "alice/vae is there already and public", "private=True", private=True)
+    fails("refused", "alice/vae exists already and is public", "private=True", private=True)
     assert len(hub.repos["alice/vae"].commits) == 1
 
 

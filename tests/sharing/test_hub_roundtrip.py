@@ -10,7 +10,7 @@ from support.hub_server import HubServer
 
 import vaezoo
 from vaezoo.sharing import publish
-from vaezoo.sharing.card import Shown
+from vaezoo.sharing.card import SampleReconstructions
 
 FILES = ["README.md", "config.json", "model.safetensors", "reconstruction.jpg"]
 
@@ -18,7 +18,7 @@ FILES = ["README.md", "config.json", "model.safetensors", "reconstruction.jpg"]
 @pytest.fixture
 def vae(monkeypatch):
     """A small model with latent statistics; what its card shows is made up, because measuring takes seconds."""
-    monkeypatch.setattr(publish, "show_samples", lambda vae: Shown(torch.zeros(3, 8, 8), 12.345, 4))
+    monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
     vae = vaezoo.create("vae_f8_z4_micro")
     vae.latent_stats = vaezoo.LatentStats(mean=(0.1, -0.2, 0.3, 0.4), std=(1.0, 2.0, 3.0, 0.1))
     return vae

@@ -190,7 +190,7 @@ BAD = {
     "sample vae_f8_z4 --size 12": "12x12 is not a positive multiple of 8",
     "convert missing.safetensors out.safetensors": "missing.safetensors",
     "evaluate vae_f8_z4 --data nowhere": "nowhere",
-    "evaluate vae_f8_z4 vae_f8_z4 --data . --sheet worst.png": "--sheet shows one model",
+    "evaluate vae_f8_z4 vae_f8_z4 --data . --sheet worst.png": "--sheet shows --count cases of one model",
     "evaluate vae_f8_z4 --data . --sheet worst.gif": "worst.gif",
     "evaluate vae_f8_z4 --data wds/photos": "wds/photos: streamed",
     "download local-dir:nowhere": "no such folder",

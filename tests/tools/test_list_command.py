@@ -42,10 +42,10 @@ def test_list_filters_by_facts_of_networks_and_of_weights(capsys, folder):
     assert set(listed("--min-params", "0.08B")) == {"vae_f8_z4_wide"}
     text = run(capsys, "list", "mine*")
     assert text.splitlines()[1].endswith("v2, (v1)")
-    assert "published in a format that runs code" in text
+    assert "published in a format that can run code" in text
     with pytest.raises(SystemExit, match="2"):
         main(["list", "--max-params", "many"])
-    assert "'many' is no count such as 500K, 100M or 1.5B" in capsys.readouterr().err
+    assert "'many' is not a count such as 500K, 100M or 1.5B" in capsys.readouterr().err
 
 
 def test_list_does_not_import_torch():

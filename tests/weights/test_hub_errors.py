@@ -92,7 +92,7 @@ def test_a_forced_download_from_the_cache_alone_is_a_contradiction():
 
 def test_a_hub_that_is_down_is_named(hub, published):
     hub.stop()
-    fails("server", hub.endpoint, "Connection refused", "HF_ENDPOINT", "try later")
+    fails("server", hub.endpoint, "Connection refused", "HF_ENDPOINT", "try again later")
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "http://[", "http://127.0.0.1:9/some where", "ftp://127.0.0.1"])
@@ -103,11 +103,11 @@ def test_an_address_of_no_hub_is_named(endpoint):
 @pytest.mark.parametrize(
     ("answer", "kind", "part"),
     [
-        (501, "server", "answered 501 on alice/vae (answered by the test): try again later"),
+        (501, "server", "answered 501 for alice/vae (answered by the test): try again later"),
         (429, "server", "answered 429"),
         (418, "refused", "with 418, answered by the test"),
         (Reply(404, b"<html>"), "refused", "check the address (HF_ENDPOINT"),
-        (Reply(200, b"<html>Welcome to our wireless network"), "server", "does not answer as a Hub does"),
+        (Reply(200, b"<html>Welcome to our wireless network"), "server", "does not answer like a Hub"),
         (refusal(403, "Access to this resource is disabled."), "refused", "Access to this resource is disabled."),
     ],
 )
@@ -125,7 +125,7 @@ def test_odd_answers_to_a_download_are_passed_on(hub, published, status, kind, f
 
 def test_an_answer_that_is_no_hubs_is_named(hub, published):
     hub.before = lambda server, method, path: Reply(200, b"hello") if method == "HEAD" else None
-    fails("server", "does not answer as a Hub does", "X-Repo-Commit")
+    fails("server", "does not answer like a Hub", "X-Repo-Commit")
 
 
 def test_a_token_that_is_not_valid_says_so(hub, published):
@@ -150,14 +150,14 @@ def test_a_corrupted_download_is_caught_and_mended_by_force(hub, published):
 
 def test_a_download_that_is_cut_short_is_no_file(hub, published):
     hub.before = lambda server, method, path: Reply(200, b"short") if method == "GET" and "/files/" in path else None
-    fails("server", "model.safetensors", "try later")
+    fails("server", "model.safetensors", "try again later")
     hub.before = None
     vaezoo.create(NAME, pretrained=True)
 
 
 def test_a_cache_that_cannot_be_written_is_this_machines_fault(hub, published, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(vaezoo.FileError, match=r"alice/vae.* cannot be kept in .*file .*cache_dir="):
+    with pytest.raises(vaezoo.FileError, match=r"alice/vae.* cannot be saved in .*file .*cache_dir="):
         vaezoo.create(NAME, pretrained=True, cache_dir=tmp_path / "file")
 
 

@@ -9,7 +9,7 @@ from support.small import small_vae, write_small
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.weights.export import foreign_tensors
+from vaezoo.weights.export import tensors_in_layout
 from vaezoo.weights.header import read_header
 from vaezoo.weights.load import tensor_names_of
 from vaezoo.weights.pickles import from_pickle
@@ -36,7 +36,7 @@ def mar() -> vaezoo.VAE:
 )
 def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(mar, tmp_path, capsys, wrap, zipped):
     network = write_small("mar_f16_z16", tmp_path)
-    state = foreign_tensors(mar, "ldm")
+    state = tensors_in_layout(mar, "ldm")
     junk = {"loss.logvar": torch.zeros(1), "model_ema.decay": torch.zeros(1)}
     torch.save(wrap({**state, **junk}), tmp_path / "kl16.ckpt", _use_new_zipfile_serialization=zipped)
     out = tmp_path / "mar.safetensors"
@@ -48,7 +48,7 @@ def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(mar, tm
 
 def test_two_pickled_halves_become_one_file(tmp_path, capsys):
     vae = vaezoo.create("taesd_f8_z4")
-    tensors = foreign_tensors(vae, "taesd")
+    tensors = tensors_in_layout(vae, "taesd")
     for half in ("encoder", "decoder"):
         state = {name.removeprefix(f"{half}."): t for name, t in tensors.items() if name.startswith(half)}
         torch.save(state, tmp_path / f"taesd_{half}.pth")
@@ -113,7 +113,7 @@ def test_a_tensor_that_safetensors_cannot_hold_is_named(tmp_path, odd):
 
 
 def test_two_pickles_of_one_name_stay_apart_and_an_error_names_the_user_s_file(tmp_path, capsys):
-    tensors = foreign_tensors(vaezoo.create("taesd_f8_z4"), "taesd")
+    tensors = tensors_in_layout(vaezoo.create("taesd_f8_z4"), "taesd")
     for half in ("encoder", "decoder"):
         (tmp_path / half).mkdir()
         state = {name.removeprefix(f"{half}."): t for name, t in tensors.items() if name.startswith(half)}

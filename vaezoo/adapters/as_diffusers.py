@@ -1,4 +1,4 @@
-"""A zoo network with the interface of diffusers' `AutoencoderKL`, for its pipelines."""
+"""A model with the interface of diffusers' `AutoencoderKL`, for its pipelines."""
 
 import math
 from fractions import Fraction
@@ -7,69 +7,87 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.adapters.outputs import Config, DecoderOutput, EncoderOutput, LatentDistribution
+from vaezoo.adapters.outputs import DecoderOutput, DiffusersConfig, EncoderOutput, LatentDistribution
 from vaezoo.errors import InputError
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 
-PACK = 2  # what Flux2Pipeline packs by, the only one that packs latents before it normalises them
+PACK = 2  # of Flux2Pipeline, the only pipeline that packs latents before it normalizes them
 
 
 class DiffusersVAE(nn.Module):
-    """What `as_diffusers` gives: `vae` under the names that diffusers' pipelines use.
+    """A model with the interface of diffusers' `AutoencoderKL`; see `as_diffusers`.
 
-    `encode` and `decode` give tuples with names, so `return_dict` changes nothing: `decode(z)[0]` is
-    `decode(z).sample`.
+    `encode` and `decode` return named tuples, so `return_dict` has no effect: `decode(z)[0]` is `decode(z).sample`.
+
+    Args:
+        vae: The model, with known latent statistics.
     """
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
-        self.config = _config(vae)
+        stats = known_stats(vae)
+        self.config = _config(vae, stats)
         self.vae = vae
         self.use_slicing = self.use_tiling = False
-        if vae.latent_stats.pack:
-            self.bn = _batch_norm(vae.latent_stats, self.config.batch_norm_eps, vae.device)
+        if stats.pack:
+            self.bn = _batch_norm(stats, self.config.batch_norm_eps, vae.device)
         self.train(vae.training)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.vae.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating type of the weights."""
+        """Floating-point dtype of the weights."""
         return self.vae.dtype
 
     @property
     def spatial_compression_ratio(self) -> int:
-        """Pixels per latent pixel and side."""
+        """Pixels per latent pixel, per side."""
         return self.vae.downscale
 
     @property
     def post_quant_conv(self) -> nn.Module:
-        """The module that takes the latents: pipelines that decode in float32 ask for the dtype of its parameters."""
+        """The decoder: pipelines that decode in float32 look up the dtype of the parameters of this module."""
         return self.vae.decoder
 
     def encode(self, x: Tensor, return_dict: bool = True) -> EncoderOutput:
-        """Images (B, C, H, W) in [-1, 1] to `latent_dist` over raw latents; of deterministic networks also `latents`.
+        """Encode images.
+
+        Args:
+            x: Images of shape (B, C, H, W), values in [-1, 1].
+            return_dict: Has no effect.
+
+        Returns:
+            The distribution over raw latents as `latent_dist`; for deterministic networks also `latents`.
 
         Raises:
-            InputError: As `VAE.encode`.
+            InputError: If `VAE.encode` does not accept the images.
         """
-        self._come_back()
-        posteriors = [self.vae.encode(part) for part in self._parts(x)]
+        self._bring_back()
+        posteriors = [self.vae.encode(batch) for batch in self._batches(x)]
         moments = torch.cat([posterior.moments for posterior in posteriors])
         return EncoderOutput(LatentDistribution(type(posteriors[0])(moments)))
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> DecoderOutput:
-        """Raw latents (B, z, h, w) to images as `sample`, not clamped; nothing is drawn from the generator.
+        """Decode latents.
+
+        Args:
+            z: Raw latents of shape (B, z, h, w).
+            return_dict: Has no effect.
+            generator: Has no effect.
+
+        Returns:
+            Images of shape (B, C, H, W), about [-1, 1] and not clamped, as `sample`.
 
         Raises:
-            InputError: As `VAE.decode`.
+            InputError: If `VAE.decode` does not accept the latents.
         """
-        self._come_back()
-        return DecoderOutput(torch.cat([self.vae.decode(part) for part in self._parts(z)]))
+        self._bring_back()
+        return DecoderOutput(torch.cat([self.vae.decode(batch) for batch in self._batches(z)]))
 
     def forward(
         self,
@@ -78,61 +96,80 @@ class DiffusersVAE(nn.Module):
         return_dict: bool = True,
         generator: torch.Generator | None = None,
     ) -> DecoderOutput:
-        """Encode images and decode a sample of the posterior, or its mode."""
+        """Encode images and decode the mode of the posterior, or a sample of it.
+
+        Args:
+            sample: Images of shape (B, C, H, W), values in [-1, 1].
+            sample_posterior: Whether to decode a sample instead of the mode.
+            return_dict: Has no effect.
+            generator: Random generator for the sample; `None` means PyTorch's default generator.
+        """
         latents = self.encode(sample).latent_dist
         return self.decode(latents.sample(generator) if sample_posterior else latents.mode())
 
     def enable_slicing(self) -> None:
-        """Encode and decode one image at a time: less memory."""
+        """Encode and decode one image at a time, which needs less memory."""
         self.use_slicing = True
 
     def disable_slicing(self) -> None:
-        """Encode and decode a batch at once."""
+        """Encode and decode the whole batch at once."""
         self.use_slicing = False
 
     def enable_tiling(self) -> None:
-        """Always an `InputError`: norms over the whole image make a tile another image."""
+        """Not supported, because norms over the whole image make tiling inexact.
+
+        Raises:
+            InputError: Always.
+        """
         raise InputError(
-            f"{self.vae.spec.label}: tiling is not exact and not offered; enable_slicing() saves memory in batches, "
-            "a dtype of torch.bfloat16 always"
+            f"{self.vae.spec.label}: tiling is not exact and not supported; to save memory use enable_slicing() for "
+            "batches, or the dtype torch.bfloat16"
         )
 
     def disable_tiling(self) -> None:
-        """Nothing to do: tiling is never on."""
+        """Does nothing: tiling is never enabled."""
 
     def register_to_config(self, **entries: Any) -> None:
         """Set entries of `config`, such as `force_upcast=False`."""
         self.config.update(entries)
 
-    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _batches(self, x: Tensor) -> tuple[Tensor, ...]:
         return x.split(1) if self.use_slicing else (x,)
 
-    def _come_back(self) -> None:
-        """Where a pipeline offloads models, the hook that `forward` would run: it brings the weights to the GPU."""
-        hook = getattr(self, "_hf_hook", None)
+    def _bring_back(self) -> None:
+        """Run the hook that `forward` would run, which brings the weights of an offloaded model to the GPU."""
+        hook: Any = getattr(self, "_hf_hook", None)
         if hasattr(hook, "pre_forward"):
             hook.pre_forward(self)
 
 
 def as_diffusers(vae: VAE) -> DiffusersVAE:
-    """A network of the zoo as an object with the interface of diffusers' `AutoencoderKL`, for its image pipelines.
+    """Give a model the interface of diffusers' `AutoencoderKL`, for its image pipelines.
 
-    It holds `vae` itself, no copy, and needs no diffusers. Latents are raw, as diffusers wants them: the pipeline
-    normalises them by what it finds in `config`.
+    The result holds `vae` itself, not a copy, and does not import diffusers. Latents are raw, as diffusers expects: the
+    pipeline normalizes them by the entries of `config`. The latent statistics become
 
-    - `scale` and `shift`: `scaling_factor` and `shift_factor`, which all pipelines read.
-    - `mean` and `std`: `latents_mean`, `latents_std` and a `scaling_factor` (1 unless `scale` says otherwise), which
-      the SDXL pipelines read. Pipelines of Stable Diffusion 1 and 2 read `scaling_factor` only.
-    - packed: `bn` and `batch_norm_eps`, which the FLUX.2 pipelines read; there is no `scaling_factor`.
+    - `scale` and `shift`: `scaling_factor` and `shift_factor`, which all pipelines read,
+    - `mean` and `std`: `latents_mean`, `latents_std` and `scaling_factor` (1 without a `scale`), which the SDXL
+      pipelines read; those of Stable Diffusion 1 and 2 read `scaling_factor` only,
+    - packed statistics: `bn` and `batch_norm_eps`, which the FLUX.2 pipelines read, without a `scaling_factor`.
 
-    `config` is made once: statistics that are set on `vae` later need a new adapter. `force_upcast` is True as in
-    diffusers: pipelines that look at it decode float16 weights in float32.
+    `config` is computed once: after setting other statistics on `vae`, make a new adapter. `force_upcast` is `True` as
+    in diffusers: pipelines that read it decode float16 weights in float32.
 
     Args:
-        vae: The network, with latent statistics.
+        vae: The model, with known latent statistics.
 
     Raises:
-        InputError: If its latent statistics are not known, or pipelines cannot express its packing or downscale.
+        InputError: If the latent statistics are unknown, or pipelines cannot express the packing or downscale.
+
+    Examples:
+        >>> import torch, vaezoo
+        >>> vae = vaezoo.as_diffusers(vaezoo.create("vae_f8_z4_micro", pretrained=True))
+        >>> vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mode().shape
+        torch.Size([1, 4, 8, 8])
+        >>> vae.config.latent_channels
+        4
 
     Source: the interface of huggingface/diffusers `models/autoencoders/autoencoder_kl.py`.
     """
@@ -141,52 +178,53 @@ def as_diffusers(vae: VAE) -> DiffusersVAE:
     return DiffusersVAE(vae)
 
 
-def _config(vae: VAE) -> Config:
+def _config(vae: VAE, stats: LatentStats) -> DiffusersConfig:
     widths = _widths(vae)
-    return Config(
+    return DiffusersConfig(
         in_channels=vae.spec.image.channels,
         out_channels=vae.spec.image.channels,
         latent_channels=vae.latent_channels,
         block_out_channels=widths,
         encoder_block_out_channels=widths,
         spatial_compression_ratio=vae.downscale,
-        sample_size=64 * vae.downscale,  # a convolutional network has none of its own
+        sample_size=64 * vae.downscale,  # diffusers wants one, a convolutional network has none
         force_upcast=True,
-        **_normalisation(vae),
+        **_normalization(vae, stats),
     )
 
 
 def _widths(vae: VAE) -> tuple[int, ...]:
-    """Channels of the encoder at full size, half, quarter…; pipelines know the downscale by how many there are."""
+    """Channels of the encoder at full size, half, quarter…; pipelines compute the downscale from their number."""
     levels = vae.downscale.bit_length()
     if vae.downscale != 2 ** (levels - 1):
-        text = f"has {vae.downscale} pixels per latent pixel; pipelines of diffusers know powers of two only"
+        text = f"has {vae.downscale} pixels per latent pixel; pipelines of diffusers support powers of two only"
         raise InputError(f"{vae.spec.label} {text}")
     widths, scale = [0] * levels, Fraction(1)
     for block in vae.encoder:
         level = int(1 / scale).bit_length() - 1
         widths[level] = max(widths[level], block.out)
         scale *= block.scale
-    # a row that divides by 4 or more leaves levels without rows
+    # a row that divides by 4 or more leaves levels without a row
     return tuple(width or max(widths[: level + 1]) for level, width in enumerate(widths))
 
 
 def known_stats(vae: VAE) -> LatentStats:
-    """The latent statistics, without which diffusers would take its own defaults for them, or an `InputError`."""
+    """The latent statistics; raises `InputError` if unknown, because diffusers would use defaults instead."""
     if vae.latent_stats is None:
         raise InputError(
-            f"{vae.spec.label}: diffusers needs the latent statistics, which are not known: {vae.statistics_remedy}; "
+            f"{vae.spec.label}: diffusers needs the latent statistics, which are unknown: {vae.statistics_remedy}; "
             "vaezoo.LatentStats(scale=1.0) leaves latents as they are"
         )
     return vae.latent_stats
 
 
-def _normalisation(vae: VAE) -> dict[str, Any]:
-    """The entries by which pipelines normalise latents."""
-    stats = known_stats(vae)
+def _normalization(vae: VAE, stats: LatentStats) -> dict[str, Any]:
+    """The entries by which pipelines normalize latents."""
     if stats.pack:
         if stats.pack != PACK:
-            raise InputError(f"{vae.spec.label}: latents are packed by {stats.pack}; pipelines of diffusers by {PACK}")
+            raise InputError(
+                f"{vae.spec.label}: latents are packed by {stats.pack}; pipelines of diffusers pack by {PACK}"
+            )
         plain = stats.var is not None and stats.scale is None
         return {"batch_norm_eps": stats.eps if plain else 0.0}
     scale = 1.0 if stats.scale is None else stats.scale
@@ -200,6 +238,7 @@ def _normalisation(vae: VAE) -> dict[str, Any]:
 def _batch_norm(stats: LatentStats, eps: float, device: torch.device) -> nn.BatchNorm2d:
     """A batch norm whose running statistics are those of packed latents."""
     bn = nn.BatchNorm2d(len(stats.gain), eps=eps, affine=False, device=device)
-    bn.running_mean.copy_(torch.tensor(stats.offset))
-    bn.running_var.copy_(torch.tensor(stats.var if eps else [math.pow(gain, -2) for gain in stats.gain]))
+    variance = stats.var if eps and stats.var else [math.pow(gain, -2) for gain in stats.gain]
+    state = {"running_mean": torch.tensor(stats.offset), "running_var": torch.tensor(variance)}
+    bn.load_state_dict({**bn.state_dict(), **state})
     return bn

@@ -1,4 +1,4 @@
-"""What the adapter hands to a pipeline of diffusers: latents as a distribution, images, a config."""
+"""The outputs and the config of `DiffusersVAE`, with the interface that pipelines of diffusers expect."""
 
 from typing import Any, NamedTuple
 
@@ -8,19 +8,23 @@ from vaezoo.nn.distributions import Deterministic, Posterior
 
 
 class LatentDistribution:
-    """A posterior under the names of diffusers' distributions; latents are raw, of shape (B, z, h, w)."""
+    """A posterior with the interface of diffusers' `DiagonalGaussianDistribution`.
+
+    Args:
+        posterior: Distribution over raw latents of shape (B, z, h, w).
+    """
 
     def __init__(self, posterior: Posterior) -> None:
         self.posterior = posterior
 
     @property
     def parameters(self) -> Tensor:
-        """The moments: mean and log-variance as channels, or the latents of a deterministic network."""
+        """Moments: mean and log-variance, of shape (B, 2 * z, h, w), or the latents of a deterministic network."""
         return self.posterior.moments
 
     @property
     def mean(self) -> Tensor:
-        """Of shape (B, z, h, w)."""
+        """Mean, of shape (B, z, h, w)."""
         return self.posterior.mean
 
     @property
@@ -40,11 +44,11 @@ class LatentDistribution:
 
     @property
     def deterministic(self) -> bool:
-        """Whether sample and mode are one."""
+        """Whether the network is deterministic, so that every sample is the mode."""
         return isinstance(self.posterior, Deterministic)
 
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """One draw, of shape (B, z, h, w)."""
+        """Draw a sample of shape (B, z, h, w); `generator` may be on any device."""
         return self.posterior.sample(generator)
 
     def mode(self) -> Tensor:
@@ -52,40 +56,42 @@ class LatentDistribution:
         return self.posterior.mode()
 
     def kl(self, other: "LatentDistribution | None" = None) -> Tensor:
-        """KL divergence to a standard normal or to `other`, in nats per image, of shape (B,)."""
-        return self.posterior.kl(None if other is None else other.posterior)
+        """KL divergence from a standard normal, or from `other`, in nats per image, of shape (B,)."""
+        if other is None:
+            return self.posterior.kl()
+        return self.posterior.kl(other.posterior)  # type: ignore[arg-type]  # raises InputError for another kind
 
     def nll(self, sample: Tensor) -> Tensor:
-        """Negative log-likelihood of latents `sample`, in nats per image, of shape (B,)."""
+        """Negative log-likelihood of the latents `sample` (B, z, h, w), in nats per image, of shape (B,)."""
         return self.posterior.nll(sample)
 
 
 class EncoderOutput(NamedTuple):
-    """What `encode` gives; of a deterministic network also `latents` and `latent`, the two names diffusers has."""
+    """Output of `encode`; for deterministic networks also as `latents` and `latent`, the two names of diffusers."""
 
     latent_dist: LatentDistribution
 
     @property
     def latents(self) -> Tensor:
-        """The latents of a deterministic network; others have none, only a distribution."""
+        """Latents of a deterministic network, of shape (B, z, h, w); others have only a distribution."""
         if not self.latent_dist.deterministic:
             raise AttributeError("a gaussian posterior has no latents: take latent_dist.sample() or latent_dist.mode()")
         return self.latent_dist.mode()
 
     @property
     def latent(self) -> Tensor:
-        """`latents`."""
+        """Same as `latents`."""
         return self.latents
 
 
 class DecoderOutput(NamedTuple):
-    """What `decode` gives: images as `sample`, of shape (B, C, H, W)."""
+    """Output of `decode`: images `sample` of shape (B, C, H, W)."""
 
     sample: Tensor
 
 
-class Config(dict[str, Any]):
-    """A dict whose entries are attributes too."""
+class DiffusersConfig(dict[str, Any]):
+    """A dictionary whose entries are also attributes, like the configs of diffusers."""
 
     def __getattr__(self, key: str) -> Any:
         if key not in self:

@@ -1,4 +1,4 @@
-"""The model card: what a network is, what was measured of it, and the lines that load it."""
+"""The model card: facts about a network, a measured reconstruction, and the code that loads it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,16 +22,22 @@ from vaezoo.specs.source import WeightsSource
 PICTURE = "reconstruction.jpg"
 
 
-class Shown(NamedTuple):
-    """A reconstruction picture (3, H, W), and the mean PSNR in dB over the `images` it shows."""
+class SampleReconstructions(NamedTuple):
+    """Reconstructions of the bundled sample photos.
+
+    Args:
+        picture: Photos, reconstructions and differences side by side, of shape (3, H, W), values in [-1, 1].
+        psnr: Mean PSNR in dB.
+        images: Number of photos.
+    """
 
     picture: Tensor
     psnr: float
     images: int
 
 
-def show_samples(vae: VAE) -> Shown | None:
-    """Reconstruct the bundled sample photos; None for a model that is not for RGB images."""
+def show_samples(vae: VAE) -> SampleReconstructions | None:
+    """Reconstruct the bundled sample photos; `None` if the model is not for RGB images."""
     if vae.spec.image.channels != 3:
         return None
     rows, values = [], []
@@ -40,26 +46,26 @@ def show_samples(vae: VAE) -> Shown | None:
         reconstruction = reconstruct(vae, images)
         rows.append([images, reconstruction, difference(images, reconstruction)])
         values += psnr(images, reconstruction).tolist()
-    return Shown(tile(rows), sum(values) / len(values), len(values))
+    return SampleReconstructions(tile(rows), sum(values) / len(values), len(values))
 
 
 def card_text(
     vae: VAE,
     license: str | None,
     repo: str | None = None,
-    shown: Shown | None = None,
-    foreign: Mapping[str, Any] | None = None,
+    shown: SampleReconstructions | None = None,
+    diffusers: Mapping[str, Any] | None = None,
     training: str | None = None,
 ) -> str:
-    """The text of a `README.md` with the Hub's front matter; every number in it was measured or counted here.
+    """Write the text of a model card with the front matter of the Hub.
 
     Args:
         vae: The model.
-        license: License id of the Hub, such as "mit"; None leaves it open.
-        repo: `org/name` on the Hub, for the lines that load it.
-        shown: What `show_samples` gave; None leaves picture and PSNR out.
-        foreign: The config of an export for diffusers, if there is one beside.
-        training: Markdown about how it was trained, if that is known.
+        license: License id of the Hub, such as "mit"; `None` leaves it open.
+        repo: Repository on the Hub, `organization/name`, for the code that loads the model; `None` means a folder.
+        shown: Reconstructions of the sample photos; `None` leaves out picture and PSNR.
+        diffusers: Config for diffusers; `None` if there is no such export.
+        training: Markdown about the training; `None` leaves that section out.
     """
     data = ModelCardData(
         library_name="vaezoo",
@@ -73,7 +79,7 @@ def card_text(
         f"# {_title(vae, repo)}",
         vae.spec.summary,
         _usage(repo),
-        _foreign_usage(repo, foreign),
+        _diffusers_usage(repo, diffusers),
         _picture(shown),
         _facts(vae),
         _network(vae),
@@ -87,7 +93,7 @@ def _title(vae: VAE, repo: str | None) -> str:
     return repo.partition("/")[2] if repo else (vae.spec.name or "unnamed VAE")
 
 
-def _result(shown: Shown) -> EvalResult:
+def _result(shown: SampleReconstructions) -> EvalResult:
     return EvalResult(
         task_type="image-to-image",
         dataset_type="vaezoo-samples",
@@ -114,10 +120,10 @@ def _usage(repo: str | None) -> str:
     return "\n".join(lines)
 
 
-def _foreign_usage(repo: str | None, foreign: Mapping[str, Any] | None) -> str:
-    if foreign is None:
+def _diffusers_usage(repo: str | None, config: Mapping[str, Any] | None) -> str:
+    if config is None:
         return ""
-    name = foreign["_class_name"]
+    name = config["_class_name"]
     lines = [
         "The same weights for diffusers, in the folder `vae`:",
         "",
@@ -130,7 +136,7 @@ def _foreign_usage(repo: str | None, foreign: Mapping[str, Any] | None) -> str:
     return "\n".join(lines)
 
 
-def _picture(shown: Shown | None) -> str:
+def _picture(shown: SampleReconstructions | None) -> str:
     if shown is None:
         return ""
     caption = f"Input, reconstruction (posterior mode), difference x4. Mean PSNR of these {shown.images} photos"

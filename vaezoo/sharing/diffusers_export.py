@@ -1,4 +1,4 @@
-"""An export for diffusers beside our own files, in the subfolder `vae/` that its pipelines have."""
+"""Export for diffusers in the subfolder `vae/`, where its pipelines have their VAE."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,11 @@ FILES = (f"{SUBFOLDER}/diffusion_pytorch_model.safetensors", f"{SUBFOLDER}/confi
 
 
 def diffusers_config(vae: VAE) -> dict[str, Any]:
-    """The `config.json` with which a class of diffusers, its `_class_name`, builds the same network.
+    """The `config.json` with which diffusers builds the same network; `_class_name` names its class.
 
     Raises:
-        CheckpointError: If no class can express the network or its statistics.
-        InputError: If the latent statistics are not known.
+        CheckpointError: If no diffusers class can express the network or its latent statistics.
+        InputError: If the latent statistics are unknown.
     """
     config = config_from_spec(vae.spec, known_stats(vae))
     tensor_names_of(vae, "diffusers")
@@ -27,7 +27,7 @@ def diffusers_config(vae: VAE) -> dict[str, Any]:
 
 
 def write_export(vae: VAE, folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
-    """Write weights and config for diffusers below `folder`; returns their names from there."""
+    """Write weights and config for diffusers; returns their paths relative to `folder`."""
     (folder / SUBFOLDER).mkdir()
     weights, text = FILES
     export_checkpoint(vae, folder / weights, layout="diffusers")

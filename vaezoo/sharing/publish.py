@@ -1,4 +1,4 @@
-"""Publishing a model on a Hub: one repository, one atomic commit."""
+"""Publishing a model on the Hub in one atomic commit."""
 
 import tempfile
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, though not in `__all__`
 
 from vaezoo.errors import HubError, InputError
 from vaezoo.io.images import save_picture
@@ -18,7 +18,13 @@ from vaezoo.weights.hub import Hub
 
 
 class Push(NamedTuple):
-    """What was, or would be, published: file names with sizes in bytes; `url` and `commit` unless it was a dry run."""
+    """What `push_to_hub` published, or would publish.
+
+    Args:
+        files: Names of the files and their sizes in bytes.
+        url: Address of the commit or pull request; `None` for a dry run.
+        commit: Commit, 40 hexadecimal digits; `None` for a dry run.
+    """
 
     files: dict[str, int]
     url: str | None = None
@@ -41,46 +47,56 @@ def push_to_hub(
     token: str | bool | None = None,
     endpoint: str | None = None,
 ) -> Push:
-    """Publish a model as `org/name`: `config.json`, `model.safetensors`, the card and its picture, in one commit.
+    """Publish a model on the Hub: `config.json`, `model.safetensors`, model card and picture, in one commit.
 
-    If the repository changes meanwhile nothing is written; if it holds exactly this already no commit is made.
+    Nothing is written if the repository changes in the meantime. No commit is made if it has the same files already.
 
     Args:
         vae: The model, published in its own dtype.
-        repo: `org/name`; made if it does not exist.
+        repo: Repository, `organization/name`, created if it does not exist.
         license: License id of the Hub, such as "mit" or "apache-2.0".
-        message: Commit message.
-        revision: Branch to commit to; made if it does not exist. None is the main branch.
-        private: Whether a new repository is private; None is the organisation's default. True refuses a repository
-            that is there already and public.
-        create_pr: Open a pull request instead of committing to the branch.
-        tag: Tag to put on the commit; not together with `create_pr`.
-        with_diffusers: Also send `vae/`, which `from_pretrained(repo, subfolder="vae")` of a class of diffusers loads.
-            Without this one that is there is left alone, and grows old.
-        training: Markdown for the card: how it was trained.
-        dry_run: Only list what would be sent; makes no request.
-        token: Access token that may write; None is the one that `hf auth login` saved.
-        endpoint: Address of the Hub; None is `HF_ENDPOINT` or huggingface.co.
+        message: Commit message; `None` means a default one.
+        revision: Branch to commit to, created if it does not exist; `None` means the main branch.
+        private: Whether a new repository is private; `None` means the default of the organization. With `True` an
+            existing public repository is refused.
+        create_pr: Whether to open a pull request instead of committing to the branch.
+        tag: Tag to put on the commit; cannot be combined with `create_pr`.
+        with_diffusers: Whether to also publish `vae/`, which `from_pretrained(repo, subfolder="vae")` of a diffusers
+            class loads. Otherwise an existing `vae/` is not updated and may become stale.
+        training: Markdown about the training for the card; `None` leaves that section out.
+        dry_run: Whether to only list the files that would be sent, without any request.
+        token: Access token with write permission; `None` means the one that `hf auth login` saved.
+        endpoint: Address of the Hub; `None` means `HF_ENDPOINT` or huggingface.co.
+
+    Returns:
+        The files, and unless it was a dry run the address and id of the commit.
 
     Raises:
-        InputError: If the license is empty, `tag` and `create_pr` are both given, or latent statistics are not known
-            and diffusers needs them.
-        CheckpointError: If the weights hold NaN or infinity, or are on the meta device, or no class of diffusers can
+        InputError: If the license is empty, `tag` and `create_pr` are both given, or `with_diffusers` is set and the
+            latent statistics are unknown.
+        CheckpointError: If the weights contain NaN or infinity or are on the meta device, or no diffusers class can
             express the network.
-        HubError: If the Hub does not take it.
+        HubError: If the Hub refuses the commit.
+
+    Examples:
+        >>> import vaezoo
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> push = vaezoo.push_to_hub(vae, "alice/my-vae", license="mit", dry_run=True)
+        >>> sorted(push.files)
+        ['README.md', 'config.json', 'model.safetensors', 'reconstruction.jpg']
     """
     if not license or not license.strip():
         raise InputError('a license is required to publish, such as license="mit": others must know what they may do')
     if tag and create_pr:
-        raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it when it is merged")
+        raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it after the merge")
     hub = Hub(endpoint=endpoint, token=token)
     with hub.translating(repo):
         _check_id(repo)
     check_savable(vae)
-    foreign = diffusers_config(vae) if with_diffusers else None
+    diffusers = diffusers_config(vae) if with_diffusers else None
     with tempfile.TemporaryDirectory() as temporary:
         shown = show_samples(vae)
-        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, foreign, training), foreign)
+        folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, diffusers, training), diffusers)
         if shown:
             save_picture(shown.picture, folder / PICTURE)
         files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -98,19 +114,20 @@ def push_to_hub(
 def _check_id(repo: str) -> None:
     validate_repo_id(repo)
     if "/" not in repo:
-        raise HubError("refused", f"{repo!r} names no user or organisation: write organisation/{repo}")
+        raise HubError("refused", f"{repo!r} names no user or organization: write organization/{repo}")
 
 
 def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, create_pr: bool) -> str:
-    """The commit that the branch is at, to build on; the repository and the branch are made where they are missing."""
+    """The commit at the head of the branch; repository and branch are created if they do not exist."""
     try:
         info = api.repo_info(repo)
     except RepositoryNotFoundError:
         api.create_repo(repo, private=private)
         info = api.repo_info(repo)
     if private and not info.private:
-        text = "is there already and public: make it private in its settings, or publish without private=True"
+        text = "exists already and is public: make it private in its settings, or publish without private=True"
         raise HubError("refused", f"{repo} {text}")
+    assert info.sha  # every repository has a first commit
     if branch is None:
         return info.sha
     refs = api.list_repo_refs(repo)
@@ -140,9 +157,9 @@ def _tag(api: HfApi, repo: str, tag: str, commit: CommitInfo) -> None:
         api.create_tag(repo, tag=tag, revision=commit.oid)
     except HfHubHTTPError as error:
         tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
-        if tags.get(tag) == commit.oid:  # published before
+        if tags.get(tag) == commit.oid:  # published earlier
             return
         if tag not in tags:
             raise
-        text = f"{repo} has a tag {tag} already, at {tags[tag][:12]}, which stays; the files are at {commit.oid[:12]}"
+        text = f"{repo} already has a tag {tag}, at {tags[tag][:12]}, which is kept; the files are at {commit.oid[:12]}"
         raise HubError("conflict", f"{text}: publish again with another tag=") from error

@@ -23,42 +23,62 @@ def save(
     with_diffusers: bool = False,
     training: str | None = None,
 ) -> Path:
-    """Write `config.json`, `model.safetensors` and a `README.md` card; returns the folder.
+    """Save a model as a folder with `config.json`, `model.safetensors` and a model card, `README.md`.
 
-    All files are written before the first takes its place, `config.json`, which holds the hash of the weights, last: a
-    folder that was interrupted, or saved to by two at once, does not load as something else.
+    All files are written under temporary names before the first replaces an old one. `config.json`, which has the
+    SHA-256 of the weights, is replaced last, so that a folder whose saving was interrupted, or into which two processes
+    saved at once, is refused instead of loaded with other weights.
 
     Args:
         vae: The model, saved in its own dtype.
-        folder: Made if need be; files of these three names are replaced, others are left alone.
-        license: License id of the Hub for the card.
-        with_diffusers: Also write `vae/`, which `from_pretrained(folder, subfolder="vae")` of a class of diffusers
-            loads. One that was there is replaced; without this it is left alone, and grows old.
-        training: Markdown for the card: how it was trained.
+        folder: Folder to save to, created if it does not exist. Files of these names are replaced, others are kept.
+        license: License id of the Hub for the card, such as "mit"; `None` leaves it open.
+        with_diffusers: Whether to also write `vae/`, which `from_pretrained(folder, subfolder="vae")` of a diffusers
+            class loads. Otherwise an existing `vae/` is not updated and may become stale.
+        training: Markdown about the training for the card; `None` leaves that section out.
+
+    Returns:
+        The folder.
 
     Raises:
-        CheckpointError: If the weights hold NaN or infinity, or are on the meta device, or no class of diffusers can
-            express the network; nothing is written then.
-        InputError: If latent statistics are not known and diffusers needs them.
+        CheckpointError: If the weights contain NaN or infinity or are on the meta device, or no diffusers class can
+            express the network; then nothing is written.
+        InputError: If `with_diffusers` is set and the latent statistics are unknown.
         FileError: If the folder cannot be written.
+
+    Examples:
+        >>> import vaezoo
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> folder = vaezoo.save(vae, "my_vae", license="mit")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['README.md', 'config.json', 'model.safetensors']
+        >>> vaezoo.create("local-dir:my_vae", pretrained=True).spec == vae.spec
+        True
     """
     check_savable(vae)
-    foreign = diffusers_config(vae) if with_diffusers else None
-    return write_folder(vae, folder, card_text(vae, license, foreign=foreign, training=training), foreign)
+    diffusers = diffusers_config(vae) if with_diffusers else None
+    return write_folder(vae, folder, card_text(vae, license, diffusers=diffusers, training=training), diffusers)
 
 
-def write_folder(vae: VAE, folder: str | Path, card: str, foreign: dict[str, Any] | None = None) -> Path:
-    """`save` with a card and, for `vae/`, a config of diffusers at hand, and a model that was checked."""
+def write_folder(vae: VAE, folder: str | Path, card: str, diffusers: dict[str, Any] | None = None) -> Path:
+    """Write the files of `save`.
+
+    Args:
+        vae: The model, which `check_savable` accepted.
+        folder: Folder to write to.
+        card: Text of the model card.
+        diffusers: Config for diffusers; `None` leaves out `vae/`.
+    """
     folder = make_folder(folder)
     try:
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
             new, names = Path(temporary), [WEIGHTS, CARD, CONFIG]
-            if foreign:
-                names = [*write_export(vae, new, foreign), *names]
+            if diffusers:
+                names = [*write_export(vae, new, diffusers), *names]
             export_checkpoint(vae, new / WEIGHTS)
             write_text(new / CARD, card)
             write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(new / WEIGHTS)))
-            if foreign:
+            if diffusers:
                 make_folder(folder / SUBFOLDER)
             for name in names:
                 os.replace(new / name, folder / name)

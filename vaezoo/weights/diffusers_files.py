@@ -1,4 +1,4 @@
-"""The files of a folder that diffusers wrote."""
+"""Finding config and weights in a folder that diffusers wrote."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ PIPELINE = "model_index.json"
 
 
 def config_file(folder: Folder) -> Path:
-    """The `config.json` of a folder, whoever wrote it.
+    """Find the `config.json` of a folder that vaezoo or diffusers wrote.
 
     Raises:
-        FileError: If a folder on disk has none; of a whole pipeline the text names the VAE's subfolder.
-        HubError: If one on a Hub has none.
+        FileError: If a folder on disk has none. If it is a whole pipeline, the text names the subfolder of the VAE.
+        HubError: If a folder on the Hub has none, likewise.
     """
     if path := folder.find(CONFIG):
         return path
@@ -25,11 +25,15 @@ def config_file(folder: Folder) -> Path:
 
 
 def weights_file(folder: Folder, variant: str | None) -> Path:
-    """The weights of a folder in diffusers layout; without `variant` the plain ones, or fp16 where there are no others.
+    """Find the weights in a folder that diffusers wrote.
+
+    Args:
+        folder: The folder.
+        variant: Which weights, such as "fp16"; `None` means the plain ones, or fp16 if there are no others.
 
     Raises:
-        FileError: If a folder on disk has none, or none in one safetensors file.
-        HubError: If one on a Hub has none.
+        FileError: If a folder on disk has no such weights, or not in a single safetensors file.
+        HubError: If a folder on the Hub has none, likewise.
     """
     infix = f".{variant}" if variant else ""
     plain = f"{STEM}{infix}.safetensors"

@@ -1,4 +1,4 @@
-"""Writing a model's weights in any layout."""
+"""Writing the weights of a model in any layout."""
 
 from pathlib import Path
 
@@ -17,25 +17,33 @@ from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_t
 
 
 def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
-    """Write a VAE's weights to a safetensors file in any layout, whole or not at all.
+    """Write the weights of a VAE to a safetensors file in any layout, atomically.
 
     Args:
-        vae: The network.
-        path: The file to write; for the layout "taesd" two of them, `ENCODER,DECODER`.
-        layout: A key of `LAYOUTS`; "native" also notes the spec hash in the file.
-        dtype: What to cast to; None keeps each tensor's own.
+        vae: The model.
+        path: The file to write; for the layout "taesd" two files as `ENCODER,DECODER`.
+        layout: Layout of the names in the file, a key of `LAYOUTS`; "native" also stores the spec hash.
+        dtype: Dtype to cast to; `None` keeps that of each tensor.
 
     Raises:
-        CheckpointError: If the layout cannot express the network, can only be read, or the VAE is on the meta device.
+        CheckpointError: If the layout cannot express the network or can only be read, or the VAE is on the meta device.
         FileError: If the file cannot be written.
-        InputError: If `dtype` is no floating type of weights.
+        InputError: If `dtype` is not a dtype of weights.
+
+    Examples:
+        >>> import os, tempfile, vaezoo
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> vaezoo.export_checkpoint(vae, path, layout="documented")
+        >>> vaezoo.create(f"file:{path}").spec == vae.spec
+        True
     """
     check_dtype(dtype)
     check_weights_there(vae)
     check_as_specified(vae)
-    tensors = foreign_tensors(vae, layout, dtype)
+    tensors = tensors_in_layout(vae, layout, dtype)
     files = weights_files(path)
-    # one entry only: safetensors writes several in random order, and equal weights must be equal files
+    # one entry only: safetensors writes several in random order, and equal weights must give equal files
     metadata = {HASH_KEY: vae.spec.hash} if layout == "native" else {"format": "pt"}
     if LAYOUTS[layout].two_files != (len(files) == 2):
         wanted = "two files, ENCODER,DECODER" if LAYOUTS[layout].two_files else "one file"
@@ -48,35 +56,35 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         _write({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}, file, metadata)
 
 
-def foreign_tensors(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """A VAE's tensors on the CPU under the names and in the shapes of a layout.
+def tensors_in_layout(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """The tensors of a VAE, on the CPU, with the names and shapes of a layout.
 
     Raises:
-        CheckpointError: If the layout cannot express the network, or is one to read only.
+        CheckpointError: If the layout cannot express the network, or can only be read.
     """
     translated = tensor_names_of(vae, layout)
     if why := LAYOUTS[layout].read_only(vae.spec, translated):
         raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
     state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for key, names, shape, *_ in translated:
         pieces = state[key].chunk(len(names))
         tensors |= {n: p.reshape(shape).contiguous() for n, p in zip(names, pieces, strict=True)}
     tensors |= _statistics(vae, layout, dtype)
     if layout != "native":
-        # a batch norm of PyTorch counts its batches, and theirs is loaded strictly
+        # PyTorch's batch norm also counts batches, and other libraries load it strictly
         norms = [name.removesuffix("running_mean") for name in tensors if name.endswith(".running_mean")]
         tensors |= {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
     return tensors
 
 
 def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """The packed statistics of the latents, where the layout keeps them beside the weights."""
+    """The statistics of packed latents, if the layout stores them with the weights."""
     prefix, stats = LAYOUTS[layout].statistics, vae.latent_stats
     if prefix is None or stats is None or stats.var is None:
         return {}
     values = {"running_mean": stats.mean, "running_var": stats.var}
-    dtype = torch.float64 if layout == "native" else dtype or vae.dtype  # ours lose nothing
+    dtype = torch.float64 if layout == "native" else dtype or vae.dtype  # native files keep full precision
     return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype) for name, value in values.items()}
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from vaezoo.errors import FileError, HubError, SpecError, VaezooError
+from vaezoo.errors import CheckpointError, FileError, HubError, SpecError, VaezooError
 from vaezoo.io.files import sha256_of
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName
 from vaezoo.specs.source import WeightsSource
 from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.load import check_sha256, damaged_text
+from vaezoo.weights.load import check_digest, check_sha256
 from vaezoo.weights.lock import Pin
 
 
@@ -158,9 +158,10 @@ def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin
     if sha256 is None and pinned is None:
         return None
     digest = sha256_of(path)
-    if sha256 not in (None, digest):
-        raise HubError("hash", f"{repo}: {damaged_text(path, digest, sha256, remedy)}")
-    if pin and pinned not in (None, digest):
-        remedy = f"{remedy}, or remove the entry at {pin.location}"
-        raise HubError("hash", f"{repo}: {damaged_text(path, digest, pinned, remedy)}")
+    try:
+        check_digest(path, digest, sha256, remedy)
+        if pin:
+            check_digest(path, digest, pinned, f"{remedy}, or remove the entry at {pin.location}")
+    except CheckpointError as error:
+        raise HubError("hash", f"{repo}: {error}") from error
     return digest

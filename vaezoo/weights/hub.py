@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: one client, one commit per load, one error type."""
+"""The Hugging Face Hub: one client, one commit for each load, one error type."""
 
 import contextlib
 import re
@@ -8,28 +8,28 @@ from json import JSONDecodeError
 from pathlib import Path
 
 from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, errors, try_to_load_from_cache
-from huggingface_hub.utils import httpx
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 
 from vaezoo.errors import FileError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
 from vaezoo.weights.config_json import about_pickles
 
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
-_WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # with these the client wraps what went wrong
+_WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
 _RAISED = (*_WRAPPERS, OSError, httpx.HTTPError, httpx.InvalidURL)
 
 
 @dataclass(frozen=True)
 class Hub:
-    """How to reach a Hub.
+    """How to reach the Hub.
 
     Args:
-        endpoint: Base address; None is `HF_ENDPOINT` or huggingface.co.
-        token: Access token; None is the one `hf auth login` saved, False is none.
-        cache_dir: Where downloads are kept; None is huggingface_hub's own cache.
-        local_files_only: Use the cache alone.
-        force_download: Fetch again what is cached.
-        lock: The lock file to obey; None is the one that `VAEZOO_LOCK` names, or `vaezoo.lock` where it is there.
+        endpoint: Base address; `None` means `HF_ENDPOINT` or huggingface.co.
+        token: Access token; `None` means the one that `hf auth login` saved, `False` means none.
+        cache_dir: Folder for downloads; `None` means the cache of huggingface_hub.
+        local_files_only: Whether to use the cache only and make no request.
+        force_download: Whether to download files again that are in the cache.
+        lock: Lock file to obey; `None` means the one that `VAEZOO_LOCK` names, or `vaezoo.lock` if it exists.
 
     Raises:
         InputError: If `local_files_only` and `force_download` are both set.
@@ -44,20 +44,26 @@ class Hub:
 
     def __post_init__(self) -> None:
         if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):
-            raise InputError("token= is empty or holds a space, line feed or other sign that no token has: strip it")
+            raise InputError(
+                "token= is empty or contains a space, line feed or other character that no token has: strip it"
+            )
         if self.local_files_only and self.force_download:
             raise InputError("local_files_only=True and force_download=True exclude each other; set one of them")
 
     @property
     def api(self) -> HfApi:
-        """The client; every request of vaezoo goes through one of these."""
+        """The client of huggingface_hub; all requests go through it."""
         return HfApi(endpoint=self.endpoint, token=self.token, library_name="vaezoo", library_version=__version__)
 
     def resolve(self, repo: str, revision: str | None = None) -> str:
-        """The commit (40 hexadecimal digits) that a branch, tag or commit means now; a commit costs no request.
+        """Resolve a branch, tag or commit to a commit, 40 hexadecimal digits; a commit needs no request.
+
+        Args:
+            repo: Repository, `organization/name`.
+            revision: Branch, tag or commit; `None` means the main branch.
 
         Raises:
-            HubError: If the repository or revision is not to be had.
+            HubError: If the repository or revision does not exist or is not accessible.
         """
         with self.translating(repo, revision=revision):
             resolved = self.api.resolve_revision(
@@ -66,10 +72,10 @@ class Hub:
             return resolved.resolved
 
     def fetch(self, repo: str, file: str, commit: str) -> Path:
-        """The path in the cache of one file at one commit, downloaded if need be.
+        """Download a file at a commit unless it is cached; returns its path in the cache.
 
         Raises:
-            HubError: If the file is not to be had.
+            HubError: If the file does not exist or is not accessible.
             FileError: If the cache cannot be written.
         """
         with self.translating(repo, revision=commit, file=file):
@@ -84,7 +90,7 @@ class Hub:
             return Path(path)
 
     def find(self, repo: str, file: str, commit: str) -> Path | None:
-        """As `fetch`, or None where the repository lacks the file; what it lacks is remembered as files are."""
+        """Like `fetch`, but `None` if the repository has no such file, which is cached as well."""
         cached = try_to_load_from_cache(repo, file, cache_dir=self.cache_dir, revision=commit)
         if cached is _CACHED_NO_EXIST and not self.force_download:
             return None
@@ -97,10 +103,10 @@ class Hub:
 
     @contextlib.contextmanager
     def translating(self, repo: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
-        """Turn what the client raises inside the block into `HubError`, or `FileError` where it is this machine's."""
+        """Turn errors of the client in the block into `HubError`, or `FileError` if the cause is on this machine."""
         try:
             yield
-        except VaezooError:  # some are OSErrors too
+        except VaezooError:  # some are also OSErrors
             raise
         except _RAISED as error:
             raise self._translated(error, repo, revision, file) from error
@@ -113,7 +119,7 @@ class Hub:
             return HubError("offline", f"{what} is not in the cache and {switch} is set: {remedy}")
         root = _root(error)
         match root:
-            case errors.RepositoryNotFoundError():  # a gated one is one of these
+            case errors.RepositoryNotFoundError():  # includes gated repositories
                 return self._no_access(root, repo)
             case errors.RevisionNotFoundError():
                 return HubError("revision", f"{repo} has no revision {revision!r}{self._revisions(repo)}")
@@ -124,15 +130,15 @@ class Hub:
             case errors.OfflineModeIsEnabled():
                 return HubError("offline", f"{what}: HF_HUB_OFFLINE is set; unset it for this")
             case errors.HFValidationError():
-                return HubError("refused", f"{repo!r} is no repository; those are called organisation/name ({root})")
+                return HubError("refused", f"{repo!r} is not a repository, which is written organization/name ({root})")
             case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(root, JSONDecodeError):
                 return HubError("refused", f"{what}: {root}")
             case OSError(errno=int()) if not isinstance(root, ConnectionError):
                 place, reason = self.cache_dir or constants.HF_HUB_CACHE, root.strerror or root
-                return FileError(f"{what}: cannot be kept in {place} ({reason}); cache_dir= names another folder")
-        text = f"{what}: {self.api.endpoint} does not answer as a Hub does ({_first_line(str(root))})"
-        remedy = "check the address (HF_ENDPOINT, endpoint=) and the network, or try later"
-        hint = "; a Hub without Xet storage wants HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
+                return FileError(f"{what}: cannot be saved in {place} ({reason}); cache_dir= names another folder")
+        text = f"{what}: {self.api.endpoint} does not answer like a Hub ({_first_line(str(root))})"
+        remedy = "check the address (HF_ENDPOINT, endpoint=) and the network, or try again later"
+        hint = "; a Hub without Xet storage needs HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
         return HubError("server", f"{text}: {remedy}{hint}")
 
     def _no_access(self, error: errors.RepositoryNotFoundError, repo: str) -> HubError:
@@ -145,19 +151,19 @@ class Hub:
 
     def _answered(self, error: errors.HfHubHTTPError, repo: str) -> HubError:
         status = error.response.status_code
-        said = _first_line(error.server_message or str(error))
+        message = _first_line(error.server_message or str(error))
         if status in (409, 412):
-            text = f"{repo} changed while this was sent ({said}): nothing was written; look at it, then push again"
+            text = f"{repo} changed while files were sent ({message}): nothing was written; check it, then push again"
             return HubError("conflict", text)
         if status == 429 or status >= 500:
-            return HubError("server", f"{self.api.endpoint} answered {status} on {repo} ({said}): try again later")
+            return HubError("server", f"{self.api.endpoint} answered {status} for {repo} ({message}): try again later")
         remedy = ": check the address (HF_ENDPOINT, endpoint=)" if status == 404 else ""
         if status in (401, 403):
             remedy = f": {'another' if _sends_token(error) else 'a'} token is needed (`hf auth login` or token=)"
-        return HubError("refused", f"{self.api.endpoint} refused {repo} with {status}, {said}{remedy}")
+        return HubError("refused", f"{self.api.endpoint} refused {repo} with {status}, {message}{remedy}")
 
     def _revisions(self, repo: str) -> str:
-        """What revisions there are, for an error text; nothing where the Hub does not say."""
+        """The existing revisions, for an error text; empty if the Hub does not list them."""
         try:
             refs = self.api.list_repo_refs(repo)
         except _RAISED:
@@ -165,7 +171,7 @@ class Hub:
         return f"; it has {_listing([ref.name for ref in [*refs.branches, *refs.tags]])}"
 
     def _files(self, repo: str, revision: str | None) -> str:
-        """What files there are, for an error text; nothing where the Hub does not say."""
+        """The existing files, for an error text; empty if the Hub does not list them."""
         try:
             names = sorted(self.api.list_repo_files(repo, revision=revision))
         except _RAISED:
@@ -174,7 +180,7 @@ class Hub:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The failure itself, where the client wraps it: an upload, a card, a forced download, a fall-back on the cache."""
+    """The actual error inside those in which the client wraps it."""
     while isinstance(error, _WRAPPERS) and not isinstance(error, errors.HfHubHTTPError) and error.__cause__:
         error = error.__cause__
     return error

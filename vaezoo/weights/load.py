@@ -1,4 +1,4 @@
-"""safetensors files: header first, compared with the network, then tensors straight into it."""
+"""Loading safetensors files: the header is compared with the network before any tensor is read."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
 from vaezoo.weights.header_diff import header_diff
-from vaezoo.weights.tensors import Read, read_statistics, read_tensor, reading
+from vaezoo.weights.tensors import ReadTensor, open_tensors, read_statistics, read_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ def load_into(
     if spec_hash and written_for and written_for != spec_hash:
         raise CheckpointError(
             f"{path} was written for a network with spec hash {written_for[:12]}, not {spec_hash[:12]} "
-            f"({vae.spec.label}): same shapes, another function; name its network, or load it all the "
-            'same with load_checkpoint(vae, path, layout="native")'
+            f"({vae.spec.label}): same shapes, another function; name its network, or load it anyway "
+            'with load_checkpoint(vae, path, layout="native")'
         )
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
-    with reading(header) as read:
+    with open_tensors(header) as read:
         tensors = tensors_of(vae, read, names, seen, device, dtype)
         statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
@@ -87,36 +87,36 @@ def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Te
 
 def tensors_of(
     vae: VAE,
-    read: Read,
+    read: ReadTensor,
     names: list[TensorNames],
     seen: View,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a VAE under our names, in our shapes, as copies: they never point into the file or module."""
+    """Read all tensors of a VAE, as copies that share no memory with the file or module they are read from."""
     shapes = _shapes(vae)
     return {each.key: read_tensor(read, each, seen, shapes[each.key]).to(device, dtype, copy=True) for each in names}
 
 
 def dropped_text(seen: View) -> str:
-    """What was left out by rule, in words: `loss.*: 10, model_ema.*: 248`."""
+    """What was left out by rule, such as `loss.*: 10, model_ema.*: 248`."""
     return ", ".join(f"{rule}: {count}" for rule, count in sorted(seen.dropped.items()))
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:
-    """Raise `InputError` unless weights can be of this type; None is each file's own."""
+    """Raise `InputError` unless weights can have this dtype; `None` means that of the file."""
     if dtype is not None and dtype not in STORED_DTYPES.values():
         raise InputError(f"weights are {', '.join(map(str, STORED_DTYPES.values()))}, not {dtype}")
 
 
 def check_weights_there(vae: VAE) -> None:
-    """Raise `CheckpointError` for a VAE on the meta device."""
+    """Raise `CheckpointError` if a VAE is on the meta device."""
     if vae.device.type == "meta":
         raise CheckpointError(f"{vae.spec.label} is on the meta device: it has shapes but no weights")
 
 
 def check_as_specified(vae: VAE) -> None:
-    """Raise `CheckpointError` unless the tensors of `vae` are those of its spec, so that they can be loaded again."""
+    """Raise `CheckpointError` unless `vae` has exactly the tensors of its spec, so that they can be loaded again."""
     if diff := header_diff(_shapes(build(vae.spec, "meta")), _shapes(vae)):
         what = "a compiled, wrapped or rebuilt module; pass the one that vaezoo.create returned"
         raise CheckpointError(f"the model has other tensors than {vae.spec.label} ({what}): {diff}")
@@ -139,11 +139,12 @@ def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> No
     Raises:
         CheckpointError: If they differ; the text ends with the remedy.
     """
-    if expected is not None and (found := sha256_of(path)) != expected:
-        raise CheckpointError(damaged_text(path, found, expected, remedy))
+    if expected is not None:
+        check_digest(path, sha256_of(path), expected, remedy)
 
 
-def damaged_text(path: str | Path, found: str, expected: str | None, remedy: str) -> str:
-    """The message about a file whose SHA-256 is not the one on record."""
-    text = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
-    return f"{text}; {remedy}" if remedy else text
+def check_digest(path: str | Path, found: str, expected: str | None, remedy: str = "") -> None:
+    """`check_sha256` for a file whose SHA-256 is `found`."""
+    if expected not in (None, found):
+        text = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+        raise CheckpointError(f"{text}; {remedy}" if remedy else text)

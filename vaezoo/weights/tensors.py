@@ -1,4 +1,4 @@
-"""Tensors out of safetensors files whose header is known."""
+"""Reading tensors and latent statistics from safetensors files whose header is known."""
 
 import contextlib
 import math
@@ -17,12 +17,12 @@ from vaezoo.weights.header import Header, View
 
 PACKED_EPS = 1e-4  # of the batch norm over packed latents (black-forest-labs/flux2 `src/flux2/autoencoder.py`)
 _ROUNDING = 2**-7  # bfloat16 keeps 8 binary digits
-Read = Callable[[str], Tensor]
+ReadTensor = Callable[[str], Tensor]
 
 
 @contextlib.contextmanager
-def reading(header: Header) -> Iterator[Read]:
-    """A function that gives a tensor by its name in the header; the files are open within the block.
+def open_tensors(header: Header) -> Iterator[ReadTensor]:
+    """Open the files of a header; gives a function that reads a tensor by its name in the header.
 
     Raises:
         CheckpointError: If a file cannot be read.
@@ -51,32 +51,41 @@ def _unreadable(path: object, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be read ({error}); fetch it again")
 
 
-def read_tensor(read: Read, names: TensorNames, seen: View, shape: tuple[int, ...]) -> Tensor:
-    """One of our tensors, of our shape, from what the file keeps of it."""
+def read_tensor(read: ReadTensor, names: TensorNames, seen: View, shape: tuple[int, ...]) -> Tensor:
+    """Read one tensor of a VAE, which the file may hold in pieces, in another shape, or with a time dimension."""
     pieces = [read(seen.names[name]) for name in names.names]
-    joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-    return (joined[:, :, -1] if names.last_frame else joined).reshape(shape)
+    whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    return (whole[:, :, -1] if names.last_frame else whole).reshape(shape)
 
 
-def read_statistics(read: Read, seen: View, channels: int, what: str | Path) -> LatentStats | None:
-    """The batch norm's statistics over packed latents in the file `what`, as FLUX.2's; None where it holds none.
+def read_statistics(read: ReadTensor, seen: View, channels: int, what: str | Path) -> LatentStats | None:
+    """Read the statistics of packed latents that a file holds as those of a batch norm, as FLUX.2 does.
+
+    Args:
+        read: Reads a tensor by its name in the file.
+        seen: The file in its layout.
+        channels: Latent channels of the network.
+        what: The file, for messages.
+
+    Returns:
+        The statistics; `None` if the file holds none.
 
     Raises:
-        CheckpointError: If they are not those of latents with `channels` channels, or no statistics.
+        CheckpointError: If they have a wrong shape for `channels`, or values that are not statistics.
     """
     if not {"running_mean", "running_var"} <= seen.statistics.keys():
         return None
-    place = seen.statistics["running_mean"].removesuffix("running_mean")
+    prefix = seen.statistics["running_mean"].removesuffix("running_mean")
     mean, var = (read(seen.statistics[f"running_{name}"]) for name in ("mean", "var"))
     pack = round((mean.numel() / channels) ** 0.5)
     if pack < 2 or mean.shape != (channels * pack**2,) or var.shape != mean.shape:
         raise CheckpointError(
-            f"{what}: {place}*: means of shape {tuple(mean.shape)} and variances of shape {tuple(var.shape)} are not "
+            f"{what}: {prefix}*: means of shape {tuple(mean.shape)} and variances of shape {tuple(var.shape)} are not "
             f"those of packed latents with {channels} channels"
         )
     stats = LatentStats(mean=_values(mean), var=_values(var), eps=PACKED_EPS, pack=pack)
     try:
-        stats.check(channels, f"{what}: {place}*")
+        stats.check(channels, f"{what}: {prefix}*")
     except SpecError as error:
         raise CheckpointError(str(error)) from error
     return stats
@@ -86,30 +95,39 @@ def _values(tensor: Tensor) -> tuple[float, ...]:
     return tuple(tensor.double().tolist())
 
 
-def merge_statistics(stored: LatentStats | None, told: LatentStats | None, what: str | Path) -> LatentStats | None:
-    """The latent statistics told beside the tensors of `what`, or else those that lie among them.
+def merge_statistics(stored: LatentStats | None, recorded: LatentStats | None, what: str | Path) -> LatentStats | None:
+    """Combine the latent statistics in a weights file with those in its config or record.
 
-    What is told may only say that they are among the tensors, and the eps of a batch norm, which is no tensor.
+    Args:
+        stored: Statistics in the file, see `read_statistics`.
+        recorded: Statistics in the config or record. They may consist of `pack` and `eps` only, which is not a tensor:
+            then mean and variance must be in the file.
+        what: The file, for messages.
+
+    Returns:
+        The recorded statistics if there are any, else those in the file.
 
     Raises:
-        CheckpointError: If they should be there and are not, or are others than those told.
+        CheckpointError: If statistics are missing in the file, or differ from the recorded ones.
     """
-    if told is None:
+    if recorded is None:
         return stored
-    if not told.in_file:
-        if stored is not None and not _same(replace(stored, eps=told.eps or stored.eps), told):
+    if not recorded.in_file:
+        if stored is not None and not _same(replace(stored, eps=recorded.eps or stored.eps), recorded):
             raise CheckpointError(
-                f"{what}: holds statistics of packed latents that are not those told beside it; remove the wrong ones"
+                f"{what}: holds statistics of packed latents that differ from those in its config or record; remove "
+                "the wrong ones"
             )
-        return told
-    if stored is None or stored.pack != told.pack:
-        raise CheckpointError(f"{what}: holds no statistics of latents packed {told.pack}x{told.pack}, as it should")
-    return replace(stored, eps=told.eps)
+        return recorded
+    pack = recorded.pack
+    if stored is None or stored.pack != pack:
+        raise CheckpointError(f"{what}: does not hold the statistics of latents packed {pack}x{pack}, which it must")
+    return replace(stored, eps=recorded.eps)
 
 
-def _same(stored: LatentStats, told: LatentStats) -> bool:
-    """Whether statistics are the same but for the rounding of a file's dtype."""
-    if stored.pack != told.pack:
+def _same(stored: LatentStats, recorded: LatentStats) -> bool:
+    """Whether statistics are equal up to the rounding of the file's dtype."""
+    if stored.pack != recorded.pack:
         return False
-    pairs = [*zip(stored.offset, told.offset, strict=True), *zip(stored.gain, told.gain, strict=True)]
+    pairs = [*zip(stored.offset, recorded.offset, strict=True), *zip(stored.gain, recorded.gain, strict=True)]
     return all(math.isclose(a, b, rel_tol=_ROUNDING, abs_tol=_ROUNDING) for a, b in pairs)
