@@ -60,7 +60,7 @@ def test_a_network_and_a_tag_that_name_different_weights_are_refused(file):
 
 
 def test_what_is_no_file_of_weights_is_refused_before_it_is_hashed(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaezoo.zoo.find.sha256_of", lambda path: pytest.fail(f"{path} is hashed"))
+    monkeypatch.setattr("vaezoo.zoo.find_file.sha256_of", lambda path: pytest.fail(f"{path} is hashed"))
     (tmp_path / "a.ckpt").write_bytes(b"PK\x03\x04" + bytes(1000))
     with pytest.raises(CheckpointError, match="a pickle"):
         vaezoo.create(f"file:{tmp_path / 'a.ckpt'}", network="vae_f8_z4_micro")

@@ -233,12 +233,12 @@ def test_recognize_says_which_networks_names_and_shapes_allow_and_why(tmp_path):
 def test_a_file_on_record_is_known_by_its_content(tmp_path, monkeypatch):
     from vaezoo.specs.names import ModelName
     from vaezoo.weights.records import find_record
-    from vaezoo.zoo import find
+    from vaezoo.zoo import find_file
 
     vaezoo.export_checkpoint(vaezoo.create("taesd_f8_z4"), tmp_path / "x.safetensors", layout="diffusers")
     assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats is None
     taesd = find_record(ModelName("zoo", "taesd_f8_z4"))
-    monkeypatch.setattr(find, "find_by_sha256", lambda sha256: taesd)
+    monkeypatch.setattr(find_file, "find_by_sha256", lambda sha256: taesd)
     assert vaezoo.create(f"file:{tmp_path}/x.safetensors").latent_stats == vaezoo.LatentStats(scale=1.0)
     for spelling in ("taesd_f8_z4", "taesd-f8-z4"):
         assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network=spelling).latent_stats is not None

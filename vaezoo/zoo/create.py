@@ -19,7 +19,8 @@ from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
 from vaezoo.weights.records import expand_alias, read_records
 from vaezoo.weights.tensors import merge_statistics
-from vaezoo.zoo.find import Found, FoundWeights, at_revision, find, find_file
+from vaezoo.zoo.find import Found, FoundWeights, at_revision, find
+from vaezoo.zoo.find_file import find_file
 from vaezoo.zoo.recognize import find_layout
 
 
