@@ -41,4 +41,4 @@ def main(arguments: list[str]) -> None:
         images = [vae.decode(z[None]).clamp(-1, 1) for z in progress(latents, "sample")]
     save_picture(tile([images[i : i + _COLUMNS] for i in range(0, len(images), _COLUMNS)]), options.out)
     print(f"written: {options.out}: {options.count} draws, each latent value independent of all others. They show the")
-    print("textures that the decoder produces, not samples of a generative model.")
+    print("textures that the decoder produces; this is not a generative model of images.")

@@ -141,7 +141,7 @@ def test_interpolate_draws_two_rows_whose_ends_are_the_same(capsys, micro, photo
 
 def test_sample_says_what_it_is_and_repeats_with_its_seed(capsys, micro):
     text = run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "one.png")
-    assert "no generative model" in text
+    assert "not a generative model" in text
     run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "two.png")
     run(capsys, "sample", micro, "--count", 5, "--size", 16, "--seed", 1, "-o", "three.png")
     assert Path("one.png").read_bytes() == Path("two.png").read_bytes() != Path("three.png").read_bytes()
