@@ -17,7 +17,6 @@ REQUIRED = (
     "vaezoo:push_to_hub",
     "vaezoo:save",
     "vaezoo:describe",
-    "vaezoo:load_image",
     "vaezoo:recognize",
     "vaezoo.training.run:train",
     "vaezoo.evaluation.protocol:evaluate",

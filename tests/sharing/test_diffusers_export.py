@@ -130,7 +130,7 @@ def test_a_save_that_fails_leaves_the_files_of_before(vae, tmp_path):
 def test_a_file_where_the_folder_should_be_is_named(vae, tmp_path):
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "vae").write_text("mine", encoding="utf-8")
-    with pytest.raises(vaezoo.FileError, match=r"saved/vae: not a folder"):
+    with pytest.raises(vaezoo.FileError, match=r"saved/vae: is not a folder"):
         vaezoo.save(vae, tmp_path / "saved", with_diffusers=True)
     assert files(tmp_path / "saved") == ["vae"]
 
