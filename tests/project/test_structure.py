@@ -1,4 +1,4 @@
-"""The structure of the code: unique file and class names, a docstring for everything public."""
+"""The structure of the code: unique file and class names, small files, a docstring for everything public."""
 
 import ast
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from support.checkout import ROOT
 
+MOST_LINES = 250
 TEXTS = {
     path.relative_to(ROOT): path.read_text(encoding="utf-8")
     for folder in ("vaezoo", "tools", "tests", "scripts")
@@ -26,6 +27,10 @@ def test_a_file_name_appears_once_in_the_package():
 
 def test_a_public_class_name_appears_once_in_the_package():
     assert repeated(name for tree in PACKAGE.values() for name, _ in public_classes(tree)) == []
+
+
+def test_no_file_is_long():
+    assert {str(path): lines for path, text in TEXTS.items() if (lines := len(text.splitlines())) > MOST_LINES} == {}
 
 
 def test_every_module_and_every_public_class_function_and_method_has_a_docstring():
