@@ -7,8 +7,9 @@ import torch
 from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
 from vaezoo.errors import InputError
 from vaezoo.inference.interpolate import lerp, slerp
-from vaezoo.io.decode import read_picture
-from vaezoo.io.images import check_picture_path, resize_and_crop, save_picture, to_tensor
+from vaezoo.io.images import check_picture_path, save_picture, to_tensor
+from vaezoo.io.read_image import read_picture
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.io.sheets import tile
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vaezoo.benchmark.meter import meter
+from vaezoo.benchmark.timing import meter
 from vaezoo.console import (
     add_json,
     add_model_arguments,

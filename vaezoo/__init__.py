@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from vaezoo.errors import UnknownNameError as UnknownNameError
     from vaezoo.errors import VaezooError as VaezooError
     from vaezoo.io.images import load_image as load_image
-    from vaezoo.io.images import pad_to_multiple as pad_to_multiple
     from vaezoo.io.images import to_pil as to_pil
     from vaezoo.io.images import to_tensor as to_tensor
+    from vaezoo.io.resize_and_pad import pad_to_multiple as pad_to_multiple
     from vaezoo.nn.vae import VAE as VAE
     from vaezoo.sharing.publish import push_to_hub as push_to_hub
     from vaezoo.sharing.save import save as save
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from vaezoo.specs.catalog import list_models as list_models
     from vaezoo.specs.model import ModelSpec as ModelSpec
     from vaezoo.specs.stats import LatentStats as LatentStats
-    from vaezoo.weights.export import export_checkpoint as export_checkpoint
     from vaezoo.weights.records import list_pretrained as list_pretrained
+    from vaezoo.weights.write_checkpoint import export_checkpoint as export_checkpoint
     from vaezoo.zoo.create import create as create
     from vaezoo.zoo.create import get_spec as get_spec
     from vaezoo.zoo.create import is_model as is_model
@@ -59,7 +59,7 @@ _HOMES = {
     "as_diffusers": "adapters.as_diffusers",
     "create": "zoo.create",
     "describe": "zoo.describe",
-    "export_checkpoint": "weights.export",
+    "export_checkpoint": "weights.write_checkpoint",
     "from_diffusers": "adapters.from_diffusers",
     "get_spec": "zoo.create",
     "is_model": "zoo.create",
@@ -67,7 +67,7 @@ _HOMES = {
     "list_pretrained": "weights.records",
     "load_checkpoint": "zoo.create",
     "load_image": "io.images",
-    "pad_to_multiple": "io.images",
+    "pad_to_multiple": "io.resize_and_pad",
     "push_to_hub": "sharing.publish",
     "recognize": "zoo.recognize",
     "save": "sharing.save",

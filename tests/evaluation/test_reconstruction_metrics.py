@@ -12,7 +12,7 @@ from vaezoo.data.photos import photo_files, photos
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
-from vaezoo.io.images import resize_and_crop
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Deterministic
 
 FIRST = PROTOCOLS["reconstruction-1"]

@@ -10,6 +10,7 @@ from support.pictures import RED, noise, row
 
 from vaezoo.errors import FileError, InputError
 from vaezoo.io import images as vi
+from vaezoo.io.resize_and_pad import pad_to_multiple
 from vaezoo.io.sheets import difference, tile
 
 
@@ -133,7 +134,7 @@ def test_images_of_any_device_are_shown_tiled_padded_and_compared(device):
     images = torch.ones(1, 3, 2, 2, device=device, dtype=torch.bfloat16)
     assert np.asarray(vi.to_pil(images)).min() == 255
     assert tile([[images, difference(images, images)]]).device.type == "cpu"
-    assert vi.pad_to_multiple(images, 8).device.type == device
+    assert pad_to_multiple(images, 8).device.type == device
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from vaezoo.errors import SpecError
 from vaezoo.nn.attention import Attention, build_attention
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
-from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.layers import ACTIVATIONS, SKIPS, Conv, ResidualLayer, damp
 from vaezoo.nn.norms import NORMS, NormConfig
-from vaezoo.nn.upsamplers import UPSAMPLERS
+from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS
+from vaezoo.nn.resamplers.upsamplers import UPSAMPLERS
 
 NORM = {"norm": NormConfig(norm="group", groups=8, eps=1e-5)}
 LAYER = {**NORM, "act": "silu", "skip": "conv", "padding": "zeros"}

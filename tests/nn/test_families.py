@@ -8,10 +8,10 @@ from support.watch import Watch
 import vaezoo
 from vaezoo.errors import SpecError
 from vaezoo.nn.blocks import BLOCKS
-from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.efficientvit import LinearAttention, linear_attention, quadratic_attention
+from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS
+from vaezoo.nn.resamplers.upsamplers import UPSAMPLERS
 from vaezoo.nn.shortcuts import average, duplicate
-from vaezoo.nn.upsamplers import UPSAMPLERS
 
 TINY = """
 image: {channels: 3}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.benchmark.meter import meter
+from vaezoo.benchmark.timing import meter
 from vaezoo.errors import InputError, SpecError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.inference.reconstruct import reconstruct

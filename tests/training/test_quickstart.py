@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from support.training import CPU
 
 from vaezoo.evaluation.metrics.psnr import psnr
-from vaezoo.io.decode import read_picture
-from vaezoo.io.images import resize_and_crop, to_tensor
+from vaezoo.io.images import to_tensor
+from vaezoo.io.read_image import read_picture
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train

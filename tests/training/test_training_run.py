@@ -13,8 +13,8 @@ import vaezoo
 from vaezoo.cli import main
 from vaezoo.errors import FileError, ImageError, SpecError
 from vaezoo.evaluation.case_sheet import latent_colors
-from vaezoo.io.decode import read_picture
-from vaezoo.io.images import resize_and_crop
+from vaezoo.io.read_image import read_picture
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.parse import parse_yaml
 from vaezoo.training import run as runs

@@ -13,7 +13,7 @@ from vaezoo.errors import CheckpointError, InputError, SpecError
 from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import build
 from vaezoo.training.start import first_network
-from vaezoo.weights.export import export_checkpoint
+from vaezoo.weights.write_checkpoint import export_checkpoint
 
 STATS = vaezoo.LatentStats(scale=0.5, shift=0.25)
 

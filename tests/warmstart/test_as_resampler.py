@@ -9,8 +9,9 @@ from torch import Tensor
 import vaezoo
 from vaezoo.errors import SpecError
 from vaezoo.evaluation.metrics.psnr import psnr
-from vaezoo.io.decode import read_picture
-from vaezoo.io.images import resize_and_crop, to_tensor
+from vaezoo.io.images import to_tensor
+from vaezoo.io.read_image import read_picture
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.build import build
 from vaezoo.nn.layers import ResidualLayer

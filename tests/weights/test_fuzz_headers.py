@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaezoo
-from vaezoo.benchmark.meter import meter
+from vaezoo.benchmark.timing import meter
 from vaezoo.errors import VaezooError
 
 NUMBERS = st.integers(-2, 20) | st.sampled_from([2**31, 2**32, 2**40, 2**63, 2**64, 10**30]) | st.floats()

@@ -9,10 +9,10 @@ from support.small import small_vae, write_small
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.weights.export import tensors_in_layout
 from vaezoo.weights.header import read_header
 from vaezoo.weights.load import tensor_names_of
 from vaezoo.weights.pickles import from_pickle
+from vaezoo.weights.write_checkpoint import tensors_in_layout
 
 
 def same(a: vaezoo.VAE, b: vaezoo.VAE) -> bool:

@@ -12,7 +12,8 @@ from support.checkout import ROOT
 import vaezoo
 from vaezoo.data.photos import photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
-from vaezoo.io.images import resize_and_crop, to_tensor
+from vaezoo.io.images import to_tensor
+from vaezoo.io.resize_and_pad import resize_and_crop
 
 CHANNELS = {"taesd": 4, "taesd3": 16, "taef1": 16, "taef2": 32}
 HALVES = ("encoder", "decoder")

@@ -13,7 +13,8 @@ from vaezoo.distributed import process_group
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
-from vaezoo.io.images import resize_and_crop, save_picture, to_tensor
+from vaezoo.io.images import save_picture, to_tensor
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.jobs.local import folder_lock
 from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE as BEGUN

@@ -10,11 +10,11 @@ from torch import nn
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.attention import Attention
-from vaezoo.nn.downsamplers import Conv3x3Unshuffle
 from vaezoo.nn.efficientvit import LinearAttention
+from vaezoo.nn.resamplers.downsamplers import Conv3x3Unshuffle
+from vaezoo.nn.resamplers.upsamplers import Conv3x3Shuffle, NearestConv3x3
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.transforms import Haar, InverseHaar
-from vaezoo.nn.upsamplers import Conv3x3Shuffle, NearestConv3x3
 from vaezoo.nn.vae import VAE
 
 GLOBAL = {"attention": (Attention, LinearAttention), "group norm": (nn.GroupNorm,)}

@@ -16,8 +16,8 @@ from typing import Any, TextIO
 import torch
 
 from vaezoo.benchmark.case import BenchmarkCase
-from vaezoo.benchmark.meter import meter
 from vaezoo.benchmark.steps import make_network, make_step, warm_libraries
+from vaezoo.benchmark.timing import meter
 
 
 def main(questions: TextIO, answers: TextIO) -> None:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from vaezoo.errors import FileError, InputError, VaezooError
-from vaezoo.io.decode import decode_picture, read_picture
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
+from vaezoo.io.read_image import decode_picture, read_picture
 from vaezoo.specs.catalog import sample_photos
 
 INDEXED = ("hfds/", "torch/")  # prefixes of timm datasets of known length, whose items have an index
@@ -26,7 +26,7 @@ class Photo(NamedTuple):
 
     Args:
         name: Name of the photo, unique in its source: a path relative to the folder, or `split/index`.
-        read: Function that returns the decoded picture, as `vaezoo.io.decode.read_picture` does.
+        read: Function that returns the decoded picture, as `vaezoo.io.read_image.read_picture` does.
         location: File or dataset item, for error messages.
     """
 

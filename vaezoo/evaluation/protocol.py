@@ -16,7 +16,8 @@ from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.flat import flat_probe
 from vaezoo.evaluation.nets.frechet import frechet_distance
 from vaezoo.evaluation.tally import LATENTS, Case, Nets, Tally
-from vaezoo.io.images import resize_and_crop, to_tensor
+from vaezoo.io.images import to_tensor
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.vae import VAE
 
@@ -164,7 +165,9 @@ def evaluate(
             if protocol.measures_all:
                 tally.add_more(index, images, reconstruction, posterior.mode(), nets)
                 tally.figures[index] |= _equivariance(vae, images, posterior.mode())
-    first = _merged(processes.gather(tally))
+    first, *others = processes.gather(tally)
+    for other in others:
+        first.merge(other)
     rows = [found for _, found in sorted(first.figures.items())]
     return Evaluation(
         protocol,
@@ -178,14 +181,6 @@ def evaluate(
         worst=first.worst,
         enlarged=first.enlarged,
     )
-
-
-def _merged(tallies: Sequence[Tally]) -> Tally:
-    """Merge the tallies of all processes."""
-    first, *others = tallies
-    for other in others:
-        first.merge(other)
-    return first
 
 
 def _rounded(images: Tensor, protocol: Protocol) -> Tensor:

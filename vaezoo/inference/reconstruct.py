@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaezoo.io.images import pad_to_multiple
+from vaezoo.io.resize_and_pad import pad_to_multiple
 from vaezoo.nn.vae import VAE
 
 

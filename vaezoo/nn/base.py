@@ -5,10 +5,10 @@ from fractions import Fraction
 
 from torch import Tensor, nn
 
-from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.layers import Padding
-from vaezoo.nn.resample import build_resampler
-from vaezoo.nn.upsamplers import UPSAMPLERS
+from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS
+from vaezoo.nn.resamplers.resample import build_resampler
+from vaezoo.nn.resamplers.upsamplers import UPSAMPLERS
 
 BuildLayer = Callable[[int, int], nn.Module]  # from numbers of input and output channels
 

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from vaezoo.nn.attention import build_attention
 from vaezoo.nn.base import Block
 from vaezoo.nn.dcae_blocks import DCDown, DCUp, ViTDown, ViTUp
-from vaezoo.nn.downsamplers import DOWNSAMPLERS, Downsampler
 from vaezoo.nn.layers import Act, Channels, Heads, Layers, Padding, ResidualLayer, Skip, Width
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.resample import build_resampler
+from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS, Downsampler
+from vaezoo.nn.resamplers.resample import build_resampler
+from vaezoo.nn.resamplers.upsamplers import UPSAMPLERS, Upsampler
 from vaezoo.nn.single_layers import ConvAct, ConvBlock, Downsample, Head, NormAct, Upsample
 from vaezoo.nn.taesd_blocks import TinyDown, TinyUp
 from vaezoo.nn.transforms import Clamp, Haar, InverseHaar, Rescale
-from vaezoo.nn.upsamplers import UPSAMPLERS, Upsampler
 
 
 class DownBlock(Block):

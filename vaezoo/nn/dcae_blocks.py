@@ -8,11 +8,11 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
-from vaezoo.nn.downsamplers import Downsampler
 from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
 from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.upsamplers import Upsampler
+from vaezoo.nn.resamplers.downsamplers import Downsampler
+from vaezoo.nn.resamplers.upsamplers import Upsampler
 from vaezoo.specs.marks import Between
 
 Expand = Annotated[int, Between(1, 16)]

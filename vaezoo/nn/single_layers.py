@@ -6,12 +6,12 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.base import Block
-from vaezoo.nn.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding
 from vaezoo.nn.norms import Norm
-from vaezoo.nn.resample import Resampler, build_resampler
+from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS
+from vaezoo.nn.resamplers.resample import Resampler, build_resampler
+from vaezoo.nn.resamplers.upsamplers import UPSAMPLERS
 from vaezoo.nn.shortcuts import Shortcut, find_shortcut
-from vaezoo.nn.upsamplers import UPSAMPLERS
 from vaezoo.specs.marks import Between
 
 

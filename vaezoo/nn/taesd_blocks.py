@@ -8,10 +8,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
-from vaezoo.nn.downsamplers import Downsampler
 from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Layers, Padding, Width, damp
 from vaezoo.nn.norms import Groups, group_norm
-from vaezoo.nn.upsamplers import Upsampler
+from vaezoo.nn.resamplers.downsamplers import Downsampler
+from vaezoo.nn.resamplers.upsamplers import Upsampler
 
 POOL_EXPANSION = 4  # hidden channels of the pool branch per channel
 POOL_EPS = 1e-5  # of its norm; PyTorch's default

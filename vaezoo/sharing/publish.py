@@ -12,7 +12,7 @@ from vaezoo.errors import HubError, InputError
 from vaezoo.io.images import save_picture
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
-from vaezoo.sharing.diffusers_export import diffusers_config
+from vaezoo.sharing.diffusers_folder import diffusers_config
 from vaezoo.sharing.save import check_savable, write_folder
 from vaezoo.weights.hub import Hub
 

@@ -9,10 +9,10 @@ from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.io.files import make_folder, sha256_of, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
-from vaezoo.sharing.diffusers_export import SUBFOLDER, diffusers_config, write_export
+from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
-from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.load import check_weights_there
+from vaezoo.weights.write_checkpoint import export_checkpoint
 
 
 def save(

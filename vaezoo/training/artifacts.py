@@ -14,7 +14,8 @@ from vaezoo.evaluation.latents.channels import ChannelStats
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.evaluation.tally import Case
 from vaezoo.io.files import make_folder
-from vaezoo.io.images import resize_and_crop, save_picture, to_tensor
+from vaezoo.io.images import save_picture, to_tensor
+from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 from vaezoo.training.checkpoint import checkpoints, step_of

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.layers import DAMPING, bias_of
-from vaezoo.nn.upsamplers import ConvTranspose4x4
+from vaezoo.nn.resamplers.upsamplers import ConvTranspose4x4
 from vaezoo.nn.vae import VAE
 from vaezoo.warmstart.signal_path import CONSTANT, TAPS, Convolution, PairChannels, SignalPath, find_path
 

@@ -8,10 +8,10 @@ from torch import nn
 from vaezoo.errors import SpecError
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.blocks import DownBlock, MidBlock, UpBlock
-from vaezoo.nn.downsamplers import Conv3x3Asymmetric, Conv4x4
 from vaezoo.nn.layers import Conv, ResidualLayer
+from vaezoo.nn.resamplers.downsamplers import Conv3x3Asymmetric, Conv4x4
+from vaezoo.nn.resamplers.upsamplers import ConvTranspose4x4, NearestConv3x3
 from vaezoo.nn.single_layers import ConvBlock, Head
-from vaezoo.nn.upsamplers import ConvTranspose4x4, NearestConv3x3
 from vaezoo.nn.vae import VAE
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d

@@ -7,8 +7,8 @@ from typing import Any
 from vaezoo.adapters.as_diffusers import known_stats
 from vaezoo.formats.diffusers.classes import config_from_spec
 from vaezoo.nn.vae import VAE
-from vaezoo.weights.export import export_checkpoint
 from vaezoo.weights.load import tensor_names_of
+from vaezoo.weights.write_checkpoint import export_checkpoint
 
 SUBFOLDER = "vae"
 FILES = (f"{SUBFOLDER}/diffusion_pytorch_model.safetensors", f"{SUBFOLDER}/config.json")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.nn.layers import Padding, damp
-from vaezoo.nn.resample import ResamplerTable
+from vaezoo.nn.resamplers.resample import ResamplerTable
 from vaezoo.nn.shortcuts import average, check_multiple
 
 

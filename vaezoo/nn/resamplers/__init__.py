@@ -1,0 +1,1 @@
+"""Resamplers: modules that halve or double height and width."""
