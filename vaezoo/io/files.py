@@ -76,6 +76,25 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
             os.close(handle)
 
 
+def is_locked(folder: str | Path) -> bool:
+    """Whether a process holds the lock of `locked_folder`; `True` where that is unknown, as on Windows."""
+    if sys.platform == "win32":
+        return True
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically.
 

@@ -1,18 +1,22 @@
 """Saving a model as a folder that `create("local-dir:…")` reads."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import CheckpointError, FileError, VaezooError
-from vaezoo.io.files import make_folder, sha256_of, write_text
+from vaezoo.io.files import is_locked, locked_folder, make_folder, sha256_of, write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
 from vaezoo.weights.load import check_weights_there
+from vaezoo.weights.snapshot import pending_name
 from vaezoo.weights.write_checkpoint import export_checkpoint
+
+_TEMPORARY = ".saving-"
 
 
 def save(
@@ -25,9 +29,10 @@ def save(
 ) -> Path:
     """Save a model as a folder with `config.json`, `model.safetensors` and a model card, `README.md`.
 
-    All files are written under temporary names before the first replaces an old one. `config.json`, which has the
-    SHA-256 of the weights, is replaced last, so that a folder whose saving was interrupted, or into which two processes
-    saved at once, is refused instead of loaded with other weights.
+    At any moment, also after a crash, the folder loads as the old model or as the new one. All files are written under
+    temporary names first. The new weights are put beside the old ones, under a name with their SHA-256; then
+    `config.json` is replaced, which has that SHA-256, and then the weights are renamed to `model.safetensors`. What an
+    interrupted save left behind is removed by the next one.
 
     Args:
         vae: The model, saved in its own dtype.
@@ -71,22 +76,46 @@ def write_folder(vae: VAE, folder: str | Path, card: str, diffusers: dict[str, A
     """
     folder = make_folder(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
-            new, names = Path(temporary), [WEIGHTS, CARD, CONFIG]
-            if diffusers:
-                names = [*write_export(vae, new, diffusers), *names]
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary, locked_folder(temporary):
+            new = Path(temporary)
+            export = write_export(vae, new, diffusers) if diffusers else ()
             export_checkpoint(vae, new / WEIGHTS)
+            sha256 = sha256_of(new / WEIGHTS)
             write_text(new / CARD, card)
-            write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256_of(new / WEIGHTS)))
+            write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256))
             if diffusers:
                 make_folder(folder / SUBFOLDER)
-            for name in names:
-                os.replace(new / name, folder / name)
+            with locked_folder(folder):
+                _replace_model(new, folder, sha256)
+                for name in (*export, CARD):
+                    os.replace(new / name, folder / name)
+                _remove_leftovers(folder)
     except VaezooError:
         raise
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
+
+
+def _replace_model(new: Path, folder: Path, sha256: str) -> None:
+    """Replace config and weights so that `config.json` always names weights that are in the folder."""
+    pending = folder / pending_name(sha256)
+    os.replace(new / WEIGHTS, pending)
+    try:
+        os.replace(new / CONFIG, folder / CONFIG)
+    except OSError:  # the old config stays, and with it the old model
+        pending.unlink(missing_ok=True)
+        raise
+    os.replace(pending, folder / WEIGHTS)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed saves left behind; the caller holds the lock of the folder, and `config.json` is new."""
+    for pending in folder.glob(pending_name("*")):
+        pending.unlink(missing_ok=True)
+    for temporary in folder.glob(f"{_TEMPORARY}*"):
+        if not is_locked(temporary):  # a living save holds the lock of its own
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_savable(vae: VAE) -> None:

@@ -16,6 +16,7 @@ from vaezoo.specs.parse import read_tree
 from vaezoo.specs.stats import LatentStats
 from vaezoo.specs.tree import Node
 from vaezoo.version import __version__
+from vaezoo.weights.record_schema import Sha256
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
@@ -27,7 +28,7 @@ class WeightsFile:
     """The weights beside a `config.json`."""
 
     file: Literal["model.safetensors"]
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_digest, check_sha256
 from vaezoo.weights.lock import Pin
+from vaezoo.weights.snapshot import pending_name
 
 
 class Folder(Protocol):
@@ -54,7 +55,7 @@ class LocalFolder:
             FileError: If there is no such folder or file; the text lists the files that are there.
             CheckpointError: If the file has another SHA-256.
         """
-        path = self.find(file)
+        path = (self.find(pending_name(sha256)) if sha256 else None) or self.find(file)
         if path is None:
             names = sorted(entry.name for entry in self._path().iterdir())
             present = ", ".join(names[:10]) or "nothing"

@@ -33,9 +33,12 @@ def open_tensors(header: Header) -> Iterator[ReadTensor]:
         def read(name: str) -> Tensor:
             path, raw = header.locations[name]
             try:
-                return files[path].get_tensor(raw)
+                tensor = files[path].get_tensor(raw)
             except (SafetensorError, OSError) as error:
                 raise _unreadable(path, error) from error
+            if tuple(tensor.shape) != header.shapes[name]:
+                raise CheckpointError(f"{path}: was replaced while it was read; load it again")
+            return tensor
 
         yield read
 

@@ -18,6 +18,7 @@ from vaezoo.weights.header import read_header, weights_files
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
 from vaezoo.weights.records import expand_alias, read_records
+from vaezoo.weights.snapshot import read_settled
 from vaezoo.weights.tensors import merge_statistics
 from vaezoo.zoo.find import Found, FoundWeights, at_revision, find
 from vaezoo.zoo.find_file import find_file
@@ -100,17 +101,14 @@ def create(
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
     parsed = at_revision(name if isinstance(name, ModelSpec) else parse_name(str(name)), revision, variant)
-    if isinstance(parsed, ModelName) and parsed.source == "file":
-        found = find_file(parsed.id, network, tag, layout, hub)
-    else:
-        _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-        found = find(parsed, pretrained, hub)
-    spec = change_spec(found.spec, overrides) if overrides else found.spec
     device = default_device() if device is None else usable_device(device)
     check_dtype(dtype)
-    if found.weights is None:
-        return build(spec, device).to(dtype or torch.float32).eval()
-    return _with_weights(found, found.weights, spec, overrides or {}, dtype, device).eval()
+    if isinstance(parsed, ModelName) and parsed.source == "file":
+        return _created(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device)
+    _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
+    if isinstance(parsed, ModelSpec):
+        return _created(find(parsed, pretrained, hub), overrides or {}, dtype, device)
+    return read_settled(parsed, lambda: _created(find(parsed, pretrained, hub), overrides or {}, dtype, device))
 
 
 def get_spec(
@@ -175,6 +173,14 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     vae.latent_stats = load_into(vae, path, layout, spec_hash, vae.dtype, device, header)
     vae.source = WeightsSource(f"file:{path}", tuple(weights_files(path)), vae.spec.name)
     return vae
+
+
+def _created(found: Found, overrides: Mapping[str, Any], dtype: torch.dtype | None, device: torch.device) -> VAE:
+    """The network found with `overrides`, with the weights found if there are any, in eval mode."""
+    spec = change_spec(found.spec, overrides) if overrides else found.spec
+    if found.weights is None:
+        return build(spec, device).to(dtype or torch.float32).eval()
+    return _with_weights(found, found.weights, spec, overrides, dtype, device).eval()
 
 
 def _with_weights(

@@ -1,0 +1,111 @@
+"""A folder loads as the old or the new model while a save replaces it, and after a save that was killed."""
+
+import os
+import shutil
+import threading
+from itertools import count
+
+import pytest
+import torch
+from support.kills import FILE_SYSTEM, killed_at
+from support.tiny_pipeline import LDM, small
+
+import vaezoo
+from vaezoo.sharing.diffusers_folder import diffusers_config
+from vaezoo.sharing.save import write_folder
+
+FILES = ["README.md", "config.json", "model.safetensors"]
+
+
+@pytest.fixture
+def models():
+    """Two models of other networks and statistics, so that a mixture cannot pass for one of them."""
+    old, new = (vaezoo.create("vae_f8_z4_micro", overrides={"latent.channels": size}) for size in (4, 6))
+    old.latent_stats, new.latent_stats = (vaezoo.LatentStats(scale=scale, shift=0.0) for scale in (0.5, 2.0))
+    return old, new
+
+
+def load(folder):
+    return vaezoo.create(f"local-dir:{folder}", pretrained=True)
+
+
+def same(a, b):
+    if a.spec != b.spec or a.latent_stats != b.latent_stats:
+        return False
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def check_kills(old, new, tmp_path, events, config=None):
+    """Kill a save of `new` over `old` at each event; returns for each whether the folder then has the new model."""
+    write_folder(old, tmp_path / "old", "card")
+    folder, found = tmp_path / "folder", []
+    for event in count():
+        shutil.copytree(tmp_path / "old", folder, dirs_exist_ok=True)
+        killed = killed_at(event, lambda: write_folder(new, folder, "card", config), events)
+        loaded = load(folder)
+        found.append(same(loaded, new))
+        assert found[-1] or same(loaded, old), event
+        if not killed:
+            return found
+        write_folder(old, folder, "card")
+        assert same(load(folder), old)
+        assert sorted(set(os.listdir(folder)) - {"vae"}) == FILES  # nothing is left of the killed save
+    raise AssertionError
+
+
+def test_a_save_killed_before_any_rename_leaves_the_old_or_the_new_model(models, tmp_path):
+    found = check_kills(*models, tmp_path, ("os.rename",))
+    assert found == sorted(found)  # once new, it stays new
+    assert (found.count(False), found.count(True)) == (5, 3)
+
+
+@pytest.mark.slow
+def test_a_save_killed_at_any_file_system_event_leaves_the_old_or_the_new_model(models, tmp_path):
+    found = check_kills(*models, tmp_path, FILE_SYSTEM)
+    assert found == sorted(found)
+    assert len(found) > 20
+
+
+@pytest.mark.slow
+def test_a_killed_save_with_an_export_leaves_the_old_or_the_new_model(tmp_path):
+    old, new = small(tmp_path, LDM, scale=0.5), small(tmp_path, LDM, scale=2.0)
+    found = check_kills(old, new, tmp_path, FILE_SYSTEM, diffusers_config(new))
+    assert found == sorted(found)
+    assert len(found) > 20
+
+
+@pytest.mark.parametrize("saves", [5, pytest.param(25, marks=pytest.mark.slow)])
+def test_a_reader_is_never_refused_during_saves(models, tmp_path, saves):
+    old, new = models
+    vaezoo.save(old, tmp_path)
+    ended = threading.Event()
+
+    def save_often():
+        for number in range(saves):
+            write_folder(models[(number + 1) % 2], tmp_path, "card")
+        ended.set()
+
+    saver = threading.Thread(target=save_often)
+    saver.start()
+    while not ended.is_set():
+        loaded = load(tmp_path)
+        assert same(loaded, old) or same(loaded, new)
+    saver.join()
+    assert same(load(tmp_path), new)
+
+
+def test_leftovers_of_a_living_save_are_kept(models, tmp_path, monkeypatch):
+    from vaezoo.sharing import save as saving
+
+    old, new = models
+    real = saving.config_text
+
+    def save_another_first(*arguments):
+        monkeypatch.setattr(saving, "config_text", real)
+        vaezoo.save(old, tmp_path)
+        return real(*arguments)
+
+    monkeypatch.setattr(saving, "config_text", save_another_first)
+    vaezoo.save(new, tmp_path)
+    assert same(load(tmp_path), new)
+    assert sorted(os.listdir(tmp_path)) == FILES
