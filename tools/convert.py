@@ -3,15 +3,17 @@
 import argparse
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import vaezoo
 from vaezoo.console import parser
-from vaezoo.errors import CheckpointError
+from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import make_folder
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.weights.header import weights_files
+from vaezoo.weights.header_diff import shown
 from vaezoo.weights.pickles import from_pickle
 
 
@@ -31,12 +33,18 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument(
         "--from-pickle",
         action="store_true",
-        help="the input is a .ckpt, .pt, .pth or .bin, which is read with weights_only=True",
+        help="the input is a .ckpt, .pt, .pth or .bin, whose tensors are read without running code in it",
+    )
+    arguments_parser.add_argument(
+        "--key",
+        help="the tensors of a pickle to take, such as model or ema.state_dict (default: averaged weights, if any)",
     )
     options = arguments_parser.parse_args(arguments)
+    if options.key is not None and not options.from_pickle:
+        raise InputError("--key chooses tensors of a pickle; add --from-pickle, or remove it")
 
     with tempfile.TemporaryDirectory() as temporary:
-        source = _from_pickles(options.input, Path(temporary)) if options.from_pickle else options.input
+        source = _from_pickles(options.input, Path(temporary), options.key) if options.from_pickle else options.input
         try:
             vae = _load(source, options)
         except CheckpointError as error:  # the user knows the pickle, not the temporary file
@@ -60,11 +68,22 @@ def _load(source: str, options: argparse.Namespace) -> vaezoo.VAE:
     )
 
 
-def _from_pickles(path: str, folder: Path) -> str:
+def _from_pickles(path: str, folder: Path, key: str | None) -> str:
     """Convert each pickle to a safetensors file in `folder`; returns their paths, joined by commas."""
     written = []
     for number, file in enumerate(weights_files(path)):
         written.append(str(make_folder(folder / str(number)) / f"{file.stem}.safetensors"))
-        count = from_pickle(file, written[-1])
-        print(f"read as a pickle with weights_only=True: {file} ({count} tensors)")
+        found = from_pickle(file, written[-1], key)
+        print(f"taken from {file}: {found.taken}")
+        if found.left:
+            print(f"left: {_some(found.left)}; choose with --key")
+        if found.stand_ins:
+            print(f"not built: {_some(map(shown, found.stand_ins))}")
     return ",".join(written)
+
+
+def _some(items: Iterable[object]) -> str:
+    """List items, at most eight of them."""
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - 8} more" if len(texts) > 8 else ""
+    return ", ".join(texts[:8]) + more

@@ -34,6 +34,7 @@ ORDER = [
     "console",
     "cli",
 ]
+UNPICKLERS = ["inert_unpickler.py", "torch_files.py"]  # import pickle; test_hostile_pickles.py shows that nothing runs
 RESTRICTED = 'torch.load(path, map_location="cpu", weights_only=True)'  # builds tensors and plain data only
 FILES = sorted((ROOT / "vaezoo").rglob("*.py"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in FILES}
@@ -105,9 +106,10 @@ def test_networks_and_formats_open_no_file(folder):
 
 
 def test_nothing_is_unpickled_evaluated_or_loaded_unsafely():
-    unsafe = ("import pickle", "torch.load(", "yaml.load(", "unsafe_load", "eval(", "exec(", "trust_remote_code")
+    unsafe = ("torch.load(", "yaml.load(", "unsafe_load", "eval(", "exec(", "trust_remote_code")
+    unpickling = ("pickle.load", "pickle.Unpickler(", "pickle._Unpickler(", "super().find_class")
     for path, text in TEXTS.items():
-        for word in unsafe:
+        for word in (*unsafe, *(unpickling if path.name in UNPICKLERS else ("import pickle",))):
             assert word not in text.replace(".eval()", "").replace(RESTRICTED, ""), f"{path.name} has {word}"
 
 

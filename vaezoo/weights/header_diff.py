@@ -31,14 +31,14 @@ def header_diff(expected: Shapes, found: Shapes) -> str | None:
     missing = sorted(expected.keys() - found.keys())
     unexpected = sorted(found.keys() - expected.keys())
     shaped = sorted(key for key in expected.keys() & found.keys() if _core(expected[key]) != _core(found[key]))
-    candidates = [name for name in unexpected[:500] if _shown(name) == name]
+    candidates = [name for name in unexpected[:500] if shown(name) == name]
     lines = [
         f"{len(missing)} missing, {len(unexpected)} unexpected, {len(shaped)} of another shape",
         *(f"  missing     {key} {expected[key]}{_similar(key, candidates)}" for key in missing[:_MOST_LINES]),
         *_more(missing),
-        *(f"  unexpected  {_shown(key)} {_shown(found[key])}" for key in unexpected[:_MOST_LINES]),
+        *(f"  unexpected  {shown(key)} {shown(found[key])}" for key in unexpected[:_MOST_LINES]),
         *_more(unexpected),
-        *(f"  shape       {key} {_shown(found[key])}, expected {expected[key]}" for key in shaped[:_MOST_LINES]),
+        *(f"  shape       {key} {shown(found[key])}, expected {expected[key]}" for key in shaped[:_MOST_LINES]),
         *_more(shaped),
     ]
     return "\n".join(lines)
@@ -61,7 +61,7 @@ def _similar(key: str, candidates: list[str]) -> str:
     return f"   (similar: {similar[0]})" if similar else ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a name or shape from a file as short text without control characters."""
     text = str(value)
     shown = text if text.isprintable() else ascii(text)
