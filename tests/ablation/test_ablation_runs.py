@@ -12,7 +12,7 @@ from vaezoo.ablation.run_results import RESULT, read_table, rows_of
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.cli import main
 from vaezoo.io.files import make_folder, write_text
-from vaezoo.jobs.local import folder_lock
+from vaezoo.io.folder_lock import folder_lock
 
 FAKE = """\
 import json, os, pathlib, signal, sys, time

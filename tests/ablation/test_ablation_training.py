@@ -16,10 +16,12 @@ from vaezoo.ablation.run_results import RECIPE, RESULT, read_result, read_table
 from vaezoo.cli import main
 from vaezoo.evaluation.nets import lpips
 from vaezoo.io.files import make_folder, write_text
-from vaezoo.jobs.local import folder_lock
+from vaezoo.io.folder_lock import folder_lock
+from vaezoo.sharing.save import save
 from vaezoo.training.log import read_log
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import recipe_text
+from vaezoo.training.run import TrainingRun
 from vaezoo.zoo.create import create
 
 
@@ -50,6 +52,19 @@ def test_a_worker_trains_judges_and_shows_and_does_nothing_twice(tmp_path):
     assert (folder / RESULT).stat().st_mtime_ns == written
     with folder_lock(folder):
         assert worker.main([str(folder)]) == worker.LOCKED
+
+
+def test_a_run_is_evaluated_by_its_checkpoint_and_not_by_a_stale_published_folder(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path)
+    run, folder = plan.runs[1], make_folder(plan.folder_of(plan.runs[1]))
+    write_text(folder / RECIPE, recipe_text(run.recipe))
+    assert worker.main([str(folder), "--device", "cpu"]) == 0
+    expected = read_result(folder)
+    (folder / RESULT).unlink()
+    save(create(run.variant.spec), folder / "train")
+    monkeypatch.setattr(TrainingRun, "open", lambda self: None)  # which would write it again
+    assert worker.main([str(folder), "--device", "cpu"]) == 0
+    assert read_result(folder) == expected
 
 
 def ablate(question, out, *more):

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vaezoo.errors import FileError
-from vaezoo.jobs.local import LOCK, Job, folder_lock, run_jobs
+from vaezoo.io.folder_lock import LOCK, folder_lock
+from vaezoo.jobs.local import Job, run_jobs
 
 HOLDER = """\
 import pathlib, sys, time
-from vaezoo.jobs.local import folder_lock
+from vaezoo.io.folder_lock import folder_lock
 with folder_lock(pathlib.Path(sys.argv[1])) as acquired:
     print(acquired, flush=True)
     time.sleep(60)

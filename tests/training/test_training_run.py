@@ -33,7 +33,7 @@ def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         *("README.md", "config.json", "model.safetensors"),
-        *("recipe.yaml", "log.jsonl", "checkpoints", "grids"),
+        *("recipe.yaml", "log.jsonl", "checkpoints", "grids", "lock"),
     }
     assert report.progress.step == 6
     assert report.stopped is None

@@ -13,16 +13,16 @@ from vaezoo.distributed import process_group
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
+from vaezoo.io.folder_lock import folder_lock
 from vaezoo.io.images import save_picture, to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
-from vaezoo.jobs.local import folder_lock
 from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE as BEGUN
 from vaezoo.training.display import Display
+from vaezoo.training.published import averaged_vae
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
-from vaezoo.zoo.create import create
 
 LOCKED, STOPPED = 75, 130  # exit statuses: another process makes the run; the run was stopped and saved
 LOCK_TIMEOUT = 2  # seconds; a scheduler that looks whether the run is free holds its lock for a moment
@@ -63,7 +63,7 @@ def make_run(folder: Path, nets: list[str], device: str | None) -> int:
         report = train(recipe, train_folder, group, (train_folder / BEGUN).exists(), display.message, display.show)
         if report.stopped:
             return STOPPED
-        vae = create(f"local-dir:{train_folder}", pretrained=True, device=group.device)
+        vae = averaged_vae(train_folder, group.device)
     figures = {"steps": recipe.steps, "seconds": report.progress.seconds}
     figures |= evaluate_run(vae, recipe.validation, nets)
     save_crops(vae, recipe.validation, folder)

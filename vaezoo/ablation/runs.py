@@ -10,7 +10,8 @@ from vaezoo.ablation.run_results import OUTPUT, RECIPE, RESULT, read_result, wri
 from vaezoo.ablation.run_worker import LOCKED, STOPPED
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
-from vaezoo.jobs.local import Job, folder_lock, run_jobs
+from vaezoo.io.folder_lock import folder_lock
+from vaezoo.jobs.local import Job, run_jobs
 from vaezoo.training.recipes import recipe_text
 
 WORKER = (sys.executable, "-m", "vaezoo.ablation.run_worker")

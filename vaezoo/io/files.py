@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import FileError, VaezooError
+from vaezoo.io.temporary import temporary_name
 
 if sys.platform != "win32":
     import fcntl
@@ -34,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.name or "\0" in str(path):
         raise FileError(f"{str(path)!r}: cannot be written; it names no file")
-    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    temporary = path.with_name(temporary_name(path.suffix))
     try:
         temporary.touch(exist_ok=False)
     except OSError as error:
@@ -74,25 +74,6 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
             yield
         finally:
             os.close(handle)
-
-
-def is_locked(folder: str | Path) -> bool:
-    """Whether a process holds the lock of `locked_folder`; `True` where that is unknown, as on Windows."""
-    if sys.platform == "win32":
-        return True
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def write_text(path: str | Path, text: str) -> None:

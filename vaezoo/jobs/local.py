@@ -1,52 +1,16 @@
-"""Run commands in processes of this machine, several at a time, and lock the folders they work in."""
+"""Run commands in processes of this machine, several at a time."""
 
-import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
-from vaezoo.errors import FileError
-from vaezoo.io.files import make_folder
 from vaezoo.training.signals import stop_signals
 
-LOCK = "lock"
 POLL = 0.1  # seconds between two looks at the running processes
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-@contextlib.contextmanager
-def folder_lock(folder: Path, timeout: float = 0) -> Iterator[bool]:
-    """Hold the lock of a folder during the block, so that one process at a time works in it.
-
-    The operating system releases the lock when its process ends, even if it is killed.
-
-    Args:
-        folder: The folder; it is created if it is missing.
-        timeout: Seconds to wait for the lock.
-
-    Yields:
-        Whether the lock was acquired; `False` if another process holds it.
-
-    Raises:
-        FileError: If the folder or the lock file cannot be created.
-    """
-    lock = filelock.FileLock(make_folder(folder) / LOCK)
-    try:
-        lock.acquire(timeout=timeout)
-    except filelock.Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        raise FileError(f"{folder / LOCK}: cannot be locked ({error}); use a folder on a local disk") from error
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Saving a model as a folder that `create("local-dir:…")` reads."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import CheckpointError, FileError, VaezooError
-from vaezoo.io.files import is_locked, locked_folder, make_folder, sha256_of, write_text
+from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
+from vaezoo.io.temporary import sweep, temporary_name
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
@@ -15,8 +15,6 @@ from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
 from vaezoo.weights.load import check_weights_there
 from vaezoo.weights.snapshot import pending_name
 from vaezoo.weights.write_checkpoint import export_checkpoint
-
-_TEMPORARY = ".saving-"
 
 
 def save(
@@ -65,7 +63,13 @@ def save(
     return write_folder(vae, folder, card_text(vae, license, diffusers=diffusers, training=training), diffusers)
 
 
-def write_folder(vae: VAE, folder: str | Path, card: str, diffusers: dict[str, Any] | None = None) -> Path:
+def write_folder(
+    vae: VAE,
+    folder: str | Path,
+    card: str,
+    diffusers: dict[str, Any] | None = None,
+    training_step: int | None = None,
+) -> Path:
     """Write the files of `save`.
 
     Args:
@@ -73,16 +77,17 @@ def write_folder(vae: VAE, folder: str | Path, card: str, diffusers: dict[str, A
         folder: Folder to write to.
         card: Text of the model card.
         diffusers: Config for diffusers; `None` leaves out `vae/`.
+        training_step: Step of the training run that the weights are from, for `config.json`.
     """
     folder = make_folder(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary, locked_folder(temporary):
+        with tempfile.TemporaryDirectory(prefix=temporary_name(".saving-"), dir=folder) as temporary:
             new = Path(temporary)
             export = write_export(vae, new, diffusers) if diffusers else ()
             export_checkpoint(vae, new / WEIGHTS)
             sha256 = sha256_of(new / WEIGHTS)
             write_text(new / CARD, card)
-            write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256))
+            write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256, training_step))
             if diffusers:
                 make_folder(folder / SUBFOLDER)
             with locked_folder(folder):
@@ -113,9 +118,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what killed saves left behind; the caller holds the lock of the folder, and `config.json` is new."""
     for pending in folder.glob(pending_name("*")):
         pending.unlink(missing_ok=True)
-    for temporary in folder.glob(f"{_TEMPORARY}*"):
-        if not is_locked(temporary):  # a living save holds the lock of its own
-            shutil.rmtree(temporary, ignore_errors=True)
+    sweep(folder)
 
 
 def check_savable(vae: VAE) -> None:

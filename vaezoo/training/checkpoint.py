@@ -6,7 +6,7 @@ Everything but tensors is JSON in one metadata entry of the header. No pickle is
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,8 +21,10 @@ from vaezoo.training.state import Progress, State
 
 FOLDER = "checkpoints"
 KEY = "vaezoo_training"
+REMEDY = "remove it to continue from the one before"
 FORMAT = 1
 _NAME = re.compile(r"step_(\d{9})\.safetensors")
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, IndexError, RuntimeError)  # of values of other kinds
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -88,11 +90,19 @@ def restore_checkpoint(state: State, path: Path, group: ProcessGroup) -> None:
             load_optimizer(state.updaters[name].optimizer, saved)
         random = unpack(data["random"], tensors)
         state.progress = Progress(**data["progress"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{path}: does not fit this run ({reason})") from error
+    except _MALFORMED as error:
+        raise _misfit(path, error) from error
     if len(random) == group.world_size:
         set_random_states(random[group.rank], group.device)
+
+
+def average_of(path: Path) -> dict[str, Tensor]:
+    """Read the averaged weights of a checkpoint; raises the errors of `restore_checkpoint`."""
+    tensors, data = read_tensors(path, "ema.")
+    try:
+        return cast(dict[str, Tensor], unpack(data["ema"], tensors))
+    except _MALFORMED as error:
+        raise _misfit(path, error) from error
 
 
 def prune(run: Path, keep: int, best_step: int | None) -> None:
@@ -173,19 +183,23 @@ def write_tensors(tensors: dict[str, Tensor], data: dict[str, Any], path: Path) 
         raise FileError(f"{path}: cannot be written ({error})") from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors and data that `write_tensors` wrote.
+def _misfit(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).strip().partition("\n")[0]
+    return CheckpointError(f"{path}: does not fit this run ({type(error).__name__}: {reason}); {REMEDY}")
+
+
+def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the data that `write_tensors` wrote, and those of its tensors whose names start with `prefix`.
 
     Raises:
         CheckpointError: If the file cannot be read, or is not a training checkpoint of this format.
     """
-    remedy = "remove it to continue from the one before"
     try:
         with safe_open(path, framework="pt") as file:
             data = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from error
+        raise CheckpointError(f"{path}: damaged ({error}); {REMEDY}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a training checkpoint of format {FORMAT}; {remedy}")
+        raise CheckpointError(f"{path}: not a training checkpoint of format {FORMAT}; {REMEDY}")
     return tensors, data

@@ -1,26 +1,25 @@
 """A training run: a folder that is started, resumed after an interruption, and can be loaded at any time."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import torch
-
 from vaezoo.data.batches import make_dataset, make_loader
 from vaezoo.data.photos import photos
 from vaezoo.distributed import SINGLE, ProcessGroup
-from vaezoo.errors import CheckpointError, SpecError, TrainingError
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.io.files import make_folder, write_text
-from vaezoo.sharing.save import check_savable, save
-from vaezoo.training.artifacts import PROTOCOL, RECIPE, draw_grid, latent_statistics, training_text
-from vaezoo.training.checkpoint import checkpoints, restore_checkpoint, save_checkpoint
+from vaezoo.io.temporary import sweep
+from vaezoo.training.artifacts import GRIDS, PROTOCOL, RECIPE, draw_grid, latent_statistics
+from vaezoo.training.checkpoint import FOLDER, prune, save_checkpoint
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Meter, Stepper
+from vaezoo.training.published import check_finite, is_published, publish
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import recipe_text
 from vaezoo.training.signals import stop_signals
-from vaezoo.training.start import begin, check_folder, crop_sampler, first_network, published_network
+from vaezoo.training.start import check_folder, crop_sampler, run_lock, start
 from vaezoo.training.state import Progress, State
 
 OnMessage = Callable[[str], None]
@@ -83,19 +82,21 @@ def train(
         >>> vae = vaezoo.create("local-dir:run", pretrained=True)
     """
     run = Path(folder)
-    if group.is_first:
-        check_folder(run, recipe, resume)
-    group.wait()
-    saved = checkpoints(run) if resume else []
-    torch.manual_seed(recipe.seed)
-    state = begin(published_network(run) if saved else first_network(recipe), recipe, group.device)
-    if saved:
-        restore_checkpoint(state, saved[-1], group)
-    if state.progress.step > recipe.steps:
-        raise SpecError(f"{run}: already at step {state.progress.step}, past the {recipe.steps} steps of the recipe")
-    if resume and group.is_first:
-        on_message(f"{run}: resumed from step {state.progress.step}")
-    return TrainingRun(recipe, run, state, group, on_log if group.is_first else None).train()
+    with contextlib.ExitStack() as owned:
+        if group.is_first:
+            check_folder(run, recipe, resume)
+            if resume:
+                owned.enter_context(run_lock(run))
+        group.wait()
+        state = start(recipe, run, resume, group)
+        training = TrainingRun(recipe, run, state, group, on_log if group.is_first else None)
+        if group.is_first and not resume:
+            owned.enter_context(run_lock(run))
+            check_folder(run, recipe, resume)  # another process may have started a run here in the meantime
+        if resume and group.is_first:
+            on_message(f"{run}: resumed from step {state.progress.step}")
+        training.open()
+        return training.train()
 
 
 class TrainingRun:
@@ -121,13 +122,28 @@ class TrainingRun:
         if group.is_first:
             for photo in self.photos:
                 photo.read()  # reports a bad one now and not at the first validation
-            write_text(make_folder(folder) / RECIPE, recipe_text(recipe))  # last, so that errors leave no run behind
-        self.log = Log(folder, state.progress.step) if group.is_first else None
+        self.log: Log | None = None
         self.psnr: float | None = None
         encoder = state.task.vae.encoder.parameters()
         self.same_latents = self.vae.latent_stats is not None and not any(p.requires_grad for p in encoder)
-        if not checkpoints(folder):
+
+    def open(self) -> None:
+        """Write the recipe, and complete what an interruption left unfinished after the last checkpoint.
+
+        Everything that can be wrong is checked before, so that errors leave no run behind.
+        """
+        recipe, folder, progress = self.recipe, self.folder, self.state.progress
+        if not self.group.is_first:
+            return
+        write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
+        self.log = Log(folder, progress.step)
+        for each in (folder, folder / FOLDER, folder / GRIDS):
+            sweep(each)
+        prune(folder, recipe.keep, progress.best_step)
+        if not is_published(self.vae, folder, progress.step):
             self.publish()
+        if progress.step and self.draws_grid():
+            draw_grid(self.vae, self.photos, recipe.validation.size, folder, progress.step)
 
     def train(self) -> Report:
         """Train until the last step or a stop signal."""
@@ -158,9 +174,14 @@ class TrainingRun:
         best = (is_due(step, recipe.validation.every) or end) and self.validate()
         if is_due(step, recipe.checkpoint_every) or end or stopped or best:
             self.save()
-        if self.group.is_first and (is_due(step, recipe.grid_every) or (end and recipe.grid_every)):
+        if self.group.is_first and self.draws_grid():
             draw_grid(self.vae, self.photos, recipe.validation.size, self.folder, step)
         self.group.wait()
+
+    def draws_grid(self) -> bool:
+        """Return whether a picture of reconstructions is due after the current step."""
+        step, every = self.state.progress.step, self.recipe.grid_every
+        return is_due(step, every) or (every > 0 and step == self.recipe.steps)
 
     def log_losses(self, meter: Meter) -> None:
         """Log the means over the steps since the last line."""
@@ -199,7 +220,7 @@ class TrainingRun:
             TrainingError: In all processes, if the weights are not finite; earlier checkpoints are kept.
             FileError: If the disk is full.
         """
-        self._check_weights()
+        check_finite(self.state, self.group)
         progress = self.state.progress
         progress.bad = sorted(set().union(*self.group.gather(progress.bad)))
         save_checkpoint(self.state, self.folder, self.recipe.keep, self.group)
@@ -210,21 +231,7 @@ class TrainingRun:
         if self.group.is_first:
             if not self.same_latents:
                 self.vae.latent_stats = latent_statistics(self.vae, self.recipe, self.crops)
-            save(self.vae, self.folder, training=training_text(self.folder))
-
-    def _check_weights(self) -> None:
-        fault = ""
-        if self.group.is_first:
-            try:
-                check_savable(self.vae)
-                check_savable(self.state.task.vae)
-            except CheckpointError as error:
-                fault = str(error)
-        if fault := self.group.gather(fault)[0]:
-            raise TrainingError(
-                f"step {self.state.progress.step}: {fault}. Start another run with a lower optimizer.lr; if the "
-                "weights of this run were good before, start from them with network: local-dir:RUN and pretrained: true"
-            )
+            publish(self.vae, self.folder, self.state.progress.step)
 
     def _log(self, **line: Any) -> None:
         if self.log:

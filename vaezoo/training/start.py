@@ -1,5 +1,7 @@
 """The start of a training run: its folder, its network with the first weights, and the state before the first step."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -8,20 +10,23 @@ from torch import nn
 
 from vaezoo.data.batches import CropSampler
 from vaezoo.distributed import SINGLE, ProcessGroup
-from vaezoo.errors import FileError, InputError
+from vaezoo.errors import FileError, InputError, SpecError
+from vaezoo.io.folder_lock import folder_lock
 from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE
-from vaezoo.training.checkpoint import checkpoints
+from vaezoo.training.checkpoint import checkpoints, restore_checkpoint
 from vaezoo.training.log import read_log
 from vaezoo.training.objective.task import Task, check_discriminator, choose_trained
 from vaezoo.training.optim import Updater
+from vaezoo.training.published import published_network
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe
 from vaezoo.training.state import Progress, State
 from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
 from vaezoo.warmstart.grow import grow
-from vaezoo.weights.config_json import CONFIG, PublishedNetwork, read_network
 from vaezoo.zoo.create import create
+
+LOCK_TIMEOUT = 10  # seconds; data workers of a killed training end within 5, and may hold its lock until then
 
 
 def check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
@@ -45,6 +50,21 @@ def check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
         raise FileError(f"{run}: its log goes to step {last}, but it has no checkpoints; start anew with another --out")
 
 
+@contextlib.contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Hold the lock of a run folder during the block, so that one training at a time writes to it.
+
+    Raises:
+        FileError: If another process holds it.
+    """
+    with folder_lock(run, LOCK_TIMEOUT) as acquired:
+        if not acquired:
+            raise FileError(
+                f"{run}: another process trains in this folder; wait until it has ended, or choose another --out"
+            )
+        yield
+
+
 def first_network(recipe: Recipe) -> VAE:
     """Create the network of a recipe with the weights that training starts from; raises the errors of `create`."""
     name, pretrained, network = recipe.network, recipe.pretrained, None
@@ -57,13 +77,27 @@ def first_network(recipe: Recipe) -> VAE:
     return grow(create(recipe.grow, pretrained=True), vae.spec) if recipe.grow else vae
 
 
-def published_network(run: Path) -> VAE:
-    """Create the network of a run folder with its latent statistics, but not its weights, which a checkpoint holds."""
-    vae = create(f"local-dir:{run}")
-    network = read_network(run / CONFIG)
-    if isinstance(network, PublishedNetwork):  # vaezoo wrote it, not diffusers
-        vae.latent_stats = network.config.latent_stats
-    return vae
+def start(recipe: Recipe, run: Path, resume: bool, group: ProcessGroup) -> State:
+    """Create the state from which a run starts, or with `resume` continues.
+
+    Args:
+        recipe: What to train, and how.
+        run: Run folder, which `check_folder` accepted.
+        resume: Whether to continue from the last checkpoint of the folder, if it has one.
+        group: This process among those that train together.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged, or does not fit the recipe.
+        SpecError: If the checkpoint is past the last step of the recipe.
+    """
+    saved = checkpoints(run) if resume else []
+    torch.manual_seed(recipe.seed)
+    state = begin(published_network(run) if saved else first_network(recipe), recipe, group.device)
+    if saved:
+        restore_checkpoint(state, saved[-1], group)
+    if state.progress.step > recipe.steps:
+        raise SpecError(f"{run}: already at step {state.progress.step}, past the {recipe.steps} steps of the recipe")
+    return state
 
 
 def begin(vae: VAE, recipe: Recipe, device: torch.device) -> State:

@@ -44,6 +44,7 @@ class PublishedConfig:
         weights: The weights file and its hash.
         network: Name of the network.
         latent_stats: Statistics of the latents.
+        training_step: Step of the training run that the folder was published from; `None` if it is no run.
     """
 
     library_name: str
@@ -54,6 +55,7 @@ class PublishedConfig:
     weights: WeightsFile
     network: str | None = None
     latent_stats: LatentStats | None = None
+    training_step: Annotated[int, Between(0, 1_000_000_000)] | None = None
 
 
 class PublishedNetwork(NamedTuple):
@@ -63,13 +65,14 @@ class PublishedNetwork(NamedTuple):
     config: PublishedConfig
 
 
-def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
+def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str, training_step: int | None = None) -> str:
     """Return the text of a `config.json`.
 
     Args:
         spec: The network.
         stats: Statistics of its latents.
         sha256: Hash of `model.safetensors`.
+        training_step: Step of the training run that the weights are from; `None` leaves it out.
     """
     data: dict[str, Any] = {
         "library_name": "vaezoo",
@@ -80,6 +83,7 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str) -> str:
         "spec": {"summary": spec.summary, **spec.to_dict()},
         "weights": {"file": WEIGHTS, "sha256": sha256},
         "latent_stats": stats.to_dict() if stats else None,
+        "training_step": training_step,
     }
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,0 +1,112 @@
+"""A run that is killed at any moment ends, once resumed, in the folder of one that was not interrupted."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.checkout import ROOT
+from support.interrupted_runs import differences
+from support.training import environment, quiet, tiny_recipe
+
+from vaezoo.cli import main
+from vaezoo.errors import FileError
+from vaezoo.io.folder_lock import folder_lock
+from vaezoo.io.temporary import temporary_name
+from vaezoo.training import start
+from vaezoo.training.run import TrainingRun
+
+PUBLISHED = ("config.json", "model.safetensors", "README.md")
+
+
+def kill(folder, *words):
+    """Run the helper and return its last line; every line before is a difference."""
+    command = [sys.executable, "-m", "support.interrupted_runs", str(folder), *words]
+    paths = {**environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run(command, env=paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *different, last = done.stdout.splitlines()
+    assert different == []
+    return last
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_publishing_ends_as_if_it_had_not_been(tmp_path):
+    assert kill(tmp_path, "step_000000002.safetensors -1").startswith("killed at 1 of")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_killed_at_any_file_system_event_ends_as_if_it_had_not_been(tmp_path):
+    assert int(kill(tmp_path).split()[2]) > 100
+
+
+def with_published(run, other, names):
+    """Copy published files of another run folder."""
+    for name in names:
+        shutil.copy(other / name, run / name)
+
+
+@pytest.mark.parametrize("names", [PUBLISHED, PUBLISHED[:1], PUBLISHED[1:2], PUBLISHED[2:]], ids="+".join)
+def test_a_published_folder_that_is_not_of_the_last_checkpoint_is_written_again(tmp_path, names):
+    recipe, run, stale, expected = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run", tmp_path / "a", tmp_path / "b"
+    quiet(recipe, run)
+    shutil.copytree(run, expected)
+    quiet(tiny_recipe(tmp_path, "steps=1"), stale)
+    with_published(run, stale, names)
+    quiet(recipe, run, resume=True)
+    assert differences(expected, run) == []
+
+
+def test_a_damaged_published_folder_is_written_again_from_the_checkpoint(tmp_path):
+    recipe, run, expected = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run", tmp_path / "b"
+    quiet(recipe, run)
+    shutil.copytree(run, expected)
+    (run / "model.safetensors").write_bytes(b"cut")
+    quiet(recipe, run, resume=True)
+    assert differences(expected, run) == []
+
+
+def test_temporary_files_of_a_killed_run_are_removed_and_others_are_kept(tmp_path):
+    recipe, run = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run"
+    quiet(recipe, run)
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mine = temporary_name(".safetensors")
+    dead = mine.replace(str(os.getpid()), ended.stdout.strip())
+    before = mine.replace(mine.split("-")[3], "0" * 8)  # a killed process that had the id of this one
+    for folder in (run, run / "checkpoints"):
+        for name in (mine, dead, before):
+            (folder / name).touch()
+    (run / f"{dead[:-12]}.saving-x").mkdir()
+    quiet(recipe, run, resume=True)
+    hidden = [path for path in run.rglob(".*") if path.name.startswith(".vaezoo-tmp")]
+    assert sorted(hidden) == sorted([run / mine, run / "checkpoints" / mine])
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(start, "LOCK_TIMEOUT", 0)
+
+
+def test_a_second_training_of_a_folder_is_refused(tmp_path, impatient, capsys):
+    recipe, run = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run"
+    with folder_lock(run), pytest.raises(FileError, match=f"{run}: another process trains in this folder; wait until"):
+        quiet(recipe, run)
+    quiet(recipe, run)
+    with folder_lock(run):
+        assert main(["train", str(tmp_path / "recipe.yaml"), "--set=steps=2", "--out", str(run), "--resume"]) == 2
+    assert "another process trains in this folder" in capsys.readouterr().err
+    quiet(recipe, run, resume=True)
+
+
+def test_a_training_that_was_started_while_another_one_prepared_itself_is_not_overwritten(tmp_path, monkeypatch):
+    recipe, run, prepare = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run", TrainingRun.__init__
+
+    def slow(self, *arguments):
+        prepare(self, *arguments)
+        monkeypatch.setattr(TrainingRun, "__init__", prepare)
+        quiet(recipe, run)
+
+    monkeypatch.setattr(TrainingRun, "__init__", slow)
+    with pytest.raises(FileError, match="already holds a run"):
+        quiet(recipe, run)
