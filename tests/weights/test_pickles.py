@@ -73,7 +73,7 @@ def test_what_is_no_pickle_of_tensors_is_one_clear_error(tmp_path, content):
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(
         CheckpointError,
-        match=r"x\.ckpt: (the file is empty|cannot be read as a file of torch\.save|no tensors by name)",
+        match=r"x\.ckpt: (the file is empty|cannot be read|no tensors by name)",
     ):
         from_pickle(tmp_path / "x.ckpt", tmp_path / "y.safetensors")
 
@@ -83,7 +83,7 @@ def test_a_truncated_pickle_and_a_torchscript_archive_are_clear_errors(tmp_path)
     content = (tmp_path / "x.ckpt").read_bytes()
     for size in (10, 200, len(content) - 30):
         (tmp_path / "cut.ckpt").write_bytes(content[:size])
-        with pytest.raises(CheckpointError, match="cannot be read as a file of torch.save"):
+        with pytest.raises(CheckpointError, match="cannot be read as a file of torch"):
             from_pickle(tmp_path / "cut.ckpt", tmp_path / "y.safetensors")
     with pytest.raises(FileError, match=r"nothing\.ckpt"):
         from_pickle(tmp_path / "nothing.ckpt", tmp_path / "y.safetensors")
@@ -128,7 +128,7 @@ AVERAGED = {"encoder.w": torch.full((2,), 2.0), "decoder.w": torch.ones(3)}
         ({"model_state_dict": STATE}, "model_state_dict", []),
         ({"vae": STATE, "epoch": 3}, "vae", []),
         ({"model": STATE, "ema": AVERAGED}, "ema", ["model"]),
-        ({"ema": {"decay": torch.ones(1)}, "model": {**STATE, **{f"w{i}": torch.ones(1) for i in range(9)}}}, "model", ["ema"]),
+        ({"ema": {"decay": torch.ones(1)}, "model": {f"w{i}": torch.ones(1) for i in range(9)}}, "model", ["ema"]),
         ({"state_dict": STATE, "state_dict_ema": AVERAGED}, "state_dict_ema", ["state_dict"]),
         ({"EMA": {"module": AVERAGED}, "model": {"module": STATE}}, "EMA.module", ["model.module"]),
         ({"vae": STATE, "discriminator": {"w": torch.ones(1)}, "w": torch.ones(1)}, "vae", ["", "discriminator"]),

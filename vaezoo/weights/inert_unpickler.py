@@ -1,8 +1,8 @@
-"""An unpickler that imports nothing and calls no foreign code: tensors become descriptions, and all other objects stand-ins.
+"""An unpickler that imports nothing: tensors become descriptions, and all other objects inert stand-ins.
 
 `pickle` runs code because a pickle names functions, which are imported (`find_class`) and called (`REDUCE`, `NEWOBJ`,
-`BUILD`, `INST`, `OBJ`). Each of these steps is replaced here. What can be called is the table `_REBUILD` of this module,
-whose functions only fill in descriptions. Tensor values are not part of the pickle; `torch_files` reads them.
+`BUILD`, `INST`, `OBJ`). Each of these steps is replaced here. What can be called is the table `_REBUILD`, whose
+functions only fill in descriptions. Tensor values are not part of the pickle; `torch_files` reads them.
 """
 
 import io

@@ -131,7 +131,7 @@ def _chosen(path: str | Path, groups: Mapping[str, Mapping[str, PickledTensor]],
     if key is not None:
         if key not in groups:
             raise CheckpointError(
-                f"{path}: no tensors under {shown(key)!r}; there are {listing}; choose one with --key"
+                f"{path}: no tensors under {shown(key)!r}; there are {listing}; write one after --key"
             )
         return key
     ranks = {name: _rank(name, len(group), groups) for name, group in groups.items()}

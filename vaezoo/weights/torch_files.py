@@ -70,7 +70,7 @@ class TorchFile:
             return torch.empty([min(n, 1) for n in tensor.size], dtype=tensor.dtype)
         if last >= count or start + size > self.size:
             raise CheckpointError(
-                f"{self.path}: {name} reaches beyond its storage; the file is damaged, fetch it again"
+                f"{self.path}: {name} reaches beyond its storage: the file is damaged; fetch it again"
             )
         flat = torch.frombuffer(self._content, dtype=tensor.dtype, count=count, offset=start)
         return flat.as_strided(tensor.size, tensor.stride, tensor.offset).clone(memory_format=torch.contiguous_format)
