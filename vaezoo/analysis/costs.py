@@ -9,10 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vaezoo.analysis.group_norm_shapes import GroupNormShapes
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.build import build
 from vaezoo.nn.efficientvit import LinearAttention
 from vaezoo.nn.stack import Stack, count_params
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
 
 
@@ -85,19 +87,23 @@ def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs
         >>> costs(vaezoo.get_spec("vae_f8_z4_micro"), 64).rows[0].shape
         (16, 64, 64)
     """
-    width = height if width is None else width
-    model = build(spec, "meta").eval()
-    latents = torch.empty(1, *model.diffusion_shape(height, width), device="meta")
-    images = torch.empty(1, spec.image.channels, height, width, device="meta")
+    return costs_of(build(spec, "meta").eval(), height, height if width is None else width)
+
+
+def costs_of(vae: VAE, height: int, width: int) -> Costs:
+    """Count the costs of a VAE on the meta device; see `costs`."""
+    latents = torch.empty(1, *vae.diffusion_shape(height, width), device="meta")
+    images = torch.empty(1, vae.spec.image.channels, height, width, device="meta")
     with torch.no_grad():
-        rows = _rows(spec, "encoder", model.encoder, images) + _rows(spec, "decoder", model.decoder, latents)
+        rows = _rows(vae.spec, "encoder", vae.encoder, images) + _rows(vae.spec, "decoder", vae.decoder, latents)
     return Costs(height, width, tuple(rows))
 
 
 def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[RowCost]:
     rows = []
     for index, (row, block) in enumerate(zip(getattr(spec, half), stack, strict=True)):
-        with FlopCounterMode(display=False) as counter, _attention_flops(block, counter) as attention:
+        counter = FlopCounterMode(display=False)
+        with counter, _attention_flops(block, counter) as attention, GroupNormShapes():
             x = block(x)
         gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
         _, channels, height, width = x.shape

@@ -11,6 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from vaezoo.analysis.group_norm_shapes import GroupNormShapes
+
 
 class LiveBytes(TorchDispatchMode):
     """Dispatch mode that counts the bytes of the tensors that are alive.
@@ -72,7 +74,7 @@ def activation_peak(module: nn.Module, x: Tensor) -> int:
         x: Its input; on the meta device nothing is computed.
     """
     live = LiveBytes([*module.parameters(), *module.buffers()])
-    with torch.no_grad(), FusedAttention(), live:
+    with torch.no_grad(), FusedAttention(), GroupNormShapes(), live:
         live.add(x)
         module(x)
     return live.peak

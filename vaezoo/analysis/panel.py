@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vaezoo.analysis.costs import costs
+from vaezoo.analysis.costs import costs_of
 from vaezoo.analysis.memory import activation_peak
 from vaezoo.analysis.receptive import receptive_fields
 from vaezoo.errors import InputError
@@ -62,7 +62,7 @@ def static_panel(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> dict[str, flo
 
 def _at(vae: VAE, size: int) -> dict[str, float | str]:
     """The columns of one size, whose names do not have it yet."""
-    counted = costs(vae.spec, size)
+    counted = costs_of(vae, size, size)
     side = size // vae.downscale
     shapes = {"encoder": (vae.spec.image.channels, size, size), "decoder": (vae.latent_channels, side, side)}
     peaks = {
