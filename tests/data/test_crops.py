@@ -1,7 +1,6 @@
 """What a run sees: crops by number, shared among ranks, and bad pictures counted or refused."""
 
 import itertools
-import re
 import tarfile
 
 import numpy as np
@@ -183,14 +182,6 @@ def test_the_cache_keeps_what_fits_and_no_more(tmp_path):
     assert sorted(pictures.kept) == [0, 1]
 
 
-class Shards(torch.utils.data.IterableDataset):
-    """A data set without numbers, as timm's `wds/` gives it: pictures with labels, some too small."""
-
-    def __iter__(self):
-        for side in (40, 10, 41):
-            yield Image.new("RGB", (side, side), (side, 0, 0)), 0
-
-
 def test_another_data_set_of_timm_gives_its_photos_and_skips_bad_ones(tmp_path):
     write_photos(tmp_path / "set" / "train" / "label")
     (tmp_path / "set" / "train" / "label" / "corrupt.png").write_bytes(b"no picture")
@@ -198,15 +189,6 @@ def test_another_data_set_of_timm_gives_its_photos_and_skips_bad_ones(tmp_path):
     found = batches(tiny_recipe(tmp_path, *settings))
     assert all(batch.pixels.shape == (2, 3, 16, 16) for batch in found)
     (text,) = {text for batch in found for text in batch.bad}
-    assert re.match(r"torch/image_folder\[5\]: cannot be read \(cannot identify image file", text)
-
-
-def test_a_data_set_without_numbers_gives_batches_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("timm.data.create_dataset", lambda *_, **__: Shards())
-    recipe = tiny_recipe(tmp_path, "data.dataset=wds/shards", "data.sizes=[16]")
-    found = batches(recipe)
-    assert [batch.numbers for batch in found] == [[2 * n, 2 * n + 1] for n in range(6)]
-    assert {int(batch.pixels[i, 0, 0, 0]) for batch in found for i in (0, 1)} == {40, 41}
-    assert {text for batch in found for text in batch.bad} == {
-        "wds/shards: 10 x 10 pixels, too small for a crop of 16 at a scale of 1, which takes 16"
-    }
+    assert text.endswith(
+        "set/train/label/corrupt.png: not a JPEG, PNG or WebP picture; convert it, or copy it again if cut off"
+    )

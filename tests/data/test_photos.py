@@ -1,7 +1,5 @@
 """Photos of folders, tar files and datasets of timm, by one grammar."""
 
-import io
-import itertools
 import sys
 import tarfile
 
@@ -11,7 +9,7 @@ from PIL import Image
 from support.training import write_photos
 from timm.data import create_dataset
 
-from vaezoo.data.photos import photo_stream, photos, split_folder
+from vaezoo.data.photos import photos, split_folder
 from vaezoo.data.settings import DataConfig
 from vaezoo.errors import FileError, ImageError, InputError
 
@@ -61,14 +59,6 @@ def test_no_source_is_the_sample_photos():
     assert len(photos(None)) == len(DataConfig(sizes=(8,)).photos()) == 4
 
 
-def test_a_stream_begins_again_and_an_empty_one_is_an_error(monkeypatch):
-    monkeypatch.setattr("timm.data.create_dataset", lambda *_, **__: [("a", 0), ("b", 1)])
-    assert list(itertools.islice(photo_stream("wds/x", "train", None, 0), 5)) == ["a", "b", "a", "b", "a"]
-    monkeypatch.setattr("timm.data.create_dataset", lambda *_, **__: [])
-    with pytest.raises(FileError, match="wds/x: no photos in split train"):
-        next(photo_stream("wds/x", "train", None, 0))
-
-
 def test_photos_of_a_tar_are_read_one_by_one_and_a_damaged_one_is_named(tmp_path):
     Image.new("RGB", (5, 4), "red").save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"\x89PNG damaged")
@@ -95,29 +85,6 @@ def test_a_dataset_of_timm_is_known_by_its_name(monkeypatch):
     first, second = photos("torch/cifar10", "test", "there")
     assert (first.name, second.name) == ("test/0", "test/1")
     assert second.read().getpixel((0, 0)) == (0, 0, 255)
-
-
-def test_a_damaged_picture_of_a_dataset_is_named_instead_of_another_taken_for_it(monkeypatch):
-    import timm.data
-
-    good = io.BytesIO()
-    Image.new("RGB", (2, 2), "red").save(good, "PNG")
-    good.seek(0)
-
-    class Dataset:
-        reader = ((io.BytesIO(b"\x89PNG damaged"), 0), (good, 0))
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return Image.new("RGB", (2, 2), "blue"), 0  # as timm does after an error
-
-    monkeypatch.setattr(timm.data, "create_dataset", lambda *_: Dataset())
-    first, second = photos("hfds/org/name")
-    with pytest.raises(ImageError, match=r"hfds/org/name\[0\]"):
-        first.read()
-    assert second.read().getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_dataset_that_is_not_there_or_is_streamed_is_refused(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from vaezoo.data.cache import PhotoCache, check_size, to_array
+from vaezoo.data.photos import Photo
 from vaezoo.data.seeds import generator, numbers
 from vaezoo.data.settings import DataConfig
 from vaezoo.errors import FileError, ImageError
@@ -142,13 +143,14 @@ class CropStream(IterableDataset[Batch]):
         """Make a crop of the first usable photo of the stream, whatever its number."""
         return self._crop(self._photos(), crop)
 
-    def _photos(self) -> Iterator[Image.Image]:
+    def _photos(self) -> Iterator[Photo]:
         return self.data.stream(numbers(self.seed, "stream", self.seen).getrandbits(31))
 
-    def _crop(self, photos: Iterator[Image.Image], crop: Crop) -> CropResult:
+    def _crop(self, photos: Iterator[Photo], crop: Crop) -> CropResult:
         def read() -> np.ndarray:
-            pixels = to_array(next(photos))
-            check_size(pixels, self.data, self.data.dataset)
+            photo = next(photos)
+            pixels = to_array(photo.read())
+            check_size(pixels, self.data, photo.location)
             return pixels
 
         return make_crop(crop, self.data, numbers(self.seed, "crop", crop.number), read)

@@ -6,18 +6,17 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
-from vaezoo.errors import FileError, InputError, VaezooError
+from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_items, streamed_items
+from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
 from vaezoo.io.read_image import decode_picture, read_picture
 from vaezoo.specs.catalog import sample_photos
 
-INDEXED = ("hfds/", "torch/")  # prefixes of timm datasets of known length, whose items have an index
-STREAMED = ("hfids/", "tfds/", "wds/")  # prefixes of timm datasets that can only be iterated over
 SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))  # names of the same split
 
 
@@ -79,8 +78,8 @@ def photo_files(paths: Iterable[str | Path]) -> list[Photo]:
     return [Photo(Path(path).name, partial(read_picture, path), str(path)) for path in paths]
 
 
-def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterator[Image.Image]:
-    """Iterate over a streamed dataset of timm, again and again.
+def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterator[Photo]:
+    """Iterate over the photos of a streamed dataset of timm, again and again, without decoding them.
 
     Args:
         source: Name of the dataset, such as `wds/name`.
@@ -89,32 +88,9 @@ def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterat
         seed: Seed of the order in which its shards are read.
 
     Raises:
-        FileError: If timm cannot open the dataset, or it is empty.
+        FileError: If timm cannot open the dataset, or a pass over it gives no photo.
     """
-    dataset = open_dataset(source, root, split, is_training=True, seed=seed)
-    while True:
-        empty = True
-        for picture, *_ in dataset:
-            empty = False
-            yield picture
-        if empty:
-            raise FileError(f"{source}: no photos in split {split}; choose another split")
-
-
-def open_dataset(name: str, root: str | Path | None, split: str, **options: Any) -> Any:
-    """Open a dataset by `timm.data.create_dataset`.
-
-    Raises:
-        FileError: If timm cannot open it.
-    """
-    from timm.data import create_dataset
-
-    try:
-        return create_dataset(name, None if root is None else str(root), split, **options)
-    except (ImportError, OSError, RuntimeError, ValueError, AssertionError) as error:  # what the readers of timm raise
-        remedy = "install the package that reads it" if isinstance(error, ImportError) else "check its name and root"
-        reason = str(error) or type(error).__name__
-        raise FileError(f"{name}: timm cannot open this dataset ({reason}); {remedy}") from error
+    return (Photo(location, read, location) for location, read in streamed_items(source, root, split, seed))
 
 
 def split_folder(folder: Path, split: str | None) -> Path:
@@ -158,21 +134,5 @@ def _read_range(path: Path, name: str, offset: int, size: int) -> Image.Image:
 
 
 def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
-    dataset = open_dataset(name, root, split)
-    return [
-        Photo(f"{split}/{index}", partial(_read_item, dataset, index, f"{name}[{index}]"), f"{name}[{index}]")
-        for index in range(len(dataset))
-    ]
-
-
-def _read_item(dataset: Any, index: int, location: str) -> Image.Image:
-    """Read from the reader where there is one: timm's dataset silently replaces a damaged picture with the next one."""
-    try:
-        if not hasattr(dataset, "reader"):
-            return dataset[index][0]
-        with dataset.reader[index][0] as file:
-            return decode_picture(file, location)
-    except VaezooError:
-        raise
-    except (OSError, Image.DecompressionBombError) as error:
-        raise FileError(f"{location}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    items = dataset_items(name, None if root is None else str(root), split)
+    return [Photo(f"{split}/{index}", read, location) for index, (location, read) in enumerate(items)]

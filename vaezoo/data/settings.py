@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from PIL import Image
 from timm.utils.misc import natural_key
 
-from vaezoo.data.photos import INDEXED, STREAMED, Photo, open_dataset, photo_stream, photos
+from vaezoo.data.photos import Photo, photo_stream, photos
+from vaezoo.data.timm_datasets import INDEXED, STREAMED, open_dataset
 from vaezoo.errors import FileError
 from vaezoo.specs.marks import Between, Items
 
@@ -80,6 +80,6 @@ class DataConfig:
         else:
             self.photos()
 
-    def stream(self, seed: int) -> Iterator[Image.Image]:
-        """Iterate over the pictures of a streamed dataset, as `vaezoo.data.photos.photo_stream` does."""
+    def stream(self, seed: int) -> Iterator[Photo]:
+        """Iterate over the photos of a streamed dataset, as `vaezoo.data.photos.photo_stream` does."""
         return photo_stream(self.dataset, self.split, self.root, seed)
