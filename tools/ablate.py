@@ -19,11 +19,11 @@ from vaezoo.ablation.measured_costs import measure_all, unmeasured
 from vaezoo.ablation.plan import AblationPlan, make_plan
 from vaezoo.ablation.question import check_question, parse_axes, read_question
 from vaezoo.ablation.report import check_extra, write_report
-from vaezoo.ablation.run_results import RESULT, ResultRow, read_result, write_tables
+from vaezoo.ablation.run_results import RESULT, ResultRow, is_final, read_result, write_tables
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.ablation.summary import answer, summarize
 from vaezoo.console import parser, print_columns
-from vaezoo.errors import InputError
+from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
 from vaezoo.specs.overrides import parse_settings
@@ -48,8 +48,9 @@ def main(arguments: list[str]) -> None:
         sys.exit(128 + signal.Signals[stopped])
     _print(plan, rows)
     if options.report:
-        _report(plan, rows, shlex.join(["vaezoo", "ablate", *arguments]))
+        rows = _report(plan, rows, shlex.join(["vaezoo", "ablate", *arguments]))
         print(f"written: {options.out / 'report.html'}, report.md, results.csv, results.jsonl")
+    _check_outcome(plan, rows)
 
 
 def _options(arguments: list[str]) -> Namespace:
@@ -121,10 +122,21 @@ def _forget_failed(plan: AblationPlan) -> None:
             (folder / RESULT).unlink(missing_ok=True)  # another process may have removed it meanwhile
 
 
+def _check_outcome(plan: AblationPlan, rows: list[ResultRow]) -> None:
+    """Raise `TrainingError`, which is the exit status of the command, if runs failed."""
+    failed = [row for row in rows if row["error"]]
+    if failed:
+        first = f"{failed[0]['name']}, seed {failed[0]['seed']}: {failed[0]['error']}"
+        raise TrainingError(
+            f"{len(failed)} of {len(plan.runs)} runs failed, the first: {first}; the same command with --retry repeats"
+            " them, and without it those that were killed or ran out of disk or memory"
+        )
+
+
 def _available_nets(plan: AblationPlan) -> tuple[str, ...]:
     """Return the networks that can evaluate the missing runs, and warn about each one that is unavailable."""
     nets = plan.ablation.evaluation.nets
-    if not nets or all(read_result(plan.folder_of(run)) for run in plan.runs):
+    if not nets or all(is_final(read_result(plan.folder_of(run))) for run in plan.runs):
         return nets
     _, unavailable = open_nets(nets, "cpu")
     for name, reason in unavailable.items():
@@ -132,12 +144,13 @@ def _available_nets(plan: AblationPlan) -> tuple[str, ...]:
     return tuple(name for name in nets if name not in unavailable)
 
 
-def _report(plan: AblationPlan, rows: list[ResultRow], command: str) -> None:
-    """Write the report, and write it again if another process has ended a run meanwhile."""
+def _report(plan: AblationPlan, rows: list[ResultRow], command: str) -> list[ResultRow]:
+    """Write the report, and write it again if another process has ended a run meanwhile; return its rows."""
     written: list[ResultRow] | None = None
     while rows != written:
         write_report(plan, rows, command)
         written, rows = rows, write_tables(plan)
+    return rows
 
 
 def _print(plan: AblationPlan, rows: list[ResultRow]) -> None:

@@ -1,16 +1,21 @@
 """Runs of an ablation: each a process, made once, and none that takes others with it."""
 
+import errno
 import os
 import signal
 import sys
 
 import pytest
+import torch
 from support.ablations import plan_of, pretend, write_question
 
+from vaezoo.ablation import run_worker
 from vaezoo.ablation import runs as schedule
 from vaezoo.ablation.run_results import RESULT, read_table, rows_of
+from vaezoo.ablation.run_worker import is_temporary
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.cli import main
+from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.folder_lock import folder_lock
 
@@ -162,15 +167,55 @@ def test_options_overrule_a_file(fake, tmp_path):
     assert "discriminator: null" in recipe  # what the file sets stays
 
 
-def test_failed_runs_come_again_on_request(fake, tmp_path):
+def test_failed_runs_come_again_on_request(fake, tmp_path, capsys):
     plan = fake("sys.exit('no')")
     question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
-    assert main(["ablate", question, *out]) == 0
+    assert main(["ablate", question, *out]) == 2
+    assert "2 of 6 runs failed, the first: tiny+channels3, seed 0: no; the same command with" in capsys.readouterr().err
     (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
-    assert main(["ablate", question, *out]) == 0
+    assert main(["ablate", question, *out]) == 2
     assert [bool(row["error"]) for row in rows_of(plan)] == [False, True, False, False, True, False]
     assert main(["ablate", question, *out, "--retry"]) == 0
     assert not any(row["error"] for row in rows_of(plan))
+
+
+@pytest.mark.parametrize("action", ["sys.exit(74)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_runs_that_were_killed_or_found_no_space_come_again_by_themselves(action, fake, tmp_path):
+    plan = fake(action)
+    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
+    assert main(["ablate", question, *out]) == 2
+    (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
+    assert main(["ablate", question, *out]) == 0
+    assert not any(row["error"] for row in rows_of(plan))
+
+
+def raised(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "temporary"),
+    [
+        (raised(FileError("x: cannot be written"), OSError(errno.ENOSPC, "No space left on device")), True),
+        (FileError("x: cannot be written (I/O error: No space left on device (os error 28))"), True),
+        (raised(FileError("x"), OSError(errno.EACCES, "Permission denied")), False),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (ValueError("no"), False),
+    ],
+)
+def test_a_full_disk_and_a_lack_of_memory_are_causes_that_pass(error, temporary):
+    assert is_temporary(error) is temporary
+
+
+def test_a_worker_whose_disk_is_full_says_so_by_its_status(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise raised(FileError("x: cannot be written (full)"), OSError(errno.ENOSPC, "full"))
+
+    monkeypatch.setattr(run_worker, "make_run", full)
+    assert run_worker.main([str(tmp_path)]) == run_worker.TEMPORARY
+    assert capsys.readouterr().err == "FileError: x: cannot be written (full)\n"
 
 
 def test_torchrun_is_refused(tmp_path, monkeypatch, capsys):

@@ -200,6 +200,25 @@ def test_a_run_does_not_go_back_to_fewer_steps_than_it_has_made(tmp_path):
     assert "steps: 6" in (run / "recipe.yaml").read_text()
 
 
+def test_more_steps_that_raise_the_rate_again_are_said_and_the_old_end_can_be_kept(tmp_path):
+    run, said, constant = tmp_path / "run", [], "schedule={name: cosine, end: 0.1}"
+    quiet(tiny_recipe(tmp_path, constant, "steps=4"), run)
+    kept = tmp_path / "kept"
+    shutil.copytree(run, kept)
+    runs.train(tiny_recipe(tmp_path, constant, "steps=8"), run, CPU, True, said.append)
+    assert said[1] == (
+        f"{run}: the learning rate of the next step is 0.0055 instead of 0.001, because the schedule cosine now ends "
+        "at step 8 and not at 4; --set schedule.steps=4 keeps the old end"
+    )
+    assert read_log(run)[-2]["lr"] < 0.0055
+    said.clear()
+    recipe = tiny_recipe(tmp_path, constant, "schedule.steps=4", "steps=8")
+    runs.train(recipe, kept, CPU, True, said.append)
+    assert said == [f"{kept}: resumed from step 4"]
+    assert [line["lr"] for line in read_log(kept) if "lr" in line][4:] == [0.001] * 4
+    assert "steps" not in tiny_recipe(tmp_path, constant).to_dict()["schedule"]  # hashes stay what they were
+
+
 def test_any_nested_data_comes_back_from_a_checkpoint(tmp_path):
     data = {0: {"step": torch.tensor(3.0), "empty": [], "pair": (1, None, "x")}, "list": [torch.arange(3), True, 0.1]}
     tensors = {}

@@ -43,6 +43,11 @@ def read_result(folder: Path) -> ResultRow | None:
     return result
 
 
+def is_final(result: ResultRow | None) -> bool:
+    """Return whether a run is not to be made again: it is done, or failed for a cause that would not pass by itself."""
+    return result is not None and not result.get("temporary")
+
+
 def rows_of(plan: AblationPlan) -> list[ResultRow]:
     """Return a row for each run that is done, in the order of the plan, or for each variant if nothing is trained."""
     trainings: list[tuple[AblationRun | None, Variant, ResultRow]] = []

@@ -1,6 +1,8 @@
 """One run of an ablation, in a process of its own: `python -m vaezoo.ablation.run_worker FOLDER`."""
 
 import argparse
+import errno
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import torch
 from vaezoo.ablation.run_results import RECIPE, RESULT, TRAIN, write_result
 from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import process_group
+from vaezoo.errors import VaezooError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
 from vaezoo.io.folder_lock import folder_lock
 from vaezoo.io.images import save_picture, to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
+from vaezoo.io.temporary import sweep
 from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE as BEGUN
 from vaezoo.training.display import Display
@@ -24,7 +28,8 @@ from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
 
-LOCKED, STOPPED = 75, 130  # exit statuses: another process makes the run; the run was stopped and saved
+LOCKED, STOPPED, TEMPORARY = 75, 130, 74  # exit statuses: another process makes the run; stopped and saved; try again
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 LOCK_TIMEOUT = 2  # seconds; a scheduler that looks whether the run is free holds its lock for a moment
 CROPS, CROP_SIZE = 4, 128  # number of crops that a report shows, and their pixels per side
 
@@ -33,7 +38,7 @@ def main(arguments: list[str]) -> int:
     """Train and evaluate the run of a folder and write its result, unless it is done or another process makes it.
 
     Returns:
-        Exit status of the process: 0, `LOCKED` or `STOPPED`.
+        Exit status of the process: 0, `LOCKED`, `STOPPED` or `TEMPORARY`.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -43,7 +48,26 @@ def main(arguments: list[str]) -> int:
     with folder_lock(options.folder, LOCK_TIMEOUT) as acquired:
         if not acquired:
             return LOCKED
-        return 0 if (options.folder / RESULT).exists() else make_run(options.folder, options.nets, options.device)
+        sweep(options.folder)
+        try:
+            return 0 if (options.folder / RESULT).exists() else make_run(options.folder, options.nets, options.device)
+        except (VaezooError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            if not is_temporary(error):
+                raise
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            return TEMPORARY
+
+
+def is_temporary(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, is a full disk or a lack of memory."""
+    while error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors reports it
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or getattr(error, "errno", None) in FULL:
+            return True
+        if number and int(number[1]) in FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def make_run(folder: Path, nets: list[str], device: str | None) -> int:

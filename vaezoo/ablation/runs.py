@@ -1,20 +1,20 @@
 """Make the runs of an ablation that are missing, each in a process of its own."""
 
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vaezoo.ablation.plan import AblationPlan, AblationRun
-from vaezoo.ablation.run_results import OUTPUT, RECIPE, RESULT, read_result, write_result, write_tables
-from vaezoo.ablation.run_worker import LOCKED, STOPPED
+from vaezoo.ablation.run_results import OUTPUT, RECIPE, RESULT, is_final, read_result, write_result, write_tables
+from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
+from vaezoo.io.python_command import python_command
 from vaezoo.jobs.local import Job, run_jobs
 from vaezoo.training.recipes import recipe_text
 
-WORKER = (sys.executable, "-m", "vaezoo.ablation.run_worker")
+WORKER = python_command("vaezoo.ablation.run_worker")
 IN_PROGRESS = "another process is making it"
 STOPPED_STATUSES = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # Ctrl-C also reaches a worker that is still starting
 REASON_LENGTH = 500  # characters of the last output line that are kept as the error of a run
@@ -36,7 +36,9 @@ class RunOptions:
 
 
 def make_runs(plan: AblationPlan, options: RunOptions, log: Callable[[str], None] = print) -> str | None:
-    """Make every run of a plan that has no result yet and that no other process is making.
+    """Make every run of a plan that has no final result yet and that no other process is making.
+
+    A run that failed for a temporary cause, such as a full disk or a signal, is made again.
 
     The tables of the ablation are rewritten after each run. SIGTERM and Ctrl-C let the running ones save a checkpoint,
     from which the next call resumes.
@@ -52,7 +54,7 @@ def make_runs(plan: AblationPlan, options: RunOptions, log: Callable[[str], None
     Raises:
         FileError: If the folder of the plan cannot be written.
     """
-    missing = [run for run in plan.runs if read_result(plan.folder_of(run)) is None]
+    missing = [run for run in plan.runs if not is_final(read_result(plan.folder_of(run)))]
     log(f"{len(plan.runs)} runs, {len(plan.runs) - len(missing)} done before")
 
     def on_exit(job: Job, status: int, seconds: float) -> None:
@@ -75,6 +77,8 @@ def _jobs(
         name, folder = f"{run.variant.name}, seed {run.seed}", plan.folder_of(run)
         with folder_lock(folder) as free:
             if free:
+                if not is_final(read_result(folder)):
+                    (folder / RESULT).unlink(missing_ok=True)
                 write_text(folder / RECIPE, recipe_text(run.recipe))
         if free:
             device = ["--device", options.device] if options.device else []
@@ -88,7 +92,7 @@ def _outcome(job: Job, status: int) -> str:
     folder = job.output.parent
     if status != 0 and not (folder / RESULT).exists():
         output = job.output.read_text(encoding="utf-8", errors="replace")
-        write_result(folder, {"error": _error(status, output)})
+        write_result(folder, {"error": _error(status, output), "temporary": status < 0 or status == TEMPORARY})
     result = read_result(folder)
     if result is None:
         raise FileError(f"{folder / RESULT}: missing although the run ended well; the same command makes it again")

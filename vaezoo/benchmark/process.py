@@ -5,10 +5,11 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
+
+from vaezoo.io.python_command import python_command
 
 
 class ProcessLost(Exception):
@@ -71,7 +72,7 @@ class BenchmarkProcess:
 def benchmark_process() -> Iterator[BenchmarkProcess]:
     """Start a benchmark process for the duration of a block."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        command = [sys.executable, "-m", "vaezoo.benchmark.child"]
+        command = python_command("vaezoo.benchmark.child")
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
         ) as process:

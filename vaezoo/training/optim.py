@@ -1,9 +1,10 @@
 """Optimizers and learning rate schedules of timm."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import torch
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
@@ -45,11 +46,13 @@ class ScheduleConfig:
         name: Shape of the decay.
         warmup: Steps of linear warm-up.
         end: Final learning rate, as a share of the optimizer's `lr`.
+        steps: Step at which the decay ends, after which the rate stays; null means the last step of the recipe.
     """
 
     name: Literal["cosine", "tanh", "poly", "constant"] = "cosine"
     warmup: Annotated[int, Between(0, 1_000_000_000)] = 0
     end: Annotated[float, Between(0.0, 1.0)] = 0.0
+    steps: Annotated[int, Between(1, 1_000_000_000)] | None = field(default=None, metadata={"omit": None})
 
 
 class Updater:
@@ -125,13 +128,13 @@ def make_schedule(optimizer: Optimizer, settings: ScheduleConfig, lr: float, ste
         optimizer: The optimizer whose learning rate is set.
         settings: Settings of the schedule.
         lr: Learning rate after warm-up.
-        steps: Total number of updates.
+        steps: Total number of updates, at which the decay ends unless the settings say otherwise.
     """
     options: dict[str, Any] = {"decay_rate": 1.0} if settings.name in ("constant", "poly") else {}
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched="step" if settings.name == "constant" else settings.name,
-        num_epochs=steps,
+        num_epochs=settings.steps or steps,
         warmup_epochs=settings.warmup,
         warmup_lr=lr / max(settings.warmup, 1),
         min_lr=lr * settings.end,
@@ -140,3 +143,18 @@ def make_schedule(optimizer: Optimizer, settings: ScheduleConfig, lr: float, ste
         **options,
     )
     return schedule
+
+
+def rate_at(step: int, settings: ScheduleConfig, lr: float, steps: int) -> float:
+    """Return the learning rate of an update.
+
+    Args:
+        step: Number of the update, counted from 0.
+        settings: Settings of the schedule.
+        lr: Learning rate after warm-up.
+        steps: Total number of updates.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr)
+    make_schedule(optimizer, settings, lr, steps).step_update(step)
+    rate: float = optimizer.param_groups[0]["lr"]
+    return rate

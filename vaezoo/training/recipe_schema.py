@@ -184,5 +184,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, LossTerm | DiscriminatorConfig):
         return value.to_dict()
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        # a key that was added later is left out while it has its default, so that hashes of recipes stay the same
+        items = [(f.name, getattr(value, f.name), f.metadata.get("omit", value)) for f in fields(value)]
+        return {name: _plain(item) for name, item, omitted in items if item is not omitted}
     return value

@@ -15,7 +15,7 @@ from vaezoo.specs.parse import parse_scalar, read_tree
 from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import BOOKKEEPING, Recipe
 
-CHANGEABLE = ("steps", "data.workers", "data.cache", *BOOKKEEPING)  # when a run is resumed
+CHANGEABLE = ("steps", "schedule.steps", "data.workers", "data.cache", *BOOKKEEPING)  # when a run is resumed
 
 
 def read_recipe(name: str | Path, settings: Mapping[str, Node] | None = None) -> Recipe:

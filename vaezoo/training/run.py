@@ -19,7 +19,7 @@ from vaezoo.training.published import check_finite, is_published, publish
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import recipe_text
 from vaezoo.training.signals import stop_signals
-from vaezoo.training.start import check_folder, crop_sampler, run_lock, start
+from vaezoo.training.start import check_folder, crop_sampler, rate_notice, run_lock, start
 from vaezoo.training.state import Progress, State
 
 OnMessage = Callable[[str], None]
@@ -95,6 +95,8 @@ def train(
             check_folder(run, recipe, resume)  # another process may have started a run here in the meantime
         if resume and group.is_first:
             on_message(f"{run}: resumed from step {state.progress.step}")
+            if notice := rate_notice(run, recipe, state.progress.step):
+                on_message(notice)
         training.open()
         return training.train()
 

@@ -1,6 +1,7 @@
 """The start of a training run: its folder, its network with the first weights, and the state before the first step."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.checkpoint import checkpoints, restore_checkpoint
 from vaezoo.training.log import read_log
 from vaezoo.training.objective.task import Task, check_discriminator, choose_trained
-from vaezoo.training.optim import Updater
+from vaezoo.training.optim import Updater, rate_at
 from vaezoo.training.published import published_network
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.recipes import check_resumable, read_recipe
@@ -48,6 +49,29 @@ def check_folder(run: Path, recipe: Recipe, resume: bool) -> None:
     last = max((line["step"] for line in read_log(run)), default=0)
     if last > before.checkpoint_every and not checkpoints(run):
         raise FileError(f"{run}: its log goes to step {last}, but it has no checkpoints; start anew with another --out")
+
+
+def rate_notice(run: Path, recipe: Recipe, step: int) -> str | None:
+    """Describe the jump of the learning rate if a run is resumed with another number of steps.
+
+    Args:
+        run: Run folder with the recipe before.
+        recipe: The recipe now.
+        step: Steps made.
+
+    Returns:
+        One sentence, or `None` if the rate of the next step stays the same.
+    """
+    before, lr = read_recipe(run / RECIPE), recipe.optimizer.lr
+    old, new = (rate_at(step, each.schedule, lr, each.steps) for each in (before, recipe))
+    if math.isclose(old, new, rel_tol=0.01, abs_tol=1e-3 * lr):
+        return None
+    end = before.schedule.steps or before.steps
+    return (
+        f"{run}: the learning rate of the next step is {new:.3g} instead of {old:.3g}, because the schedule "
+        f"{recipe.schedule.name} now ends at step {recipe.schedule.steps or recipe.steps:,} and not at {end:,}; "
+        f"--set schedule.steps={end} keeps the old end"
+    )
 
 
 @contextlib.contextmanager
