@@ -1,6 +1,7 @@
 """Shapes, parameters and multiply-accumulates (MACs) of a network, counted on the meta device."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -70,6 +71,7 @@ class Costs:
         return {"height": self.height, "width": self.width, **halves, "rows": [asdict(row) for row in self.rows]}
 
 
+@functools.lru_cache(maxsize=64)  # a training run writes a card with the same costs at every checkpoint
 def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs:
     """Count the costs of every block for one image.
 
