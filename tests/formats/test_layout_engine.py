@@ -25,7 +25,9 @@ def _apart(key: str, shape: tuple[int, ...]) -> TensorNames:
 
 @pytest.fixture
 def vae(monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "apart", Layout(about="Apart.", tensor_names=apart))
+    monkeypatch.setitem(
+        LAYOUTS, "apart", Layout(about="Apart.", tensor_names=apart, roots=("encoder.4.attentions.0.q.", "decoder."))
+    )
     return vaezoo.create("vae_f8_z4_micro")
 
 

@@ -3,19 +3,25 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
 from vaezoo.errors import CheckpointError, FileError
-from vaezoo.formats.layouts.engine import Layout, Shapes, TensorNames
+from vaezoo.formats.layouts.engine import WRAPPED, Layout, Shapes, TensorNames
 from vaezoo.io.files import opened
 from vaezoo.specs.model import HALVES
+from vaezoo.weights.header_diff import shown
 
 HASH_KEY = "vaezoo_spec_hash"
 _FUSED = ".to_qkv."  # added to an attention by `fuse_qkv_projections` of diffusers
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm of PyTorch
+AVERAGED = re.compile(r"(.*_)?(ema|swa|averaged?|shadow)(_.*|\d+)?", re.IGNORECASE)  # ema, model_ema, params_ema
+_CODEBOOK = re.compile(r"(.*\.)?quantizer?\.(embedding|embed|codebook)(\.weight)?")
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -45,12 +51,14 @@ class View(NamedTuple):
         shapes: Name in the layout to shape.
         dropped: Rule to the number of names that it left out.
         statistics: `running_mean` and `running_var` of the packed latents to their names in the file.
+        prefix: Text before all names in the file, which was taken off.
     """
 
     names: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     dropped: Counter[str]
     statistics: dict[str, str]
+    prefix: str = ""
 
 
 def weights_files(path: str | Path) -> list[Path]:
@@ -106,7 +114,7 @@ def _first_bytes(path: Path) -> bytes:
     if not os.path.isfile(path):  # Path.is_file raises OSError for a name that is too long
         raise FileError(f"{path}: {f'a folder; write local-dir:{path}' if os.path.isdir(path) else 'no such file'}")
     with opened(path) as file:
-        return file.read(4)
+        return file.read(512)
 
 
 def _problem(start: bytes) -> str:
@@ -116,17 +124,44 @@ def _problem(start: bytes) -> str:
             "a pickle, which can run code when opened, and vaezoo loads safetensors only; convert it with "
             "vaezoo convert IN OUT.safetensors --from-pickle"
         )
-    return "not a whole safetensors file: it is damaged, truncated or of another format; download it again"
+    return pointer_or_page(start) or (
+        "not a whole safetensors file: it is damaged, truncated or of another format; download it again"
+    )
+
+
+def pointer_or_page(start: bytes) -> str | None:
+    """Describe what a download left in the place of weights, with the remedy; `None` if it is neither.
+
+    Args:
+        start: The first bytes of the file.
+    """
+    if start.startswith(_POINTER):
+        return "a Git LFS pointer in the place of the weights; run git lfs pull in its repository"
+    if _PAGE.match(start):
+        return (
+            "a web page in the place of the weights; download the file itself, on the Hub from an address with "
+            "/resolve/ and not /blob/"
+        )
+    return None
+
+
+def codebook_remark(header: Header) -> str:
+    """Return a remark for messages if a file is the first stage of a VQ model; empty if it is not."""
+    name = next((name for name in header.shapes if _CODEBOOK.fullmatch(name)), None)
+    if name is None:
+        return ""
+    return f"; it is a vector-quantized model (codebook {shown(name)}), which vaezoo cannot build"
 
 
 def view(header: Header, layout: Layout) -> View:
     """Interpret a header by a layout: remove the prefix, apply renames, and leave out what the layout ignores."""
-    prefix = _prefix(header, layout)
-    seen = View({}, {}, Counter(), {})
+    names = {name: re.sub(WRAPPED, "", name) for name in header.shapes}
+    prefix = _prefix(names.values(), layout.roots)
+    seen = View({}, {}, Counter(), {}, prefix)
     for name, shape in header.shapes.items():
-        inner = name.removeprefix(prefix)
+        inner = names[name].removeprefix(prefix)
         owner, _, leaf = inner.rpartition(".")
-        if not name.startswith(prefix):
+        if not names[name].startswith(prefix):
             seen.dropped[f"outside {prefix}"] += 1
         elif owner and owner == layout.statistics and leaf in _STATISTICS:
             seen.statistics[leaf] = name
@@ -134,6 +169,9 @@ def view(header: Header, layout: Layout) -> View:
             seen.dropped[rule.replace(".*", "*").replace("\\.", ".")] += 1
         else:
             known = _renamed(inner, layout)
+            known = name if known in seen.names else known  # two spellings of one tensor: the second is unexpected
+            if layout.one_frame and len(shape) == 5 and shape[2] == 1 and known.endswith(".weight"):
+                shape = (*shape[:2], *shape[3:])
             seen.names[known], seen.shapes[known] = name, shape
     _drop_fused(seen)
     return seen
@@ -146,11 +184,25 @@ def _drop_fused(seen: View) -> None:
         seen.dropped[f"*{_FUSED}*"] += 1
 
 
-def _prefix(header: Header, layout: Layout) -> str:
-    for prefix in ("", *layout.prefixes):
-        if any(name.startswith((f"{prefix}encoder.", f"{prefix}decoder.")) for name in header.shapes):
-            return prefix
-    return ""
+def _prefix(names: Iterable[str], roots: tuple[str, str]) -> str:
+    """Find the text before the names of a VAE: before both halves, averaged weights first, then the most names."""
+    counts: dict[str, Counter[str]] = {root: Counter() for root in roots}
+    for root, counted in counts.items():
+        pattern = re.compile(rf"(?:^|(?<=\.)){re.escape(root)}")
+        for name in names:
+            counted.update(name[: match.start()] for match in pattern.finditer(name))
+    encoder, decoder = counts.values()
+    both = encoder.keys() & decoder.keys()
+    total = encoder + decoder
+    if not both:
+        return "" if "" in total else max(total, key=lambda prefix: (total[prefix], -len(prefix)), default="")
+    most = max(total[prefix] for prefix in both)
+
+    def rank(prefix: str) -> tuple[bool, int, int]:
+        averaged = any(AVERAGED.fullmatch(part) for part in prefix.split("."))
+        return averaged and 2 * total[prefix] >= most, total[prefix], -len(prefix)
+
+    return max(both, key=rank)
 
 
 def _renamed(name: str, layout: Layout) -> str:

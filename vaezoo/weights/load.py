@@ -13,8 +13,17 @@ from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
-from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
-from vaezoo.weights.header_diff import header_diff
+from vaezoo.weights.header import (
+    HASH_KEY,
+    Header,
+    View,
+    codebook_remark,
+    expected_shapes,
+    merge_fused,
+    read_header,
+    view,
+)
+from vaezoo.weights.header_diff import header_diff, shown
 from vaezoo.weights.tensors import ReadTensor, open_tensors, read_statistics, read_tensor
 
 logger = logging.getLogger(__name__)
@@ -63,6 +72,8 @@ def load_into(
             f"({vae.spec.label}): same shapes, another function; name its network, or load it anyway "
             'with load_checkpoint(vae, path, layout="native")'
         )
+    if seen.prefix:
+        logger.info("%s: the prefix %s of its names was taken off", path, shown(seen.prefix))
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
     with open_tensors(header) as read:
@@ -81,7 +92,7 @@ def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Te
     seen = view(header, LAYOUTS[layout])
     names = merge_fused(tensor_names_of(vae, layout), seen.names)
     if diff := header_diff(expected_shapes(names), seen.shapes):
-        raise CheckpointError(f"{misfit}: {diff}")
+        raise CheckpointError(f"{misfit}{codebook_remark(header)}: {diff}")
     return names, seen
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from vaezoo.errors import CheckpointError
 from vaezoo.io.files import opened, replacing
+from vaezoo.weights.header import AVERAGED
 from vaezoo.weights.header_diff import shown
 from vaezoo.weights.inert_unpickler import PickledTensor
 from vaezoo.weights.torch_files import open_torch_file
@@ -22,7 +23,6 @@ _WRAPPERS = (  # where training code keeps the weights, the first one first
     *("state_dict", "model_state_dict", "model", "module", "vae", "autoencoder", "first_stage_model", "net"),
     *("params", "weights", "generator"),
 )
-_AVERAGED = re.compile(r"(.*_)?(ema|swa|averaged?|shadow)(_.*|\d+)?")  # ema, model_ema, params_ema, ema_state_dict
 _DEPTH = 4
 _LONGEST_KEY = 200
 _LARGEST = 4  # bytes of tensors for each byte of the file; more are views that only look large
@@ -144,8 +144,8 @@ def _chosen(path: str | Path, groups: Mapping[str, Mapping[str, PickledTensor]],
 def _rank(name: str, count: int, groups: Mapping[str, Mapping[str, PickledTensor]]) -> tuple[int, int]:
     """Rank a group: averaged weights first, then the usual names in their order, the top level, and the others."""
     keys = name.split(".") if name else []
-    averaged = [_AVERAGED.fullmatch(part.lower()) for part in keys]
-    others = [len(group) for other, group in groups.items() if not any(map(_AVERAGED.fullmatch, other.split(".")))]
+    averaged = [AVERAGED.fullmatch(part) for part in keys]
+    others = [len(group) for other, group in groups.items() if not any(map(AVERAGED.fullmatch, other.split(".")))]
     plain = [part for part, match in zip(keys, averaged, strict=True) if not match]
     unusual = [part for part in plain if part not in _WRAPPERS]
     usual = sum(_WRAPPERS.index(part) + 1 for part in plain if part in _WRAPPERS)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vaezoo.errors import CheckpointError
 from vaezoo.io.files import opened
+from vaezoo.weights.header import pointer_or_page
 from vaezoo.weights.inert_unpickler import InertUnpickler, PickledTensor
 
 _LONGEST_PICKLE = 1 << 25  # bytes; that of Stable Diffusion's checkpoint with optimizer has 2 MB, all values apart
@@ -91,6 +92,8 @@ def open_torch_file(path: str | Path) -> Iterator[TorchFile]:
         try:
             found = _read(path, file, content)
         except _DAMAGE as error:
+            if found_instead := pointer_or_page(content[:512]):
+                raise CheckpointError(f"{path}: {found_instead}") from error
             raise CheckpointError(
                 f"{path}: cannot be read as a file of torch.save ({_reason(error)}): it is damaged or of another "
                 "format; fetch it again, or save the state dict with torch.save"

@@ -11,8 +11,17 @@ from vaezoo.nn.build import build
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
-from vaezoo.weights.header import HASH_KEY, Header, View, expected_shapes, merge_fused, read_header, view
-from vaezoo.weights.header_diff import same_tensors
+from vaezoo.weights.header import (
+    HASH_KEY,
+    Header,
+    View,
+    codebook_remark,
+    expected_shapes,
+    merge_fused,
+    read_header,
+    view,
+)
+from vaezoo.weights.header_diff import same_tensors, shown
 from vaezoo.weights.load import dropped_text, tensor_names_of
 from vaezoo.zoo.spec_file import read_spec
 
@@ -104,6 +113,8 @@ def _why(vae: VAE, layout: str, seen: View) -> str | None:
     if not same_tensors(expected_shapes(names), seen.shapes):
         return None
     why = f"{len(seen.names)} names and shapes are the same"
+    if seen.prefix:
+        why += f" without the prefix {shown(seen.prefix)}"
     return f"{why}; left out by rule: {dropped_text(seen)}" if seen.dropped else why
 
 
@@ -144,6 +155,7 @@ def choose(path: str | Path, header: Header, layout: str = "auto") -> tuple[VAE,
     if not found:
         half = header.shapes and all(name.partition(".")[0].isdecimal() for name in header.shapes)
         hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
+        hint += codebook_remark(header)
         raise CheckpointError(
             f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "
             "the nearest with network= (or tag=) to see what differs"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vaezoo.formats.layouts.engine import BATCH_COUNTERS, WRAPPERS, Layout
+from vaezoo.formats.layouts.engine import BATCH_COUNTERS, LDM_ATTENTION, Layout, read_only_if_asymmetric
 from vaezoo.formats.layouts.ldm import BLOCKS, LDM_NAMES
 
 BFL_NAMES = replace(
@@ -19,7 +19,8 @@ BFL_NAMES = replace(
 BFL = Layout(
     about="FLUX.1 and FLUX.2 by Black Forest Labs, with quant convs inside encoder and decoder, and latent statistics.",
     tensor_names=BFL_NAMES.tensor_names,
-    prefixes=WRAPPERS,
     ignored=(BATCH_COUNTERS,),
+    renamed=LDM_ATTENTION,
     statistics="bn",
+    read_only=read_only_if_asymmetric,
 )

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 from vaezoo.formats.layouts import dcae
 from vaezoo.formats.layouts.dcae import DC_AE_NAMES
-from vaezoo.formats.layouts.engine import BATCH_COUNTERS, Layout, TensorNames, first_of, read_only_if_causal
+from vaezoo.formats.layouts.engine import (
+    BATCH_COUNTERS,
+    Layout,
+    TensorNames,
+    first_of,
+    read_only_if_asymmetric,
+    read_only_if_causal,
+)
 from vaezoo.formats.layouts.hunyuan import SHORTCUTS
 from vaezoo.formats.layouts.ldm import ALLOWED, BLOCKS, GROUP_NORM, LDM_NAMES, QUANT
 from vaezoo.formats.layouts.name_table import NameTable
@@ -119,22 +126,7 @@ AUTOENCODER_DC = replace(
 
 def _read_only(spec: ModelSpec, names: list[TensorNames]) -> str | None:
     """Return why a class that leaves something out cannot be written; `None` for the other classes."""
-    return read_only_if_causal(spec, names) or _read_only_if_asymmetric(spec)
-
-
-def _read_only_if_asymmetric(spec: ModelSpec) -> str | None:
-    """Return why the asymmetric autoencoder cannot be written: its decoder also holds a condition encoder.
-
-    It is recognized by a decoder whose levels are more than one layer deeper than those of the encoder; the decoder of
-    AutoencoderKL has exactly one layer more.
-    """
-    encoder, decoder = (
-        [row.arguments["layers"] for row in half if row.block in ("down", "up")]
-        for half in (spec.encoder, spec.decoder)
-    )
-    if encoder and decoder and max(decoder) > max(encoder) + 1:
-        return "only AsymmetricAutoencoderKL has such a decoder, whose condition encoder for masks vaezoo leaves out"
-    return None
+    return read_only_if_causal(spec, names) or read_only_if_asymmetric(spec, names)
 
 
 DIFFUSERS = Layout(
@@ -147,11 +139,13 @@ DIFFUSERS = Layout(
         AUTOENCODER_KL_HUNYUAN_IMAGE.tensor_names,
         AUTOENCODER_KL_WAN.tensor_names,
     ),
-    prefixes=("vae.",),
     ignored=(r"decoder\.condition_encoder\..*", OVER_TIME, BATCH_COUNTERS),
     renamed=tuple(
         (rf"(.*\.attentions\.\d+)\.{old}\.(weight|bias)", rf"\1.{new}.\2")
-        for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
+        for old, new in (
+            *(("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")),
+            *(("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"), ("qkv", "to_qkv")),
+        )
     ),
     statistics="bn",
     read_only=_read_only,

@@ -10,7 +10,14 @@ from vaezoo.specs.model import ModelSpec
 Shapes = Mapping[str, tuple[int, ...]]
 
 BATCH_COUNTERS = r".*\.num_batches_tracked"  # of batch norms, which always use their stored statistics here
-WRAPPERS = ("first_stage_model.", "vae.", "model.", "module.", "state_dict.")
+WRAPPED = (
+    r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."  # of compiled and wrapped modules, anywhere
+)
+_AS_QKV = {"query": "q", "to_q": "q", "key": "k", "to_k": "k", "value": "v", "to_v": "v", "to_qkv": "qkv"}
+LDM_ATTENTION = tuple(  # diffusers' names of attention, in files that otherwise keep those of latent diffusion
+    (rf"(.*\.attn(?:_1|\.\d+))\.{old}\.(weight|bias)", rf"\1.{new}.\2")
+    for old, new in {**_AS_QKV, "proj_attn": "proj_out", r"to_out\.0": "proj_out", "group_norm": "norm"}.items()
+)
 
 
 class TensorNames(NamedTuple):
@@ -57,6 +64,21 @@ def read_only_if_causal(spec: ModelSpec, names: list[TensorNames]) -> str | None
     return None
 
 
+def read_only_if_asymmetric(spec: ModelSpec, names: list[TensorNames]) -> str | None:
+    """Return why the asymmetric autoencoder cannot be written: its decoder also holds a condition encoder.
+
+    It is recognized by a decoder whose levels are more than one layer deeper than those of the encoder; the decoder of
+    latent diffusion has exactly one layer more.
+    """
+    encoder, decoder = (
+        [row.arguments["layers"] for row in half if row.block in ("down", "up")]
+        for half in (spec.encoder, spec.decoder)
+    )
+    if encoder and decoder and max(decoder) > max(encoder) + 1:
+        return "only the asymmetric VQGAN has such a decoder, whose condition encoder for masks vaezoo leaves out"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """How another library names the tensors of a network; serves import and export.
@@ -65,11 +87,12 @@ class Layout:
         about: Description in one sentence.
         tensor_names: Function of a spec and the shapes of our state dict that returns the names of each of our tensors,
             or raises `CheckpointError` if the layout cannot express the network.
-        prefixes: Prefixes that a file may put before all names (`first_stage_model.`); names without the prefix are
-            then left out.
+        roots: How names of the encoder and of the decoder begin. A file may put any prefix before them
+            (`first_stage_model.`); names without that prefix are then left out.
         ignored: Patterns of names to leave out.
         renamed: Older names as (pattern, replacement), applied before names are compared.
         statistics: Prefix of the batch norm that holds the statistics of packed latents, if files have one.
+        one_frame: Whether a 5-D weight (out, in, 1, height, width) is a 2-D convolution.
         two_files: Whether encoder and decoder are separate files.
         read_only: Function of a spec and its tensor names that returns why the network can be read but not written;
             `None` if it can be written.
@@ -77,9 +100,10 @@ class Layout:
 
     about: str
     tensor_names: Translate
-    prefixes: tuple[str, ...] = ()
+    roots: tuple[str, str] = ("encoder.", "decoder.")
     ignored: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     statistics: str | None = None
+    one_frame: bool = False
     two_files: bool = False
     read_only: Callable[[ModelSpec, list[TensorNames]], str | None] = read_only_if_causal

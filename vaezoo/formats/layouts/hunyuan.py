@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vaezoo.formats.layouts.engine import WRAPPERS, Layout
+from vaezoo.formats.layouts.engine import LDM_ATTENTION, Layout
 from vaezoo.formats.layouts.ldm import ALLOWED, BLOCKS, GROUP_NORM, LDM_NAMES
 
 _OUTER = (None, "conv_3x3_unshuffle_average_outer", "conv_3x3_shuffle_duplicate_outer")
@@ -29,4 +29,9 @@ HUNYUAN_NAMES = replace(
     latents=("gaussian",),
     allowed=SHORTCUTS,
 )
-HUNYUAN = Layout(about="HunyuanImage 2.1 by Tencent.", tensor_names=HUNYUAN_NAMES.tensor_names, prefixes=WRAPPERS)
+HUNYUAN = Layout(
+    about="HunyuanImage 2.1 by Tencent.",
+    tensor_names=HUNYUAN_NAMES.tensor_names,
+    renamed=LDM_ATTENTION,
+    one_frame=True,  # as in the original's `load_state_dict`
+)

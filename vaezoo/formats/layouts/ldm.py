@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from vaezoo.formats.layouts.engine import BATCH_COUNTERS, WRAPPERS, Layout
+from vaezoo.formats.layouts.engine import BATCH_COUNTERS, LDM_ATTENTION, Layout, read_only_if_asymmetric
 from vaezoo.formats.layouts.name_table import NameTable
 
 QUANT = {"encoder quant": "quant_conv", "decoder quant": "post_quant_conv"}
@@ -47,6 +47,10 @@ LDM_NAMES = NameTable(
 LDM = Layout(
     about="Latent Diffusion, Stable Diffusion, FLUX.1, MAR, VA-VAE and Cosmos, also inside a whole checkpoint.",
     tensor_names=LDM_NAMES.tensor_names,
-    prefixes=WRAPPERS,
-    ignored=(r"loss\..*", r"model_ema\..*", r"foundation_model\..*", r"linear_proj.*", BATCH_COUNTERS),
+    ignored=(
+        *(r"loss\..*", r"model_ema\..*", r"foundation_model\..*", r"linear_proj.*", BATCH_COUNTERS),
+        *(r"decoder\.encoder\..*", r"decoder\.up_layers\..*"),  # of buxiangzhiren/Asymmetric_VQGAN, for masks
+    ),
+    renamed=LDM_ATTENTION,
+    read_only=read_only_if_asymmetric,
 )

@@ -28,6 +28,6 @@ TAESD_NAMES = NameTable(
 TAESD = Layout(
     about="TAESD, in two files: `ENCODER.safetensors,DECODER.safetensors`.",
     tensor_names=TAESD_NAMES.tensor_names,
-    prefixes=("taesd_",),
+    renamed=((r"taesd_((?:encoder|decoder)\..*)", r"\1"),),
     two_files=True,
 )

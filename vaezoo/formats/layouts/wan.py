@@ -1,6 +1,6 @@
 """Layout `wan`: Wan-Video/Wan2.1@f1f7c88 `wan/modules/vae.py`, which Qwen-Image shares, for single images."""
 
-from vaezoo.formats.layouts.engine import WRAPPERS, Layout
+from vaezoo.formats.layouts.engine import Layout
 from vaezoo.formats.layouts.ldm import ALLOWED, BLOCKS, GROUP_NORM
 from vaezoo.formats.layouts.name_table import NameTable
 
@@ -41,6 +41,5 @@ WAN_NAMES = NameTable(
 WAN = Layout(
     about="Wan 2.1 and Qwen-Image on single images; read only.",
     tensor_names=WAN_NAMES.tensor_names,
-    prefixes=WRAPPERS,
     ignored=(OVER_TIME,),
 )
