@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.io.files import sha256_of
+from vaezoo.weights import tensors as reading
 from vaezoo.weights.header import read_header
 from vaezoo.weights.header_diff import header_diff
 from vaezoo.weights.load import check_sha256
@@ -208,3 +209,21 @@ def test_loading_into_a_model_on_meta_brings_it_to_the_default_device(vae, path)
     empty = vaezoo.create("vae_f8_z4_micro", device="meta")
     vaezoo.load_checkpoint(empty, path)
     assert all(torch.equal(a, b) for a, b in zip(tensors(vae), tensors(empty), strict=True))
+
+
+def test_a_file_is_mapped_in_parts_and_its_replacement_meanwhile_is_noticed(vae, path, monkeypatch):
+    loaded = vaezoo.create(f"file:{path}")
+    opened, real = [], reading._opened
+    monkeypatch.setattr(reading, "_MAPPED", 0)  # bytes after which the memory of what was read is returned
+    monkeypatch.setattr(reading, "_opened", lambda file: opened.append(file) or real(file))
+    again = vaezoo.create(f"file:{path}")
+    assert len(opened) == len(tensors(vae))
+    assert all(torch.equal(a, b) for a, b in zip(tensors(loaded), tensors(again), strict=True))
+
+    def replaced(file):
+        vaezoo.export_checkpoint(vae, path)
+        return real(file)
+
+    monkeypatch.setattr(reading, "_opened", replaced)
+    with pytest.raises(CheckpointError, match="was replaced while it was read; load it again"):
+        vaezoo.create(f"file:{path}")

@@ -16,6 +16,7 @@ from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.flat import flat_probe
 from vaezoo.evaluation.nets.frechet import frechet_distance
 from vaezoo.evaluation.tally import LATENTS, Case, Nets, Tally
+from vaezoo.inference.reconstruct import check_finite
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Posterior
@@ -137,7 +138,7 @@ def evaluate(
         The figures.
 
     Raises:
-        InputError: If there are no photos, or `size` is not a multiple of `vae.size_multiple`.
+        InputError: If there are no photos, `size` is not a multiple of `vae.size_multiple`, or NaN was decoded.
         ImageError: If a file is not an image.
 
     Examples:
@@ -160,7 +161,8 @@ def evaluate(
             images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
             posterior = vae.encode(images.to(vae.device, vae.dtype))
             z = _sample(posterior, index) if sample else posterior.mode()
-            reconstruction = _rounded(vae.decode(z).to("cpu", torch.float32).clamp(-1, 1), protocol)
+            decoded = check_finite(vae, vae.decode(z).to("cpu", torch.float32), photo.name)
+            reconstruction = _rounded(decoded.clamp(-1, 1), protocol)
             tally.add(index, images, reconstruction, posterior, z)
             if protocol.measures_all:
                 tally.add_more(index, images, reconstruction, posterior.mode(), nets)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vaezoo.errors import InputError
 from vaezoo.io.resize_and_pad import pad_to_multiple
 from vaezoo.nn.vae import VAE
 
@@ -19,6 +20,9 @@ def reconstruct(vae: VAE, images: Tensor) -> Tensor:
     Returns:
         Reconstructions of the same shape, clamped to [-1, 1], float32 on the CPU.
 
+    Raises:
+        InputError: If the model computes NaN or infinite values.
+
     Examples:
         >>> import torch, vaezoo
         >>> from vaezoo.inference.reconstruct import reconstruct
@@ -30,4 +34,14 @@ def reconstruct(vae: VAE, images: Tensor) -> Tensor:
     with torch.inference_mode():
         padded = pad_to_multiple(images, vae.size_multiple).to(vae.device, vae.dtype)
         decoded = vae.decode(vae.encode(padded).mode())
+    check_finite(vae, decoded, f"an image of {height}x{width}")
     return decoded[..., :height, :width].clamp(-1, 1).to("cpu", torch.float32)
+
+
+def check_finite(vae: VAE, decoded: Tensor, image: str) -> Tensor:
+    """Return what was decoded for `image`; raise `InputError` if it has NaN or infinite values."""
+    if not decoded.isfinite().all():
+        remedy = "its weights are not usable" if vae.dtype == torch.float32 else "run it in fp32 or bf16"
+        text = f"{image}: {vae.spec.label} in {vae.dtype} reconstructs it with NaN or infinite values"
+        raise InputError(f"{text}; {remedy}")
+    return decoded

@@ -12,6 +12,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
+from vaezoo.weights.finite import is_finite
 from vaezoo.weights.load import check_weights_there
 from vaezoo.weights.snapshot import pending_name
 from vaezoo.weights.write_checkpoint import export_checkpoint
@@ -125,7 +126,7 @@ def check_savable(vae: VAE) -> None:
     """Raise `CheckpointError` if weights are missing or not finite."""
     check_weights_there(vae)
     tensors = vae.state_dict()
-    bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [key for key, tensor in tensors.items() if not is_finite(tensor)]
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}{more}: not saved")

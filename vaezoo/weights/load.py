@@ -1,6 +1,7 @@
 """Loading safetensors files: the header is compared with the network before any tensor is read."""
 
 import logging
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
+from vaezoo.weights.finite import cast_finite
 from vaezoo.weights.header import (
     HASH_KEY,
     Header,
@@ -48,7 +50,8 @@ def load_into(
         path: A safetensors file, or two as `ENCODER,DECODER`.
         layout: Layout of the names in the file, a key of `LAYOUTS`.
         spec_hash: Hash of the network that the file must be for, if the file names one; `None` accepts any.
-        dtype: Dtype to cast to; `None` keeps that of the file.
+        dtype: Dtype to cast to; `None` keeps that of the file. If its tensors have several, it means the smallest dtype
+            that holds all their values.
         device: Device to put the tensors on.
         header: Header of the file, if it is known already.
 
@@ -56,7 +59,8 @@ def load_into(
         The latent statistics of packed latents, if the file holds them.
 
     Raises:
-        CheckpointError: If names or shapes differ, before any tensor is read; the text is a diff.
+        CheckpointError: If names or shapes differ, before any tensor is read; the text is a diff. If a tensor has NaN
+            or infinite values, or values too large for `dtype`.
         InputError: If `dtype` is not a dtype of weights.
     """
     check_dtype(dtype)
@@ -77,10 +81,20 @@ def load_into(
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
     with open_tensors(header) as read:
-        tensors = tensors_of(vae, read, names, seen, device, dtype)
+        tensors = tensors_of(vae, read, names, seen, f"{path}: ", device, dtype or _common_dtype(header, seen))
         statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")
+    if vae.device.type == "meta" != device.type:
+        raise CheckpointError(
+            f"{path}: the weights were discarded, because modules are created without values here (such as in "
+            "accelerate's init_empty_weights); create the model outside of that context"
+        )
     return statistics
+
+
+def _common_dtype(header: Header, seen: View) -> torch.dtype:
+    """The dtype of a file's tensors; if they differ, the smallest one that holds all their values."""
+    return reduce(torch.promote_types, {STORED_DTYPES[header.dtypes[raw]] for raw in seen.names.values()})
 
 
 def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[TensorNames], View]:
@@ -101,12 +115,30 @@ def tensors_of(
     read: ReadTensor,
     names: list[TensorNames],
     seen: View,
+    where: str = "",
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Read all tensors of a VAE, as copies that share no memory with the file or module they are read from."""
+    """Read all tensors of a VAE, as copies that share no memory with the file or module they are read from.
+
+    Args:
+        vae: The network.
+        read: Reads a tensor by its name in the file.
+        names: Where the file keeps each tensor of the VAE.
+        seen: The file in its layout.
+        where: The file, before the name of a tensor in messages.
+        device: Device of the copies; `None` keeps that of each tensor.
+        dtype: Dtype of the copies; `None` keeps that of each tensor.
+
+    Raises:
+        CheckpointError: If a tensor has NaN or infinite values, or values too large for `dtype`.
+    """
     shapes = _shapes(vae)
-    return {each.key: read_tensor(read, each, seen, shapes[each.key]).to(device, dtype, copy=True) for each in names}
+
+    def copy(each: TensorNames) -> torch.Tensor:
+        return cast_finite(read_tensor(read, each, seen, shapes[each.key]), device, dtype, f"{where}{each.names[0]}")
+
+    return {each.key: copy(each) for each in names}
 
 
 def dropped_text(seen: View) -> str:
@@ -154,8 +186,8 @@ def check_sha256(path: str | Path, expected: str | None, remedy: str = "") -> No
         check_digest(path, sha256_of(path), expected, remedy)
 
 
-def check_digest(path: str | Path, found: str, expected: str | None, remedy: str = "") -> None:
-    """`check_sha256` for a file whose SHA-256 is `found`."""
+def check_digest(path: str | Path, found: str, expected: str | None, remedy: str = "", kind: str = "sha256") -> None:
+    """`check_sha256` for a file whose hash of this kind is `found`."""
     if expected not in (None, found):
-        text = f"{path}: damaged or exchanged: its sha256 is {found}, on record is {expected}"
+        text = f"{path}: damaged or exchanged: its {kind} is {found}, on record is {expected}"
         raise CheckpointError(f"{text}; {remedy}" if remedy else text)

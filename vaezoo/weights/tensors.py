@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.header import Header, View
 
 PACKED_EPS = 1e-4  # of the batch norm over packed latents (black-forest-labs/flux2 `src/flux2/autoencoder.py`)
+_MAPPED = 32 * 2**20  # bytes of a file to hold in memory beside the model
 _ROUNDING = 2**-7  # bfloat16 keeps 8 binary digits
 ReadTensor = Callable[[str], Tensor]
 
@@ -27,20 +29,48 @@ def open_tensors(header: Header) -> Iterator[ReadTensor]:
     Raises:
         CheckpointError: If a file cannot be read.
     """
-    with contextlib.ExitStack() as stack:
-        files = {path: stack.enter_context(_opened(path)) for path in {path for path, _ in header.locations.values()}}
+    files = {path: _MappedFile(path) for path in {path for path, _ in header.locations.values()}}
 
-        def read(name: str) -> Tensor:
-            path, raw = header.locations[name]
-            try:
-                tensor = files[path].get_tensor(raw)
-            except (SafetensorError, OSError) as error:
-                raise _unreadable(path, error) from error
-            if tuple(tensor.shape) != header.shapes[name]:
-                raise CheckpointError(f"{path}: was replaced while it was read; load it again")
-            return tensor
+    def read(name: str) -> Tensor:
+        path, raw = header.locations[name]
+        tensor = files[path].tensor(raw)
+        if tuple(tensor.shape) != header.shapes[name]:
+            raise _replaced(path)
+        return tensor
 
-        yield read
+    yield read
+
+
+class _MappedFile:
+    """A safetensors file that is mapped again after some time, which returns the memory of the tensors read so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.identity, self.bytes = path, _identity(path), 0
+        self.file = _opened(path)
+
+    def tensor(self, name: str) -> Tensor:
+        if self.bytes > _MAPPED:
+            self.file, self.bytes = _opened(self.path), 0
+            if _identity(self.path) != self.identity:
+                raise _replaced(self.path)
+        try:
+            tensor = self.file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(self.path, error) from error
+        self.bytes += tensor.nbytes
+        return tensor
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _replaced(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path}: was replaced while it was read; load it again")
 
 
 def _opened(path: object) -> safe_open:

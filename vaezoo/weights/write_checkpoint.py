@@ -12,6 +12,7 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import replacing
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
+from vaezoo.weights.finite import cast_finite
 from vaezoo.weights.header import HASH_KEY, weights_files
 from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, tensor_names_of
 
@@ -26,7 +27,8 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         dtype: Dtype to cast to; `None` keeps that of each tensor.
 
     Raises:
-        CheckpointError: If the layout cannot express the network or can only be read, or the VAE is on the meta device.
+        CheckpointError: If the layout cannot express the network or can only be read, the VAE is on the meta device, or
+            a tensor has NaN or infinite values or values too large for `dtype`; then nothing is written.
         FileError: If the file cannot be written.
         InputError: If `dtype` is not a dtype of weights.
 
@@ -60,12 +62,14 @@ def tensors_in_layout(vae: VAE, layout: str, dtype: torch.dtype | None = None) -
     """The tensors of a VAE, on the CPU, with the names and shapes of a layout.
 
     Raises:
-        CheckpointError: If the layout cannot express the network, or can only be read.
+        CheckpointError: If the layout cannot express the network or can only be read, or a tensor has NaN or infinite
+            values or values too large for `dtype`.
     """
     translated = tensor_names_of(vae, layout)
     if why := LAYOUTS[layout].read_only(vae.spec, translated):
         raise CheckpointError(f"layout {layout} of {vae.spec.label} can be read, not written: {why}")
-    state = {key: tensor.to("cpu", dtype) for key, tensor in vae.state_dict().items()}
+    cpu = torch.device("cpu")
+    state = {key: cast_finite(tensor, cpu, dtype, key, copy=False) for key, tensor in vae.state_dict().items()}
     tensors: dict[str, Tensor] = {}
     for key, names, shape, *_ in translated:
         pieces = state[key].chunk(len(names))

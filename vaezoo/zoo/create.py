@@ -63,8 +63,9 @@ def create(
         tag: For `file:`, the recorded weights that give network and latent statistics: `network.tag`, or a tag of
             `network`.
         layout: For `file:`, the layout of the names in the file; "auto" finds it.
-        device: Device of the model; `None` means PyTorch's default device.
-        dtype: Floating-point dtype of the weights; `None` keeps that of the file.
+        device: Device of the model; `None` means PyTorch's default device. Weights cannot be loaded to "meta".
+        dtype: Floating-point dtype of the weights; `None` keeps that of the file. If its tensors have several, it means
+            the smallest dtype that holds all their values.
         revision: For `hf-hub:`, a branch, tag or commit; `None` means the main branch.
         variant: For folders that diffusers wrote, which of several weights files, such as "fp16"; `None` means the
             plain one, or fp16 if there is no other.
@@ -180,6 +181,11 @@ def _created(found: Found, overrides: Mapping[str, Any], dtype: torch.dtype | No
     spec = change_spec(found.spec, overrides) if overrides else found.spec
     if found.weights is None:
         return build(spec, device).to(dtype or torch.float32).eval()
+    if device.type == "meta":
+        raise InputError(
+            "the meta device holds no values, so weights cannot be loaded to it: pass device='cpu' or another device, "
+            "or create the network with pretrained=False"
+        )
     return _with_weights(found, found.weights, spec, overrides, dtype, device).eval()
 
 
