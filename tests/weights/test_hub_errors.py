@@ -1,12 +1,16 @@
 """What a Hub refuses, lacks or damages: every failure is a `HubError` that says which it was and what to do."""
 
+import os
 import traceback
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants
 from support.hub_server import Reply, refusal
+from support.tiny_pipeline import LDM, small
 
 import vaezoo
+from vaezoo.weights import cached
 from vaezoo.weights.hub import Hub
 
 NAME = "hf-hub:alice/vae"
@@ -146,6 +150,39 @@ def test_a_corrupted_download_is_caught_and_mended_by_force(hub, published):
     hub._corrupted.clear()
     vaezoo.create(NAME, pretrained=True, force_download=True)
     vaezoo.create(NAME, pretrained=True)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("as_diffusers", [False, True])
+def test_a_file_damaged_in_the_cache_is_caught_and_mended_by_force(hub, published, tmp_path, file, as_diffusers):
+    name, cache = NAME, tmp_path / "cache"
+    if as_diffusers:  # whose config names no hash of the weights
+        vae = small(tmp_path, LDM, scale=0.5)
+        vaezoo.save(vae, tmp_path / "saved", with_diffusers=True)
+        files = {f"vae/{path.name}": path.read_bytes() for path in (tmp_path / "saved" / "vae").iterdir()}
+        hub.commit("alice/other", files)
+        name, file = "hf-hub:alice/other#vae", file.replace("model", "diffusion_pytorch_model")
+    vaezoo.create(name, pretrained=True, cache_dir=cache)
+    (found,) = cache.rglob(file)
+    content = found.read_bytes()
+    found.resolve().write_bytes(content.replace(content[-9:], b"~" * 9))
+    for options in ({}, {"local_files_only": True}):
+        remedy = "download it again with force_download=True, or with `vaezoo download NAME --force`"
+        fails("hash", file, "damaged", remedy, name=name, cache_dir=cache, **options)
+    vaezoo.create(name, pretrained=True, cache_dir=cache, force_download=True)
+    assert found.read_bytes() == content
+
+
+def test_a_cached_file_is_hashed_once(hub, published, tmp_path, monkeypatch):
+    hashed, real = [], cached.sha256_of
+    monkeypatch.setattr(cached, "sha256_of", lambda path: hashed.append(path) or real(path))
+    for _ in range(2):
+        vaezoo.create(NAME, pretrained=True, cache_dir=tmp_path)
+    assert len(hashed) == 1
+    os.utime(hashed[0])
+    vaezoo.create(NAME, pretrained=True, cache_dir=tmp_path)
+    assert len(hashed) == 2
+    assert not huggingface_hub.scan_cache_dir(tmp_path).warnings
 
 
 def test_a_download_that_is_cut_short_is_no_file(hub, published):

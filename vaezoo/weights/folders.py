@@ -10,6 +10,7 @@ from vaezoo.io.files import sha256_of
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName
 from vaezoo.specs.source import WeightsSource
+from vaezoo.weights.cached import REMEDY
 from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_digest, check_sha256
@@ -154,15 +155,14 @@ def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin
     Raises:
         HubError: If it differs from one of them.
     """
-    remedy = "fetch it again with force_download=True"
     pinned = pin.sha256(file) if pin else None
     if sha256 is None and pinned is None:
         return None
     digest = sha256_of(path)
     try:
-        check_digest(path, digest, sha256, remedy)
+        check_digest(path, digest, sha256, REMEDY)
         if pin:
-            check_digest(path, digest, pinned, f"{remedy}, or remove the entry at {pin.location}")
+            check_digest(path, digest, pinned, f"{REMEDY}, or remove the entry at {pin.location}")
     except CheckpointError as error:
         raise HubError("hash", f"{repo}: {error}") from error
     return digest

@@ -10,9 +10,11 @@ from pathlib import Path
 from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, errors, try_to_load_from_cache
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 
-from vaezoo.errors import FileError, HubError, InputError, VaezooError
+from vaezoo.errors import CheckpointError, FileError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
+from vaezoo.weights.cached import check_cached
 from vaezoo.weights.config_json import about_pickles
+from vaezoo.weights.patience import PatientApi, limited_waiting
 
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
@@ -53,7 +55,7 @@ class Hub:
     @property
     def api(self) -> HfApi:
         """The client of huggingface_hub; all requests go through it."""
-        return HfApi(endpoint=self.endpoint, token=self.token, library_name="vaezoo", library_version=__version__)
+        return PatientApi(endpoint=self.endpoint, token=self.token, library_name="vaezoo", library_version=__version__)
 
     def resolve(self, repo: str, revision: str | None = None) -> str:
         """Resolve a branch, tag or commit to a commit, 40 hexadecimal digits; a commit needs no request.
@@ -75,7 +77,7 @@ class Hub:
         """Download a file at a commit unless it is cached; returns its path in the cache.
 
         Raises:
-            HubError: If the file does not exist or is not accessible.
+            HubError: If the file does not exist, is not accessible, or is damaged in the cache.
             FileError: If the cache cannot be written.
         """
         with self.translating(repo, revision=commit, file=file):
@@ -87,7 +89,11 @@ class Hub:
                 local_files_only=self.local_files_only,
                 force_download=self.force_download,
             )
-            return Path(path)
+        try:
+            check_cached(Path(path))
+        except CheckpointError as error:
+            raise HubError("hash", f"{repo}: {error}") from error
+        return Path(path)
 
     def find(self, repo: str, file: str, commit: str) -> Path | None:
         """Like `fetch`, but `None` if the repository has no such file, which is cached as well."""
@@ -103,9 +109,13 @@ class Hub:
 
     @contextlib.contextmanager
     def translating(self, repo: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
-        """Turn errors of the client in the block into `HubError`, or `FileError` if the cause is on this machine."""
+        """Turn errors of the client in the block into `HubError`, or `FileError` if the cause is on this machine.
+
+        Requests in the block that are not answered end after a time (`weights/patience.py`).
+        """
         try:
-            yield
+            with limited_waiting():
+                yield
         except VaezooError:  # some are also OSErrors
             raise
         except _RAISED as error:

@@ -1,0 +1,40 @@
+"""A Hub that accepts requests and never answers: one `HubError` after a short time."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+from huggingface_hub import constants, get_session
+
+import vaezoo
+
+
+@pytest.fixture
+def silent():
+    """The address of a server that accepts connections and never answers."""
+    with contextlib.ExitStack() as kept, socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept():
+            while True:
+                try:
+                    kept.enter_context(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:alice/vae", f"hf-hub:alice/vae@{'0' * 40}"])
+def test_a_hub_that_never_answers_is_an_error_after_a_time(silent, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    hooks, start = get_session().event_hooks, time.monotonic()
+    with pytest.raises(vaezoo.HubError, match=rf"{silent}.* (does not answer like a Hub|has not answered)") as caught:
+        vaezoo.create(name, pretrained=True, endpoint=silent, cache_dir=tmp_path)
+    assert caught.value.kind == "server"
+    assert time.monotonic() - start < 20
+    assert get_session().event_hooks == hooks

@@ -1,0 +1,55 @@
+"""A limit on how long the client of huggingface_hub waits for a Hub that accepts requests and never answers."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from huggingface_hub import HfApi, ModelInfo, constants, get_session
+
+from vaezoo.errors import HubError
+
+TIMEOUT = 120  # seconds; a commit of large files is answered late
+_ATTEMPTS = 3  # of requests that read, in units of their timeout; the client alone would try for six minutes
+
+
+class PatientApi(HfApi):
+    """The client, which by itself has no timeout for the facts of a repository."""
+
+    def model_info(self, *arguments: Any, timeout: float | None = None, **options: Any) -> ModelInfo:
+        """See `HfApi.model_info`."""
+        return super().model_info(*arguments, timeout=timeout or constants.HF_HUB_ETAG_TIMEOUT, **options)
+
+
+@contextlib.contextmanager
+def limited_waiting() -> Iterator[None]:
+    """Limit the timeouts of requests in the block, and the time for which one is repeated.
+
+    Raises:
+        HubError: If a request is to be repeated after `_ATTEMPTS` timeouts without any answer.
+    """
+    client, first = get_session(), None
+
+    def asked(request: Any) -> None:
+        nonlocal first
+        reads = request.method in ("GET", "HEAD")
+        limit = max(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT) if reads else TIMEOUT
+        given = request.extensions.get("timeout", {})
+        timeouts = {kind: min(given.get(kind) or limit, limit) for kind in ("connect", "read", "write", "pool")}
+        request.extensions = {**request.extensions, "timeout": timeouts}
+        now = time.monotonic()
+        first = first or now
+        if reads and now - first > (_ATTEMPTS - 1) * limit:
+            text = f"{request.url.scheme}://{request.url.netloc.decode()} has not answered for {now - first:.0f} s"
+            raise HubError("server", f"{text}: check the address (HF_ENDPOINT, endpoint=) and the network")
+
+    def answered(_response: Any) -> None:
+        nonlocal first
+        first = None
+
+    before = client.event_hooks
+    client.event_hooks = {"request": [*before["request"], asked], "response": [*before["response"], answered]}
+    try:
+        yield
+    finally:
+        client.event_hooks = before
