@@ -50,6 +50,8 @@ EXPECTED = {
     "ldm_f8_z4.sd15_fp16": SD,
     "ldm_f8_z4.sdxl_ldm": SDXL,
     "ldm_f8_z4.sdxl_fp16_fix_ldm": SDXL,
+    "ldm_f8_z4.eq_vae": SD,  # eqvae train_gen/extract_features.py and train_gen/sample_ddp.py, --vae-scaling-factor
+    "ldm_f8_z4.eq_vae_ema": SD,
     "ldm_f8_z4.playground25": {  # ComfyUI comfy/latent_formats.py, SDXL_Playground_2_5
         "scale": 0.5,
         "mean": (-1.6574, 1.886, -1.383, 2.5155),
@@ -74,7 +76,7 @@ EXPECTED = {
     "taesd_f8_z4.taesdxl": SCALED,
     "taesd_f8_z16.taef1": SCALED,
     "taesd_f8_z16.taesd3": SCALED,
-    "taef2_f8_z32.taef2": SCALED,
+    "taef2_f8_z32.taef2": {**SCALED, "pack": 2},  # those of FLUX.2, which flux2 src/flux2/autoencoder.py packs
     "taesana_f32_z32.taesana": SCALED,
     "dcae_f32_z32.imagenet": {"scale": 0.3189},  # efficientvit applications/dc_ae/README.md, and so are the next five
     "dcae_f32_z32.mix": {"scale": 0.4552},
@@ -82,6 +84,7 @@ EXPECTED = {
     "dcae_f64_z128.mix": {"scale": 0.4538},
     "dcae_f128_z512.imagenet": {"scale": 0.4883},
     "dcae_f128_z512.mix": {"scale": 0.362},
+    "dcae_lite_f32_z32.lite": SANA,  # DC-Gen dc_gen/aecore/models/dc_ae.py
     "sana_f32_z32.sana10": SANA,
     "sana_f32_z32.sana11": SANA,
     "hunyuanimage_f32_z64.hunyuanimage21": HUNYUAN,
@@ -131,3 +134,13 @@ def test_the_first_channel_is_normalized_as_the_pipeline_does(name, formula):
     vae.latent_stats = RECORDS[name].latent_stats
     normalized = vae.normalize(torch.full((1, channels, 2, 2), 7.5))
     assert normalized[0, 0, 0, 0].item() == pytest.approx(formula(7.5), rel=1e-5)
+
+
+def test_latents_of_taef2_have_the_shape_of_those_of_flux2():
+    vae = vaezoo.create("taef2_f8_z32")
+    vae.latent_stats = RECORDS["taef2_f8_z32.taef2"].latent_stats
+    z = torch.randn(1, 32, 4, 6)
+    assert torch.equal(vae.normalize(z), torch.nn.functional.pixel_unshuffle(z, 2))  # (B, 128, 2, 3)
+    bn = vaezoo.as_diffusers(vae).bn
+    assert bn.running_mean.tolist() == [0.0] * 128
+    assert bn.running_var.tolist() == [1.0] * 128

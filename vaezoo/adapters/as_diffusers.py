@@ -31,7 +31,7 @@ class DiffusersVAE(nn.Module):
         self.vae = vae
         self.use_slicing = self.use_tiling = False
         if stats.pack:
-            self.bn = _batch_norm(stats, self.config.batch_norm_eps, vae.device)
+            self.bn = _batch_norm(stats, vae.latent_channels, self.config.batch_norm_eps, vae.device)
         self.train(vae.training)
 
     @property
@@ -235,10 +235,12 @@ def _normalization(vae: VAE, stats: LatentStats) -> dict[str, Any]:
     return {"scaling_factor": scale, "shift_factor": None, "latents_mean": list(stats.mean), "latents_std": std}
 
 
-def _batch_norm(stats: LatentStats, eps: float, device: torch.device) -> nn.BatchNorm2d:
-    """A batch norm whose running statistics are those of packed latents."""
-    bn = nn.BatchNorm2d(len(stats.gain), eps=eps, affine=False, device=device)
+def _batch_norm(stats: LatentStats, channels: int, eps: float, device: torch.device) -> nn.BatchNorm2d:
+    """A batch norm whose running statistics are those of packed latents, of which there may be one for all channels."""
+    packed = channels * (stats.pack or 1) ** 2
+    bn = nn.BatchNorm2d(packed, eps=eps, affine=False, device=device)
     variance = stats.var if eps and stats.var else [math.pow(gain, -2) for gain in stats.gain]
-    state = {"running_mean": torch.tensor(stats.offset), "running_var": torch.tensor(variance)}
+    mean, var = torch.tensor(stats.offset).expand(packed), torch.tensor(variance).expand(packed)
+    state = {"running_mean": mean, "running_var": var}
     bn.load_state_dict({**bn.state_dict(), **state})
     return bn
