@@ -3,7 +3,7 @@
 from vaezoo.formats.layouts.bfl import BFL
 from vaezoo.formats.layouts.dcae import DC_AE
 from vaezoo.formats.layouts.diffusers import DIFFUSERS
-from vaezoo.formats.layouts.documented import DOCUMENTED
+from vaezoo.formats.layouts.documented import DOCUMENTED, EXPLAININGAI
 from vaezoo.formats.layouts.engine import Layout, Shapes, TensorNames
 from vaezoo.formats.layouts.hunyuan import HUNYUAN
 from vaezoo.formats.layouts.ldm import LDM
@@ -23,6 +23,7 @@ NATIVE = Layout(
 LAYOUTS: dict[str, Layout] = {
     "native": NATIVE,
     "documented": DOCUMENTED,
+    "explainingai": EXPLAININGAI,
     "diffusers": DIFFUSERS,
     "ldm": LDM,
     "bfl": BFL,

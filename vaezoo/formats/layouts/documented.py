@@ -1,8 +1,11 @@
-"""Layout `documented`: the checkpoints of the documented VAE (`configs/models/vae_f8_z4.yaml`).
+"""Layouts `documented` and `explainingai`: two spellings of one network (`configs/models/vae_f8_z4.yaml`).
 
-Names follow explainingai-code/StableDiffusion-PyTorch@31afa44 `models/vae.py` and `models/blocks.py`, except that the
-items of its module lists are called `encoder_layers_0` instead of `encoder_layers.0`.
+`documented` has the names of the document that describes it, with numbered attributes (`encoder_layers_0`).
+`explainingai` has those of explainingai-code/StableDiffusion-PyTorch@f562b15 `models/vae.py` and `models/blocks.py`,
+with module lists (`encoder_layers.0`). All other names are the same.
 """
+
+from dataclasses import replace
 
 from vaezoo.formats.layouts.engine import Layout
 from vaezoo.formats.layouts.name_table import NameTable
@@ -41,4 +44,19 @@ DOCUMENTED_NAMES = NameTable(
     latents=("gaussian",),
     linear=True,
 )
-DOCUMENTED = Layout(about="The documented VAE.", tensor_names=DOCUMENTED_NAMES.tensor_names)
+EXPLAININGAI_NAMES = replace(
+    DOCUMENTED_NAMES,
+    layout="explainingai",
+    modules={key: name.replace("_{order}", ".{order}") for key, name in DOCUMENTED_NAMES.modules.items()},
+)
+_ROOTS = ("encoder_conv_in.", "decoder_conv_in.")
+DOCUMENTED = Layout(
+    about="The documented VAE, as its description names it (`encoder_layers_0`).",
+    tensor_names=DOCUMENTED_NAMES.tensor_names,
+    roots=_ROOTS,
+)
+EXPLAININGAI = Layout(
+    about="The documented VAE, as explainingai-code/StableDiffusion-PyTorch names it (`encoder_layers.0`).",
+    tensor_names=EXPLAININGAI_NAMES.tensor_names,
+    roots=_ROOTS,
+)
