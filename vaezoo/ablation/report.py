@@ -14,6 +14,7 @@ from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
 from vaezoo.analysis.compare import compare_specs
 from vaezoo.errors import FileError
+from vaezoo.io.escape import markdown_text, terminal_text
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.version import __version__
 
@@ -63,7 +64,7 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
         "pictures": pictures(plan, summaries),
         "differences": differences(plan, summaries),
         "errors": [
-            (each.variant.name, error)
+            (each.variant.name, terminal_text(error))
             for each in summaries
             for error in (*each.errors, *_failed_measurements(plan, each))
         ],
@@ -78,6 +79,7 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
         environment = jinja2.Environment(
             autoescape=escape, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
         )
+        environment.filters["markdown"] = markdown_text
         write_text(plan.folder / f"report.{suffix}", environment.from_string(template).render(data) + "\n")
 
 

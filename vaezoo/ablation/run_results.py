@@ -12,6 +12,7 @@ from vaezoo.ablation.plan import AblationPlan, AblationRun
 from vaezoo.ablation.variants import Variant
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS, format_cell
+from vaezoo.io.escape import csv_cell
 from vaezoo.io.files import opened, read_json, write_json, write_text
 
 RECIPE, TRAIN, RESULT, OUTPUT = "recipe.yaml", "train", "result.json", "output.txt"  # in the folder of a run
@@ -87,7 +88,9 @@ def write_tables(plan: AblationPlan) -> list[ResultRow]:
         columns = list(rows[0]) if rows else list(KEYS)
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({column: format_cell(row[column], FLOAT_FORMAT) for column in columns} for row in rows)
+        writer.writerows(
+            {column: csv_cell(format_cell(row[column], FLOAT_FORMAT)) for column in columns} for row in rows
+        )
         write_text(plan.folder / LINES, "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
         write_text(plan.folder / TABLE, table.getvalue())
     return rows

@@ -12,6 +12,7 @@ import torch
 from vaezoo.errors import FileError
 from vaezoo.evaluation.nets.registry import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation, Figure
+from vaezoo.io.escape import csv_cell
 from vaezoo.io.files import locked_folder, opened, replacing
 from vaezoo.nn.vae import VAE
 
@@ -112,7 +113,7 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
     Raises:
         FileError: As `check_results`, or if the file cannot be written; its previous content is kept.
     """
-    new = {column: format_cell(row[column], f".{DIGITS.get(column, 4)}f") for column in columns}
+    new = {column: csv_cell(format_cell(row[column], f".{DIGITS.get(column, 4)}f")) for column in columns}
     with locked_folder(path.parent):
         rows = [*check_results(path, columns, command), new]
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

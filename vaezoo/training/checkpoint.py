@@ -89,11 +89,12 @@ def restore_checkpoint(state: State, path: Path, group: ProcessGroup) -> None:
         for name, saved in unpack(data["optimizers"], tensors).items():
             load_optimizer(state.updaters[name].optimizer, saved)
         random = unpack(data["random"], tensors)
-        state.progress = Progress(**data["progress"])
+        progress = Progress.from_dict(data["progress"])
+        if len(random) == group.world_size:
+            set_random_states(random[group.rank], group.device)
     except _MALFORMED as error:
         raise _misfit(path, error) from error
-    if len(random) == group.world_size:
-        set_random_states(random[group.rank], group.device)
+    state.progress = progress
 
 
 def average_of(path: Path) -> dict[str, Tensor]:
@@ -198,7 +199,7 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
         with safe_open(path, framework="pt") as file:
             data = json.loads((file.metadata() or {}).get(KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); {REMEDY}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a training checkpoint of format {FORMAT}; {REMEDY}")

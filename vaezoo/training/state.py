@@ -1,5 +1,6 @@
 """The state of a training run: everything that a step changes."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -8,6 +9,8 @@ from timm.utils import ModelEmaV3
 from vaezoo.nn.vae import VAE
 from vaezoo.training.objective.task import Task
 from vaezoo.training.optim import Updater
+
+_FLOATS = ("seconds", "best")
 
 
 @dataclass
@@ -37,6 +40,26 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """Return the counters as plain data."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Progress":
+        """Return the counters that `to_dict` returned.
+
+        Raises:
+            TypeError: If a counter is missing or has another type.
+            ValueError: If a number is negative or not finite.
+        """
+        progress = cls(**data)
+        numbers = {key: value for key, value in data.items() if key not in ("bad", "best", "best_step")}
+        optional = {key: value for key, value in data.items() if key in ("best", "best_step") and value is not None}
+        for key, value in {**numbers, **optional}.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float) if key in _FLOATS else int):
+                raise TypeError(f"{key} is {value!r:.40}")
+            if not math.isfinite(value) or (value < 0 and key != "best"):
+                raise ValueError(f"{key} is {value}")
+        if not isinstance(progress.bad, list) or not all(isinstance(text, str) for text in progress.bad):
+            raise TypeError("bad is not a list of messages")
+        return progress
 
 
 @dataclass

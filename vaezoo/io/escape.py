@@ -1,0 +1,29 @@
+"""Escape foreign text for the place it is written to: a terminal, a Markdown page, or a cell of a CSV file."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and newline
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def terminal_text(text: str) -> str:
+    """Escape control characters, which could move the cursor or change colors and titles; newlines and tabs stay."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def markdown_text(text: str) -> str:
+    """Escape text for one line of Markdown, so that it is shown as it is, also in a cell of a table."""
+    return _MARKDOWN.sub(r"\\\1", terminal_text(" ".join(text.split())))
+
+
+def csv_cell(text: str) -> str:
+    """Escape a cell that a spreadsheet would evaluate as a formula, by an apostrophe before it; numbers stay."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_numbers(text) else text
+
+
+def _is_numbers(text: str) -> bool:
+    try:
+        return bool([float(part) for part in text.split()])
+    except ValueError:
+        return False
