@@ -5,6 +5,7 @@ import torch
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, InputError, UnknownNameError
+from vaezoo.specs import catalog
 
 
 @pytest.fixture
@@ -94,3 +95,14 @@ def test_a_path_with_a_nul_is_our_error():
     for read in (vaezoo.load_image, vaezoo.recognize, vaezoo.get_spec):
         with pytest.raises(vaezoo.FileError, match=r"cannot be read|no such file"):
             read("a\0b.yaml")
+
+
+@pytest.mark.parametrize(("key", "true", "false"), [("params", "433_767", "433_768"), ("downscale", "8}", "16}")])
+def test_a_false_statement_in_a_users_network_is_located(tmp_path, key, true, false):
+    path, text = tmp_path / "mine.yaml", catalog.model_file("vae_f8_z4_micro").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert vaezoo.get_spec(path).expect is not None
+    path.write_text(text.replace(true, false), encoding="utf-8")
+    line = text[: text.index("expect:")].count("\n") + 1
+    with pytest.raises(vaezoo.SpecError, match=rf"mine\.yaml:{line}:\d+: expect\.{key}: is .*, but the network has"):
+        vaezoo.create(path)

@@ -34,6 +34,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.name or "\0" in str(path):
         raise FileError(f"{str(path)!r}: cannot be written; it names no file")
+    if os.path.islink(path):  # unlike pathlib, these functions accept any text
+        path = Path(os.path.realpath(path))  # the link stays, and the file that it names is replaced
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise FileError(f"{path}: cannot be written; it is a device or pipe, not a regular file")
     temporary = path.with_name(temporary_name(path.suffix))
     try:
         temporary.touch(exist_ok=False)

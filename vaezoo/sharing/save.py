@@ -35,7 +35,8 @@ def save(
 
     Args:
         vae: The model, saved in its own dtype.
-        folder: Folder to save to, created if it does not exist. Files of these names are replaced, others are kept.
+        folder: Folder to save to, created if it does not exist; `~` is the home folder. Files of these names are
+            replaced, others are kept.
         license: License id of the Hub for the card, such as "mit"; `None` leaves it open.
         with_diffusers: Whether to also write `vae/`, which `from_pretrained(folder, subfolder="vae")` of a diffusers
             class loads. Otherwise an existing `vae/` is not updated and may become stale.
@@ -61,7 +62,8 @@ def save(
     """
     check_savable(vae)
     diffusers = diffusers_config(vae) if with_diffusers else None
-    return write_folder(vae, folder, card_text(vae, license, diffusers=diffusers, training=training), diffusers)
+    card = card_text(vae, license, diffusers=diffusers, training=training)
+    return write_folder(vae, os.path.expanduser(folder), card, diffusers)
 
 
 def write_folder(

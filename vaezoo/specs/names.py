@@ -1,5 +1,6 @@
 """Parse model names: `network`, `network.tag`, an alias, or a prefix with a path or repository."""
 
+import os
 import warnings
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def parse_name(text: str) -> ModelName:
     if colon and source in SOURCES:
         return _sourced(source, rest, text)
     if text.endswith((".yaml", ".yml")):
-        return ModelName("yaml", text)
+        return ModelName("yaml", os.path.expanduser(text))
     if any(mark in text for mark in "/\\:") or not text:
         raise UnknownNameError(
             f"{text!r} is not a model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
@@ -82,7 +83,7 @@ def _sourced(source: str, rest: str, text: str) -> ModelName:
     if mark and not (folder and subfolder):
         raise UnknownNameError(f"{text!r}: nothing on one side of the #; write {source}:{_EXAMPLES[source]}#subfolder")
     if source == "local-dir":
-        return ModelName(source, folder, subfolder=subfolder or None)
+        return ModelName(source, os.path.expanduser(folder), subfolder=subfolder or None)
     if any(step in ("", ".", "..") for step in subfolder.split("/")) and mark:
         raise UnknownNameError(f"{text!r}: {subfolder!r} is not a subfolder of a repository; write one such as #vae")
     repo, at, revision = folder.partition("@")

@@ -62,18 +62,18 @@ class View(NamedTuple):
 
 
 def weights_files(path: str | Path) -> list[Path]:
-    """Return the files that a path stands for: one, or two for `ENCODER,DECODER`.
+    """Return the files that a path stands for: one, or two for the text `ENCODER,DECODER`; `~` is the home folder.
 
     Raises:
         FileError: If there are more than two.
     """
     text = str(path)
-    if "," not in text or os.path.exists(text):
-        return [Path(path)]
+    if isinstance(path, Path) or "," not in text or os.path.exists(text):
+        return [Path(os.path.expanduser(text))]
     files = text.split(",")
     if len(files) != 2:
         raise FileError(f"{text}: {len(files)} paths; write one, or two as ENCODER,DECODER")
-    return [Path(file) for file in files]
+    return [Path(os.path.expanduser(file)) for file in files]
 
 
 def read_header(path: str | Path) -> Header:

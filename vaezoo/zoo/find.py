@@ -29,7 +29,7 @@ from vaezoo.weights.records import (
     expand_alias,
     find_record,
 )
-from vaezoo.zoo.spec_file import read_spec
+from vaezoo.zoo.spec_file import read_own_spec, read_spec
 
 
 class FoundWeights(NamedTuple):
@@ -129,7 +129,7 @@ def _from_spec(spec: ModelSpec, pretrained: bool) -> Found:
 
 
 def _from_yaml(name: ModelName, pretrained: bool, hub: Hub) -> Found:
-    return _from_spec(read_spec(name.id), pretrained)
+    return _from_spec(read_own_spec(name.id), pretrained)
 
 
 def _from_zoo(name: ModelName, pretrained: bool, hub: Hub) -> Found:
