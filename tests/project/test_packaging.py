@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from support.checkout import ROOT
+
+import vaezoo
 
 SOURCES = ("vaezoo", "configs", "tools", "tests", "docs", "scripts")
 FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md")
@@ -110,3 +113,27 @@ def test_the_version_is_the_one_in_the_metadata(built):
     (wheel,) = built.glob("*.whl")
     assert wheel.name == f"vaezoo-{vaezoo.__version__}-py3-none-any.whl"
     assert f"## [{vaezoo.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_an_editable_install_is_found_from_the_folder_above_a_checkout_called_vaezoo(built, tmp_path):
+    """A folder of that name in the working directory, which Python takes for a namespace package, does not hide it."""
+    checkout, site = tmp_path / "vaezoo", tmp_path / "site"
+    shutil.copytree(built / "source", checkout)
+    site.mkdir()
+    code = f"from setuptools import build_meta; build_meta.build_editable({str(site)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, check=True)
+    (wheel,) = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = (
+        f"import site, sys; sys.path.append({sysconfig.get_paths()['purelib']!r}); site.addsitedir({str(site)!r}); "
+        "import vaezoo; print(vaezoo.__file__, callable(vaezoo.create), len(vaezoo.list_models()))"
+    )
+    command = [sys.executable, "-S", "-c", code]  # -S: without the editable install of this environment
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=clean_environment())
+    assert done.stdout.split() == [str(checkout / "vaezoo" / "__init__.py"), "True", str(len(vaezoo.list_models()))]
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
