@@ -149,5 +149,5 @@ def test_packed_statistics_come_from_the_weights_and_their_eps_from_the_config(t
     assert (stats.pack, stats.eps) == (2, 1e-3)
     state = {key: tensor for key, tensor in load_file(tmp_path / PLAIN).items() if not key.startswith("bn.")}
     save_file(state, tmp_path / PLAIN)
-    with pytest.raises(vaezoo.CheckpointError, match="no statistics of latents packed 2x2"):
+    with pytest.raises(vaezoo.CheckpointError, match="does not hold the statistics of latents packed 2x2"):
         vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
