@@ -1,6 +1,7 @@
 """What a run sees: crops by number, shared among ranks, and bad pictures counted or refused."""
 
 import itertools
+import re
 import tarfile
 
 import numpy as np
@@ -138,8 +139,29 @@ def test_a_bad_picture_is_refused_by_its_path_where_the_recipe_says_so(tmp_path)
 
 def test_a_folder_of_bad_pictures_only_is_an_error_and_no_endless_search(tmp_path):
     recipe = tiny_recipe(tmp_path, "data.sizes=[32]", "data.scale=[2, 2]")
-    with pytest.raises(ImageError, match=r"100 bad pictures in a row; the last one: .* too small for a crop of 32"):
+    with pytest.raises(FileError, match=r"all 5 photos are bad, the first: .* too small for a crop of 32"):
         batches(recipe)
+
+
+def test_one_good_picture_among_many_bad_ones_is_enough_also_after_a_restart(tmp_path):
+    recipe = tiny_recipe(tmp_path, "data.sizes=[16]", "data.scale=[1, 1]")
+    for index in range(1, 5):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(b"bad")
+    for index in range(5, 400):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(b"bad")
+    crops = crops_from(recipe)
+    found = [crops.make(Crop(number, 16)).pixels for number in range(300)]
+    for number in (0, 150, 299):
+        assert np.array_equal(crops_from(recipe).make(Crop(number, 16)).pixels, found[number])
+
+
+def test_a_large_share_of_bad_pictures_is_found_at_the_start(tmp_path):
+    recipe = tiny_recipe(tmp_path, "data.sizes=[16]")
+    for index in range(3, 5):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(b"bad")
+    assert crops_from(recipe).find_bad_share() is None
+    (tmp_path / "photos" / "2.png").write_bytes(b"bad")
+    assert re.match(r"3 of 5 sampled photos are bad .* \S+/2\.png: not a JPEG", crops_from(recipe).find_bad_share())
 
 
 def test_grey_and_16_bit_pictures_are_photos_too(tmp_path):

@@ -5,13 +5,14 @@ import signal
 
 import pytest
 import torch
-from support.training import quiet, steps_of, tiny_recipe, write_photos
+from support.training import CPU, quiet, steps_of, tiny_recipe, write_photos
 from torch.utils.data import DataLoader
 
 from vaezoo.data.batches import ignore_signals
 from vaezoo.errors import FileError, SpecError, TrainingError
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Stepper
+from vaezoo.training.run import train
 
 
 def test_weights_that_are_not_finite_take_no_checkpoints_place(tmp_path, monkeypatch):
@@ -64,3 +65,13 @@ def test_workers_outlive_the_signals_that_end_a_run():
     for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(batches._workers[0].pid, number)
     assert found + [int(batch) for batch in batches] == list(range(8))
+
+
+def test_a_run_with_mostly_bad_photos_says_so_at_the_start_and_ends(tmp_path):
+    recipe = tiny_recipe(tmp_path, "data.sizes=[16]", "discriminator=null")
+    for index in range(1, 20):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(b"bad")
+    told = []
+    report = train(recipe, tmp_path / "run", CPU, on_message=told.append)
+    assert report.progress.step == 6
+    assert "19 of 20 sampled photos are bad" in told[0]

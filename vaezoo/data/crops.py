@@ -5,6 +5,7 @@ number, so a run that is resumed, or continued with another number of processes,
 and no process has a state to save.
 """
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,8 @@ from vaezoo.data.seeds import generator, numbers
 from vaezoo.data.settings import DataConfig
 from vaezoo.errors import FileError, ImageError
 
-MAX_BAD_IN_A_ROW = 100
+MAX_BAD_IN_A_ROW = 100  # of a stream
+SAMPLED = 20  # photos of other sources that are read before the first step
 
 
 class Crop(NamedTuple):
@@ -86,10 +88,10 @@ class CropDataset(Dataset[CropResult]):
         return self.make(crop)
 
     def make(self, crop: Crop) -> CropResult:
-        """Make a crop; raises the errors of `make_crop`, and `FileError` for a refused photo that cannot be read."""
+        """Make a crop; raises the errors of `make_crop`, and `FileError` if all are bad or one cannot be read."""
         draw = numbers(self.seed, "crop", crop.number)
         candidates = self._candidates(crop.number, draw)
-        return make_crop(crop, self.data, draw, lambda: self._photo(next(candidates)))
+        return make_crop(crop, self.data, draw, lambda: self._photo(next(candidates)), len(self.photos) + 1)
 
     def _candidates(self, number: int, draw: random.Random) -> Iterator[int]:
         """The photo of a crop, then random ones to replace it if it is bad."""
@@ -98,8 +100,22 @@ class CropDataset(Dataset[CropResult]):
             order = torch.randperm(len(self.photos), generator=generator(self.seed, "epoch", epoch))
             self.order = epoch, order.tolist()
         yield self.order[1][position]
-        while True:
-            yield draw.randrange(len(self.photos))
+        while len(self.bad) < len(self.photos):
+            index = draw.randrange(len(self.photos))
+            if index not in self.bad:  # drawn in any case, so a resumed run, which knows none yet, finds the same
+                yield index
+        raise FileError(f"all {len(self.photos)} photos are bad, the first: {min(self.bad.values())}")
+
+    def find_bad_share(self) -> str | None:
+        """Read up to 20 photos, drawn by the seed, and return a warning if more than half of them are bad."""
+        if self.data.bad == "refuse":
+            return None
+        count = min(SAMPLED, len(self.photos))
+        for index in numbers(self.seed, "sampled photos").sample(range(len(self.photos)), count):
+            with contextlib.suppress(ImageError):
+                self._photo(index)
+        text = f"{len(self.bad)} of {count} sampled photos are bad and will be replaced by others; remove them"
+        return f"{text}. The first: {min(self.bad.values())}" if len(self.bad) > count / 2 else None
 
     def _photo(self, index: int) -> np.ndarray:
         if index in self.bad:
@@ -139,6 +155,9 @@ class CropStream(IterableDataset[Batch]):
             if turn % workers == mine:
                 yield collate([self._crop(photos, crop) for crop in crops])
 
+    def find_bad_share(self) -> None:
+        """Return `None`: a stream has no photos to sample before the first step."""
+
     def make(self, crop: Crop) -> CropResult:
         """Make a crop of the first usable photo of the stream, whatever its number."""
         return self._crop(self._photos(), crop)
@@ -153,10 +172,12 @@ class CropStream(IterableDataset[Batch]):
             check_size(pixels, self.data, photo.location)
             return pixels
 
-        return make_crop(crop, self.data, numbers(self.seed, "crop", crop.number), read)
+        return make_crop(crop, self.data, numbers(self.seed, "crop", crop.number), read, MAX_BAD_IN_A_ROW)
 
 
-def make_crop(crop: Crop, data: DataConfig, draw: random.Random, read: Callable[[], np.ndarray]) -> CropResult:
+def make_crop(
+    crop: Crop, data: DataConfig, draw: random.Random, read: Callable[[], np.ndarray], limit: int
+) -> CropResult:
     """Crop the first usable photo.
 
     Args:
@@ -164,19 +185,20 @@ def make_crop(crop: Crop, data: DataConfig, draw: random.Random, read: Callable[
         data: Settings of the crops.
         draw: Random numbers of this crop.
         read: Function that returns the next candidate, a photo of shape (H, W, 3), or raises `ImageError`.
+        limit: Number of bad pictures in a row that is an error.
 
     Raises:
-        ImageError: If a picture is bad and `data.bad` is "refuse", or 100 bad pictures come in a row.
+        ImageError: If a picture is bad and `data.bad` is "refuse", or `limit` bad pictures come in a row.
     """
     bad: list[str] = []
-    while len(bad) < MAX_BAD_IN_A_ROW:
+    while len(bad) < limit:
         try:
             return CropResult(random_crop(read(), crop.size, data, draw), crop.number, bad)
         except ImageError as error:
             if data.bad == "refuse":
                 raise
             bad.append(str(error))
-    raise ImageError(f"{MAX_BAD_IN_A_ROW} bad pictures in a row; the last one: {bad[-1]}")
+    raise ImageError(f"{limit} bad pictures in a row; the last one: {bad[-1]}")
 
 
 def random_crop(pixels: np.ndarray, size: int, data: DataConfig, draw: random.Random) -> np.ndarray:

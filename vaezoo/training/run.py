@@ -97,6 +97,8 @@ def train(
             on_message(f"{run}: resumed from step {state.progress.step}")
             if notice := rate_notice(run, recipe, state.progress.step):
                 on_message(notice)
+        if group.is_first and (warning := training.crops.find_bad_share()):
+            on_message(f"{run}: {warning}")
         training.open()
         return training.train()
 
