@@ -118,3 +118,24 @@ def test_a_damaged_file_gives_an_image_or_an_image_error(tmp_path, name):
         except ImageError:
             continue
         assert image.abs().max() <= 1
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError, OverflowError, MemoryError, TypeError, AttributeError])
+def test_whatever_pillow_raises_is_damage(tmp_path, monkeypatch, error):
+    path = save(Image.new("RGB", (8, 8)), tmp_path / "a.png")
+
+    def fail(*arguments):
+        raise error("inside Pillow")
+
+    monkeypatch.setattr(Image.Image, "load", fail)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+    assert "damaged or cut off (" in refusal(path)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0damaged", b"Exif\0\0MM\0*\0\0"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_data_does_not_decide_about_the_pixels(tmp_path, exif, suffix):
+    whole = vi.load_image(save(Image.fromarray(noise(12, 16)), tmp_path / f"a{suffix}"))
+    damaged = vi.load_image(save(Image.fromarray(noise(12, 16)), tmp_path / f"b{suffix}", exif=exif))
+    assert torch.equal(whole, damaged)

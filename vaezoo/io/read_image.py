@@ -13,8 +13,11 @@ from vaezoo.errors import ImageError
 from vaezoo.io.files import opened
 from vaezoo.io.pixels import to_plain_mode
 
-# Raised by Pillow on a damaged file; warnings only if the program turned them into errors.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning)
+# Raised by Pillow on a damaged file, by its parsers of metadata too; warnings only if the program made them errors.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning),
+    *(LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError),
+)
 TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags beside it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,10 +68,19 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format != "MPO":
             raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
-        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = TURNS.get(_orientation(picture))
         picture = to_plain_mode(picture if turn is None else picture.transpose(turn))
         picture.info.clear()  # includes the EXIF tag, so that the picture is not rotated again
         return picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, or 1 (upright) if the EXIF data is damaged: it says nothing about the pixels."""
+    picture.load()  # first, because reading EXIF data of a PNG loads its pixels, whose damage is an error
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except DAMAGE:
+        return 1
 
 
 @contextlib.contextmanager
