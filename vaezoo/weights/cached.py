@@ -24,11 +24,7 @@ def check_cached(path: Path) -> None:
         FileError: If the file cannot be read.
     """
     blob = path.resolve()
-    if (
-        blob == path.absolute()
-        or blob.parent.name != "blobs"
-        or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name)
-    ):
+    if blob == path.absolute() or blob.parent.name != "blobs" or not _HASH.fullmatch(blob.name):
         return
     found, marker = blob.stat(), blob.parent.parent / _CHECKED / blob.name
     state = f"{found.st_size} {found.st_mtime_ns}"
@@ -40,6 +36,13 @@ def check_cached(path: Path) -> None:
     with contextlib.suppress(OSError):  # a cache that may only be read
         marker.parent.mkdir(exist_ok=True)
         marker.write_text(state, encoding="utf-8")
+
+
+def known_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a cached file that `check_cached` has compared with the name of its blob, else `None`."""
+    blob = path.resolve()
+    named = blob != path.absolute() and blob.parent.name == "blobs" and len(blob.name) == 64
+    return blob.name if named and _HASH.fullmatch(blob.name) else None
 
 
 def _git_hash(path: Path, size: int, expected: str) -> str:

@@ -10,7 +10,7 @@ from vaezoo.io.files import sha256_of
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName
 from vaezoo.specs.source import WeightsSource
-from vaezoo.weights.cached import REMEDY
+from vaezoo.weights.cached import REMEDY, known_sha256
 from vaezoo.weights.config_json import CONFIG, about_pickles
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_digest, check_sha256
@@ -147,7 +147,7 @@ class HubFolder:
 
 
 def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin | None) -> str | None:
-    """Compare a downloaded file with the SHA-256 on record and in the lock file.
+    """Compare a file that `Hub.fetch` returned with the SHA-256 on record and in the lock file.
 
     Returns:
         Its SHA-256, or `None` if neither names one, so that there is nothing to compare.
@@ -158,7 +158,7 @@ def check_fetched(path: Path, repo: str, file: str, sha256: str | None, pin: Pin
     pinned = pin.sha256(file) if pin else None
     if sha256 is None and pinned is None:
         return None
-    digest = sha256_of(path)
+    digest = known_sha256(path) or sha256_of(path)
     try:
         check_digest(path, digest, sha256, REMEDY)
         if pin:
