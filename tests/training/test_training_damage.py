@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from support.checkout import ROOT
 from support.training import CPU, quiet, steps_of, tiny_recipe, write_photos
 from torch.utils.data import DataLoader
 
@@ -75,3 +78,14 @@ def test_a_run_with_mostly_bad_photos_says_so_at_the_start_and_ends(tmp_path):
     report = train(recipe, tmp_path / "run", CPU, on_message=told.append)
     assert report.progress.step == 6
     assert "19 of 20 sampled photos are bad" in told[0]
+
+
+def test_a_process_ends_although_workers_that_ignore_signals_are_left():
+    code = (
+        "import vaezoo.data.batches as b; from torch.utils.data import DataLoader\n"
+        "b.Finalize(None, b.kill_workers, exitpriority=1)\n"
+        "held = iter(DataLoader(range(8), num_workers=1, worker_init_fn=b.ignore_signals)); next(held)\n"
+        "b.held = held  # as a traceback holds it"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)

@@ -1,7 +1,9 @@
 """The batches of a run: which crops each step takes, and the data loader that makes them."""
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
@@ -91,6 +93,8 @@ def make_loader(crops: CropDataset | CropStream, sampler: CropSampler, pin_memor
         sampler: Which crops to make.
         pin_memory: Whether to copy batches to pinned memory, for GPUs.
     """
+    if sampler.data.workers:
+        Finalize(None, kill_workers, exitpriority=1)  # runs before Python waits for them
     common: dict[str, Any] = {
         "num_workers": sampler.data.workers,
         "pin_memory": pin_memory,
@@ -106,3 +110,10 @@ def ignore_signals(worker: int) -> None:
     """Ignore SIGTERM and Ctrl-C in a worker process; the training process gets them too, and ends its workers."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+
+def kill_workers() -> None:
+    """Kill workers that are left when the process ends; they ignore the SIGTERM that Python sends and waits for."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
