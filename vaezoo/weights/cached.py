@@ -23,8 +23,7 @@ def check_cached(path: Path) -> None:
         CheckpointError: If the content is not that of the name.
         FileError: If the file cannot be read.
     """
-    blob = path.resolve()
-    if blob == path.absolute() or blob.parent.name != "blobs" or not _HASH.fullmatch(blob.name):
+    if (blob := _named_blob(path)) is None:
         return
     found, marker = blob.stat(), blob.parent.parent / _CHECKED / blob.name
     state = f"{found.st_size} {found.st_mtime_ns}"
@@ -40,9 +39,15 @@ def check_cached(path: Path) -> None:
 
 def known_sha256(path: Path) -> str | None:
     """Return the SHA-256 of a cached file that `check_cached` has compared with the name of its blob, else `None`."""
+    blob = _named_blob(path)
+    return blob.name if blob and len(blob.name) == 64 else None
+
+
+def _named_blob(path: Path) -> Path | None:
+    """The blob that a cached path links to, if a hash is its name."""
     blob = path.resolve()
-    named = blob != path.absolute() and blob.parent.name == "blobs" and len(blob.name) == 64
-    return blob.name if named and _HASH.fullmatch(blob.name) else None
+    named = blob != path.absolute() and blob.parent.name == "blobs" and _HASH.fullmatch(blob.name)
+    return blob if named else None
 
 
 def _git_hash(path: Path, size: int, expected: str) -> str:
