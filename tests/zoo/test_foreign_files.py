@@ -17,21 +17,6 @@ from vaezoo.weights.tensors import merge_statistics
 from vaezoo.zoo.recognize import Candidate
 
 
-@pytest.fixture
-def kl(tmp_path):
-    """A small kl-f8, its YAML file, and a function that loads tensors as it."""
-    vae, network = small_vae("ldm_f8_z4"), write_small("ldm_f8_z4", tmp_path)
-
-    def load(tensors: dict[str, torch.Tensor], layout: str = "auto") -> vaezoo.VAE:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "x.safetensors")
-        return vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network, layout=layout)
-
-    def same(again: vaezoo.VAE) -> bool:
-        return all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
-
-    return vae, load, same
-
-
 @pytest.mark.parametrize("prefix", ["first_stage_model.", "vae.", "model.", "state_dict."])
 def test_a_vae_within_a_whole_checkpoint_is_found_and_the_rest_is_left_out(kl, prefix, tmp_path):
     vae, load, same = kl

@@ -13,22 +13,6 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.weights.header import read_header, view
 from vaezoo.weights.pickles import from_pickle
 
-
-@pytest.fixture
-def kl(tmp_path):
-    """A small kl-f8, its YAML file, and a function that loads tensors as it."""
-    vae, network = small_vae("ldm_f8_z4"), write_small("ldm_f8_z4", tmp_path)
-
-    def load(tensors: dict[str, torch.Tensor], layout: str = "auto") -> vaezoo.VAE:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "x.safetensors")
-        return vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network, layout=layout)
-
-    def same(again: vaezoo.VAE) -> bool:
-        return all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
-
-    return vae, load, same
-
-
 PREFIXES = ["_orig_mod.", "module.", "ema.", "autoencoder.", "module._orig_mod.", "a.b.first_stage_model."]
 
 
