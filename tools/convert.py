@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from vaezoo.console import parser
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import make_folder
+from vaezoo.io.temporary import scratch_folder
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.header_diff import shown
@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> None:
     if options.key is not None and not options.from_pickle:
         raise InputError("--key chooses tensors of a pickle; add --from-pickle, or remove it")
 
-    with tempfile.TemporaryDirectory() as temporary:
-        source = _from_pickles(options.input, Path(temporary), options.key) if options.from_pickle else options.input
+    with scratch_folder() as temporary:
+        source = _from_pickles(options.input, temporary, options.key) if options.from_pickle else options.input
         try:
             vae = _load(source, options)
         except CheckpointError as error:  # the user knows the pickle, not the temporary file

@@ -6,6 +6,8 @@ import os
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from support.disk import full_disk
+from support.tiny_pipeline import LDM, small
 
 import vaezoo
 from vaezoo.sharing import save as saving
@@ -103,6 +105,17 @@ def test_a_save_interrupted_while_it_writes_leaves_the_folder_as_it_was(vae, tmp
         vaezoo.save(vaezoo.create("vae_f8_z4_micro"), tmp_path)
     assert_same(vae, load(tmp_path))
     assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vae/diffusion_pytorch_model.safetensors"])
+def test_a_full_disk_leaves_the_folder_as_it_was_and_names_the_file_that_has_no_space(tmp_path, name):
+    vae = small(tmp_path, LDM, scale=0.5)
+    vaezoo.save(vae, tmp_path / "model")
+    with full_disk(1000), pytest.raises(vaezoo.FileError) as raised:
+        vaezoo.save(vae, tmp_path / "model", with_diffusers=name.startswith("vae/"))
+    assert str(raised.value).startswith(f"{tmp_path / 'model' / name}: cannot be written (")
+    assert_same(vae, load(tmp_path / "model"))
+    assert len(os.listdir(tmp_path / "model")) == 3
 
 
 @pytest.mark.parametrize("last", ["config.json", "model.safetensors"])

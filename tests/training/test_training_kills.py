@@ -77,7 +77,7 @@ def test_temporary_files_of_a_killed_run_are_removed_and_others_are_kept(tmp_pat
     for folder in (run, run / "checkpoints"):
         for name in (mine, dead, before):
             (folder / name).touch()
-    (run / f"{dead[:-12]}.saving-x").mkdir()
+    (run / dead.removesuffix(".safetensors")).mkdir()
     quiet(recipe, run, resume=True)
     hidden = [path for path in run.rglob(".*") if path.name.startswith(".vaezoo-tmp")]
     assert sorted(hidden) == sorted([run / mine, run / "checkpoints" / mine])

@@ -1,15 +1,15 @@
 """What a checkpoint keeps, and how a run goes on after whatever ended it."""
 
+import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import torch
+from support.disk import full_disk
 from support.training import (
     CPU,
     assert_same,
@@ -26,16 +26,17 @@ from support.training import (
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, SpecError
+from vaezoo.io.tensor_file import write_tensors
 from vaezoo.nn.build import build
 from vaezoo.training import run as runs
 from vaezoo.training.checkpoint import (
+    KEY,
     checkpoints,
     pack,
     read_tensors,
     restore_checkpoint,
     save_checkpoint,
     unpack,
-    write_tensors,
 )
 from vaezoo.training.log import read_log
 from vaezoo.training.start import begin
@@ -145,24 +146,22 @@ def test_sigterm_saves_and_ends_the_command(tmp_path):
     assert vaezoo.create(f"local-dir:{run}", pretrained=True).spec.name == "tiny"
 
 
-@pytest.mark.slow
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["checkpoints/step_000000006.safetensors", pytest.param("model.safetensors", marks=pytest.mark.slow)]
+)
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_the_file_that_has_no_space(tmp_path, name):
     recipe, run = tiny_recipe(tmp_path, "steps=4"), tmp_path / "run"
     quiet(recipe, run)
+    model = (run / "model.safetensors").stat().st_size
     before = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
-    code = (
-        "import resource, sys\n"
-        "from vaezoo.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"  # as if the disk were full: no file may grow
-        "sys.exit(main(['train', *sys.argv[1:]]))"
-    )
-    arguments = [str(tmp_path / "recipe.yaml"), "--out", str(run), "--resume", "--set=steps=6"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment(), capture_output=True, text=True)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "step_000000006.safetensors: cannot be written" in done.stderr
+    assert all(len(content) > model + 1000 for content in before.values())
+    limit = model - 1000 if name == "model.safetensors" else model + 1000
+    with full_disk(limit), pytest.raises(FileError) as raised:
+        quiet(tiny_recipe(tmp_path, "steps=6"), run, resume=True)
+    assert str(raised.value).startswith(f"{run / name}: cannot be written (")
+    assert "File too large" in str(raised.value)
     after = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     assert after == before
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
     quiet(tiny_recipe(tmp_path), run, resume=True)
     assert steps_of(run)[-1] == 6
 
@@ -222,7 +221,8 @@ def test_more_steps_that_raise_the_rate_again_are_said_and_the_old_end_can_be_ke
 def test_any_nested_data_comes_back_from_a_checkpoint(tmp_path):
     data = {0: {"step": torch.tensor(3.0), "empty": [], "pair": (1, None, "x")}, "list": [torch.arange(3), True, 0.1]}
     tensors = {}
-    write_tensors(tensors, {"format": 1, "data": pack(data, "data", tensors)}, tmp_path / "file.safetensors")
+    said = json.dumps({"format": 1, "data": pack(data, "data", tensors)})
+    write_tensors(tensors, tmp_path / "file.safetensors", {KEY: said})
     tensors, said = read_tensors(tmp_path / "file.safetensors")
     found = unpack(said["data"], tensors)
     assert torch.equal(found[0].pop("step"), data[0].pop("step"))

@@ -1,11 +1,16 @@
-"""Names of temporary files, by which those that a killed process left behind are recognized and removed."""
+"""Temporary files and folders, by whose names those that a killed process left behind are recognized and removed."""
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from vaezoo.errors import CheckpointError, FileError
 
 _TOKEN = secrets.token_hex(4)  # of this process: its id may have been that of a dead one, always so in a container
 _NAME = re.compile(r"\.vaezoo-tmp-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL)
@@ -20,6 +25,59 @@ def temporary_name(suffix: str = "") -> str:
     return f".vaezoo-tmp-{os.getpid()}-{_TOKEN}-{secrets.token_hex(4)}{suffix}"
 
 
+@contextlib.contextmanager
+def folder_beside(folder: Path) -> Iterator[Path]:
+    """Context manager that gives a temporary folder in `folder`, for files that are then moved there.
+
+    Errors that name a file of it name the same file of `folder` instead.
+
+    Raises:
+        FileError: If it cannot be created.
+    """
+    temporary = folder / temporary_name()
+    try:
+        with _folder(temporary):
+            yield temporary
+    except (FileError, CheckpointError) as error:
+        raise type(error)(str(error).replace(str(temporary), str(folder))) from error
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Context manager that gives a temporary folder in the system's, for files that nobody keeps.
+
+    Raises:
+        FileError: If it cannot be created.
+    """
+    remedy = "set TMPDIR to a folder with free space"
+    try:
+        system = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise FileError(f"no folder for temporary files ({error.strerror}); {remedy}") from error
+    sweep(system)
+    temporary = system / temporary_name()
+    try:
+        with _folder(temporary):
+            yield temporary
+    except FileError as error:
+        if not str(error).startswith(str(temporary)):
+            raise
+        raise FileError(f"{error}; it is a temporary file: {remedy}") from error
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Create a folder, and remove it at the end of the block."""
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files and folders in `folder` whose processes have ended; call it with its lock held.
 
@@ -31,7 +89,8 @@ def sweep(folder: Path) -> None:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of another user
+                    path.unlink()
 
 
 def _is_running(process: int, token: str) -> bool:

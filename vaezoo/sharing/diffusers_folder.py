@@ -6,6 +6,7 @@ from typing import Any
 
 from vaezoo.adapters.as_diffusers import known_stats
 from vaezoo.formats.diffusers.classes import config_from_spec
+from vaezoo.io.files import write_text
 from vaezoo.nn.vae import VAE
 from vaezoo.weights.load import tensor_names_of
 from vaezoo.weights.write_checkpoint import export_checkpoint
@@ -31,5 +32,5 @@ def write_export(vae: VAE, folder: Path, config: dict[str, Any]) -> tuple[str, .
     (folder / SUBFOLDER).mkdir()
     weights, text = FILES
     export_checkpoint(vae, folder / weights, layout="diffusers")
-    (folder / text).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / text, json.dumps(config, indent=2) + "\n")
     return FILES

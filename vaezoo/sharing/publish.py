@@ -1,6 +1,5 @@
 """Publishing a model on the Hub in one atomic commit."""
 
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from vaezoo.errors import HubError, InputError
 from vaezoo.io.images import save_picture
+from vaezoo.io.temporary import scratch_folder
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
 from vaezoo.sharing.diffusers_folder import diffusers_config
@@ -94,7 +94,7 @@ def push_to_hub(
         _check_id(repo)
     check_savable(vae)
     diffusers = diffusers_config(vae) if with_diffusers else None
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch_folder() as temporary:
         shown = show_samples(vae)
         folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, diffusers, training), diffusers)
         if shown:

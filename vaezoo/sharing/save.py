@@ -1,13 +1,12 @@
 """Saving a model as a folder that `create("local-dir:…")` reads."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
-from vaezoo.io.temporary import sweep, temporary_name
+from vaezoo.io.temporary import folder_beside, sweep
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
@@ -84,8 +83,7 @@ def write_folder(
     """
     folder = make_folder(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=temporary_name(".saving-"), dir=folder) as temporary:
-            new = Path(temporary)
+        with folder_beside(folder) as new:
             export = write_export(vae, new, diffusers) if diffusers else ()
             export_checkpoint(vae, new / WEIGHTS)
             sha256 = sha256_of(new / WEIGHTS)

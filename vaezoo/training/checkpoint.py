@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from vaezoo.distributed import ProcessGroup
-from vaezoo.errors import CheckpointError, FileError
-from vaezoo.io.files import make_folder, replacing
+from vaezoo.errors import CheckpointError
+from vaezoo.io.files import make_folder
+from vaezoo.io.tensor_file import write_tensors
 from vaezoo.training.state import Progress, State
 
 FOLDER = "checkpoints"
@@ -64,7 +64,7 @@ def save_checkpoint(state: State, run: Path, keep: int, group: ProcessGroup) -> 
             "random": pack(random, "random", tensors),
         }
         path = make_folder(run / FOLDER) / f"step_{state.progress.step:09d}.safetensors"
-        write_tensors(tensors, data, path)
+        write_tensors(tensors, path, {KEY: json.dumps(data)})
         prune(run, keep, state.progress.best_step)
     group.wait()
 
@@ -171,26 +171,13 @@ def unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     return content
 
 
-def write_tensors(tensors: dict[str, Tensor], data: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain data to a safetensors file atomically.
-
-    Raises:
-        FileError: If it cannot be written.
-    """
-    try:
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, {KEY: json.dumps(data)})
-    except SafetensorError as error:
-        raise FileError(f"{path}: cannot be written ({error})") from error
-
-
 def _misfit(path: Path, error: Exception) -> CheckpointError:
     reason = str(error).strip().partition("\n")[0]
     return CheckpointError(f"{path}: does not fit this run ({type(error).__name__}: {reason}); {REMEDY}")
 
 
 def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the data that `write_tensors` wrote, and those of its tensors whose names start with `prefix`.
+    """Read the data of a checkpoint, and those of its tensors whose names start with `prefix`.
 
     Raises:
         CheckpointError: If the file cannot be read, or is not a training checkpoint of this format.

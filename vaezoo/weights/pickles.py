@@ -10,10 +10,10 @@ from struct import error as StructError
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 
 from vaezoo.errors import CheckpointError
-from vaezoo.io.files import opened, replacing
+from vaezoo.io.files import opened
+from vaezoo.io.tensor_file import write_tensors
 from vaezoo.weights.header import AVERAGED
 from vaezoo.weights.header_diff import shown
 from vaezoo.weights.inert_unpickler import PickledTensor
@@ -92,8 +92,7 @@ def from_pickle(path: str | Path, out: str | Path, key: str | None = None) -> Fr
             if tensor.dtype not in _WRITTEN:
                 raise CheckpointError(f"{path}: {shown(name)} is {tensor.dtype}, which vaezoo does not convert")
         stand_ins = tuple(file.stand_ins)
-    with replacing(out) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(tensors, out)
     listed = {name: TensorGroup(name, len(group)) for name, group in groups.items()}
     return FromPickle(listed.pop(taken), tuple(listed.values()), stand_ins)
 

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vaezoo.errors import CheckpointError, FileError
+from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.io.files import replacing
+from vaezoo.io.tensor_file import write_tensors
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
 from vaezoo.weights.finite import cast_finite
@@ -94,9 +92,6 @@ def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, T
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata)
-    except SafetensorError as error:
-        raise FileError(f"{path}: cannot be written ({error})") from error
+        write_tensors(tensors, path, metadata)
     except RuntimeError as error:  # safetensors refuses tensors that share memory
         raise CheckpointError(f"{path}: not written, because {str(error).strip().partition('.')[0]}") from error

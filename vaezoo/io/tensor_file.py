@@ -1,0 +1,30 @@
+"""Write safetensors files atomically."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaezoo.errors import FileError
+from vaezoo.io.files import replacing
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file, atomically.
+
+    Args:
+        tensors: Contiguous tensors by name.
+        path: The file.
+        metadata: Text entries of the header.
+
+    Raises:
+        FileError: If the file cannot be written.
+        RuntimeError: If tensors share memory.
+    """
+    try:
+        with replacing(path) as temporary:
+            save_file(dict(tensors), temporary, dict(metadata) if metadata else None)
+    except SafetensorError as error:
+        raise FileError(f"{path}: cannot be written ({error})") from error
