@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _load(source: str, options: argparse.Namespace) -> vaezoo.VAE:
-    is_file = all(str(file).endswith(".safetensors") or os.path.isfile(file) for file in weights_files(source))
+    is_file = all(file.suffix in (".safetensors", ".json") or os.path.isfile(file) for file in weights_files(source))
     return vaezoo.create(
         f"file:{source}" if is_file else source,
         pretrained=True,

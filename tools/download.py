@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
 def _downloaded(name: str, hub: Hub, lock: Path) -> dict[str, Any]:
     weights, source = fetch(name, hub)
     pinned = _pinned(weights.unpinned, lock) if weights.unpinned else None
-    content = {"bytes": Path(weights.path).stat().st_size, "sha256": source.sha256}
+    content = {"bytes": sum(file.stat().st_size for file in source.files), "sha256": source.sha256}
     return {"name": name, "path": str(weights.path), **content, "pinned": pinned}
 
 

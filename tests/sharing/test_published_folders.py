@@ -153,7 +153,8 @@ def test_two_saves_at_once_never_load_as_a_mixture(vae, tmp_path, monkeypatch):
 
 
 def test_a_model_that_is_no_longer_its_spec_is_not_saved(vae, tmp_path):
-    compiled = torch.compile(vae, backend="eager")
+    compiled = vaezoo.create("vae_f8_z4_micro")
+    compiled.encoder = torch.compile(compiled.encoder, backend="eager")
     changed = vaezoo.create("vae_f8_z4_micro")
     changed.extra = torch.nn.Linear(2, 2)
     tied = vaezoo.create("vae_f8_z4_micro")

@@ -36,14 +36,6 @@ def test_a_whole_pipeline_names_the_subfolder_of_its_vae(tmp_path, hub):
         vaezoo.create(f"local-dir:{tmp_path}")
 
 
-def test_weights_in_several_files_are_refused(tmp_path):
-    small_model("AutoencoderKL").save_pretrained(tmp_path, max_shard_size=2_000)
-    assert not (tmp_path / PLAIN).exists()
-    (tmp_path / HALF).touch()
-    with pytest.raises(vaezoo.FileError, match=r"weights in several files .*; only one file is read"):
-        vaezoo.create(f"local-dir:{tmp_path}", pretrained=True)
-
-
 def test_a_pickle_alone_is_refused_with_the_way_out(tmp_path, hub):
     model = small_model("AutoencoderKL")
     model.save_pretrained(tmp_path)

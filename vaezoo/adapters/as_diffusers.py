@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.adapters.outputs import DecoderOutput, DiffusersConfig, EncoderOutput, LatentDistribution
 from vaezoo.errors import InputError
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 
@@ -173,6 +174,7 @@ def as_diffusers(vae: VAE) -> DiffusersVAE:
 
     Source: the interface of huggingface/diffusers `models/autoencoders/autoencoder_kl.py`.
     """
+    vae = unwrapped(vae)
     if not isinstance(vae, VAE):
         raise InputError(f"as_diffusers: expected a VAE as vaezoo.create gives, not {type(vae).__name__}")
     return DiffusersVAE(vae)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaezoo.analysis.costs import RowCost, costs
 from vaezoo.errors import InputError
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
 
@@ -83,6 +84,7 @@ def compare_weights(a: VAE, b: VAE) -> list[TensorChange]:
     Raises:
         InputError: If the networks differ.
     """
+    a, b = unwrapped(a), unwrapped(b)
     if a.spec.hash != b.spec.hash:
         raise InputError(f"{a.spec.label} and {b.spec.label} are different networks; their tensors do not correspond")
     others: Mapping[str, Tensor] = b.state_dict()

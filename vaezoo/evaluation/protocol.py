@@ -20,6 +20,7 @@ from vaezoo.inference.reconstruct import check_finite
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Posterior
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 
 NEIGHBORS = 10
@@ -45,13 +46,11 @@ class Protocol:
     measures_all: bool
 
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("reconstruction-1", "lanczos centre", "[-1, 1]", "none", measures_all=False),
-        Protocol("reconstruction-2", "lanczos centre", "[-1, 1]", "8 bits, half up", measures_all=True),
-    )
-}
+_ALL = (
+    Protocol("reconstruction-1", "lanczos centre", "[-1, 1]", "none", measures_all=False),
+    Protocol("reconstruction-2", "lanczos centre", "[-1, 1]", "8 bits, half up", measures_all=True),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
 LATEST = PROTOCOLS["reconstruction-2"]
 
 
@@ -152,7 +151,7 @@ def evaluate(
     """
     if not photos:
         raise InputError("evaluate: no photos; pass at least one")
-    nets, processes = nets or Nets(), processes or ProcessGroup()
+    vae, nets, processes = unwrapped(vae), nets or Nets(), processes or ProcessGroup()
     tally = Tally(nets.features, keep)
     with torch.inference_mode():
         for index, photo in track(processes.share(photos)):

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vaezoo.errors import InputError
 from vaezoo.io.resize_and_pad import pad_to_multiple
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 
 
@@ -30,6 +31,7 @@ def reconstruct(vae: VAE, images: Tensor) -> Tensor:
         >>> tuple(reconstruct(vae, torch.zeros(1, 3, 30, 45)).shape)
         (1, 3, 30, 45)
     """
+    vae = unwrapped(vae)
     height, width = images.shape[-2:]
     with torch.inference_mode():
         padded = pad_to_multiple(images, vae.size_multiple).to(vae.device, vae.dtype)

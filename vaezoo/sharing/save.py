@@ -7,6 +7,7 @@ from typing import Any
 from vaezoo.errors import CheckpointError, FileError, VaezooError
 from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
 from vaezoo.io.temporary import folder_beside, sweep
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
 from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
@@ -59,6 +60,7 @@ def save(
         >>> vaezoo.create("local-dir:my_vae", pretrained=True).spec == vae.spec
         True
     """
+    vae = unwrapped(vae)
     check_savable(vae)
     diffusers = diffusers_config(vae) if with_diffusers else None
     card = card_text(vae, license, diffusers=diffusers, training=training)

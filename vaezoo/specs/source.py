@@ -14,7 +14,7 @@ class WeightsSource:
 
     Args:
         name: The name that was asked for, such as `vae_f8_z4`, `hf-hub:org/name` or `file:weights.safetensors`.
-        files: Paths of the weights on this machine: one file, or encoder and decoder; empty if none was loaded.
+        files: Paths of the weights on this machine; empty if none was loaded.
         network: Name of the network; `None` if it has none.
         tag: Tag of the weights among the records of the network; `None` for weights without a record.
         repo: Repository on the Hub; `None` for local weights.
@@ -32,7 +32,7 @@ class WeightsSource:
 
     @cached_property
     def sha256(self) -> str | None:
-        """SHA-256 of the weights, of two files both with a space between; `None` if no file was loaded.
+        """SHA-256 of the weights, of several files all with spaces between; `None` if no file was loaded.
 
         Where loading did not need it, it is computed from the files on first use.
         """

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.build import build
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, BlockSpec, ModelSpec
 
@@ -37,6 +38,7 @@ def grow(vae: VAE, spec: ModelSpec) -> VAE:
     Raises:
         SpecError: If `spec` is not such a network, or has a row whose function cannot be kept.
     """
+    vae = unwrapped(vae)
     _check_factor(vae.spec, spec)
     wide = build(spec, vae.device).to(vae.dtype)
     with torch.no_grad():

@@ -8,6 +8,7 @@ from vaezoo.nn.build import build
 from vaezoo.nn.layers import bias_of
 from vaezoo.nn.single_layers import ConvAct, ConvBlock, Head
 from vaezoo.nn.transforms import Clamp, Rescale
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
 
@@ -32,6 +33,7 @@ def widen(vae: VAE, spec: ModelSpec) -> VAE:
     Raises:
         CheckpointError: If a norm, shortcut, resampler or residual layer mixes latent channels.
     """
+    vae = unwrapped(vae)
     wide = build(spec, vae.device).to(vae.dtype)
     with torch.no_grad():
         for half in HALVES:

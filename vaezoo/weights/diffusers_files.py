@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vaezoo.weights.config_json import CONFIG
 from vaezoo.weights.folders import Folder
+from vaezoo.weights.shards import read_index
 
 STEM = "diffusion_pytorch_model"
 PIPELINE = "model_index.json"
@@ -24,23 +25,28 @@ def config_file(folder: Folder) -> Path:
     return folder.read(CONFIG)
 
 
-def weights_file(folder: Folder, variant: str | None) -> Path:
-    """Find the weights in a folder that diffusers wrote.
+def weights_in(folder: Folder, variant: str | None) -> list[Path]:
+    """Find the weights in a folder that diffusers wrote: one file, or an index and the files that it lists.
 
     Args:
         folder: The folder.
         variant: Which weights, such as "fp16"; `None` means the plain ones, or fp16 if there are no others.
 
     Raises:
-        FileError: If a folder on disk has no such weights, or not in a single safetensors file.
+        CheckpointError: If the index is damaged.
+        FileError: If a folder on disk has no such weights as safetensors.
         HubError: If a folder on the Hub has none, likewise.
     """
+    plain, index = _names(variant)
+    for file, its_index in [(plain, index)] if variant else [(plain, index), _names("fp16")]:
+        if path := folder.find(file):
+            return [path]
+        if path := folder.find(its_index):
+            return [path, *(folder.read(shard) for shard in dict.fromkeys(read_index(path).values()))]
+    return [folder.read(plain)]
+
+
+def _names(variant: str | None) -> tuple[str, str]:
+    """The names of the one file, and of the index of several."""
     infix = f".{variant}" if variant else ""
-    plain = f"{STEM}{infix}.safetensors"
-    if path := folder.find(plain):
-        return path
-    index = f"{STEM}.safetensors.index{infix}.json"
-    if folder.find(index):
-        raise folder.error(f"weights in several files ({index}); only one file is read, {plain}: save it again in one")
-    half = None if variant else folder.find(f"{STEM}.fp16.safetensors")
-    return half or folder.read(plain)
+    return f"{STEM}{infix}.safetensors", f"{STEM}.safetensors.index{infix}.json"

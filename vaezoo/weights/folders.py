@@ -1,6 +1,7 @@
 """Folders with a model in them, on disk or on the Hub at one commit, behind one interface."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,8 +32,8 @@ class Folder(Protocol):
     def read(self, file: str, sha256: str | None = None) -> Path:
         """The path of a file, which must be there and have this SHA-256 (`None` accepts any)."""
 
-    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
-        """The source of the weights at `path`; of the weights that the folder describes if none were read."""
+    def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
+        """The source of the weights in `files`; of the weights that the folder describes if none were read."""
 
     def error(self, text: str) -> VaezooError:
         """An error about the folder itself."""
@@ -65,9 +66,9 @@ class LocalFolder:
         check_sha256(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
         return path
 
-    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
+    def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """See `Folder.source`."""
-        return WeightsSource(self.name.text, (path,) if path else (), spec.name, known_sha256=sha256)
+        return WeightsSource(self.name.text, tuple(files), spec.name, known_sha256=sha256)
 
     def error(self, text: str) -> VaezooError:
         """See `Folder.error`."""
@@ -120,11 +121,10 @@ class HubFolder:
         """
         return self._checked(file, self.hub.fetch(self.name.id, self._file(file), self.commit), sha256)
 
-    def source(self, spec: ModelSpec, path: Path | None = None, sha256: str | None = None) -> WeightsSource:
+    def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """See `Folder.source`."""
-        known = self.digests[path] if path else sha256
-        files = (path,) if path else ()
-        return WeightsSource(self.name.text, files, spec.name, None, self.name.id, self.commit, known)
+        known = self.digests[files[0]] if len(files) == 1 else sha256
+        return WeightsSource(self.name.text, tuple(files), spec.name, None, self.name.id, self.commit, known)
 
     def _checked(self, file: str, path: Path, sha256: str | None) -> Path:
         """The path of a file, after comparing it with `sha256` and with the lock file."""

@@ -11,22 +11,20 @@ from safetensors import SafetensorError, safe_open
 
 from vaezoo.errors import CheckpointError, FileError
 from vaezoo.formats.layouts.engine import WRAPPED, Layout, Shapes, TensorNames
-from vaezoo.io.files import opened
 from vaezoo.specs.model import HALVES
+from vaezoo.weights.first_bytes import first_bytes, not_safetensors
 from vaezoo.weights.header_diff import shown
+from vaezoo.weights.shards import check_shards, index_remark, is_index, read_index
 
 HASH_KEY = "vaezoo_spec_hash"
 _FUSED = ".to_qkv."  # added to an attention by `fuse_qkv_projections` of diffusers
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm of PyTorch
 AVERAGED = re.compile(r"(.*_)?(ema|swa|averaged?|shadow)(_.*|\d+)?", re.IGNORECASE)  # ema, model_ema, params_ema
 _CODEBOOK = re.compile(r"(.*\.)?quantizer?\.(embedding|embed|codebook)(\.weight)?")
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class Header(NamedTuple):
-    """The tensors that one or two safetensors files list in their headers, by name.
+    """The tensors that one or more safetensors files list in their headers, by name.
 
     If encoder and decoder are separate files, names begin with `encoder.` and `decoder.`.
 
@@ -41,6 +39,11 @@ class Header(NamedTuple):
     dtypes: dict[str, str]
     metadata: dict[str, str]
     locations: dict[str, tuple[Path, str]]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files with the tensors."""
+        return tuple(dict.fromkeys(path for path, _ in self.locations.values()))
 
 
 class View(NamedTuple):
@@ -77,10 +80,11 @@ def weights_files(path: str | Path) -> list[Path]:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read the header of a safetensors file, or of two.
+    """Read the header of a safetensors file, or of several.
 
     Args:
-        path: A safetensors file, or an encoder's and a decoder's as `ENCODER,DECODER`.
+        path: A safetensors file, the index of several (`*.safetensors.index.json`), or an encoder's and a decoder's as
+            `ENCODER,DECODER`.
 
     Raises:
         FileError: If a file does not exist.
@@ -89,17 +93,15 @@ def read_header(path: str | Path) -> Header:
     files = weights_files(path)
     if len(files) == 1:
         return _read(files[0], "")
-    encoder, decoder = (_read(file, f"{half}.") for half, file in zip(HALVES, files, strict=True))
-    return Header(
-        encoder.shapes | decoder.shapes,
-        encoder.dtypes | decoder.dtypes,
-        encoder.metadata | decoder.metadata,
-        encoder.locations | decoder.locations,
-    )
+    return _merged([_read(file, f"{half}.") for half, file in zip(HALVES, files, strict=True)])
 
 
 def _read(path: Path, prefix: str) -> Header:
-    start = _first_bytes(path)
+    return _read_shards(path, prefix) if is_index(path) else _read_file(path, prefix)
+
+
+def _read_file(path: Path, prefix: str) -> Header:
+    start = first_bytes(path)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
@@ -107,49 +109,28 @@ def _read(path: Path, prefix: str) -> Header:
             dtypes = {prefix + key: piece.get_dtype() for key, piece in slices.items()}
             return Header(shapes, dtypes, dict(file.metadata() or {}), {prefix + key: (path, key) for key in slices})
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: {_problem(start)} ({error})") from error
+        raise CheckpointError(f"{path}: {not_safetensors(start)} ({error})") from error
 
 
-def _first_bytes(path: Path) -> bytes:
-    if not os.path.isfile(path):  # Path.is_file raises OSError for a name that is too long
-        raise FileError(f"{path}: {f'a folder; write local-dir:{path}' if os.path.isdir(path) else 'no such file'}")
-    with opened(path) as file:
-        return file.read(512)
+def _read_shards(index: Path, prefix: str) -> Header:
+    places = read_index(index)
+    missing = next((file for file in places.values() if not os.path.isfile(index.with_name(file))), None)
+    if missing:
+        raise FileError(f"{index}: lists {shown(missing)}, which is not beside it; download that file too")
+    shards = {file: _read_file(index.with_name(file), prefix) for file in dict.fromkeys(places.values())}
+    check_shards(index, places, {file: {raw for _, raw in shard.locations.values()} for file, shard in shards.items()})
+    return _merged(list(shards.values()))
 
 
-def _problem(start: bytes) -> str:
-    """Describe a file that is not safetensors by its first bytes, with the remedy."""
-    if start.startswith(_PICKLE_STARTS):
-        return (
-            "a pickle, which can run code when opened, and vaezoo loads safetensors only; convert it with "
-            "vaezoo convert IN OUT.safetensors --from-pickle"
-        )
-    return pointer_or_page(start) or (
-        "not a whole safetensors file: it is damaged, truncated or of another format; download it again"
-    )
+def _merged(headers: list[Header]) -> Header:
+    return Header(*(dict(item for part in parts for item in part.items()) for parts in zip(*headers, strict=True)))
 
 
-def pointer_or_page(start: bytes) -> str | None:
-    """Describe what a download left in the place of weights, with the remedy; `None` if it is neither.
-
-    Args:
-        start: The first bytes of the file.
-    """
-    if start.startswith(_POINTER):
-        return "a Git LFS pointer in the place of the weights; run git lfs pull in its repository"
-    if _PAGE.match(start):
-        return (
-            "a web page in the place of the weights; download the file itself, on the Hub from an address with "
-            "/resolve/ and not /blob/"
-        )
-    return None
-
-
-def codebook_remark(header: Header) -> str:
-    """Return a remark for messages if a file is the first stage of a VQ model; empty if it is not."""
+def remark(header: Header) -> str:
+    """Return a remark for messages about weights that fit no network, if they show why; else empty text."""
     name = next((name for name in header.shapes if _CODEBOOK.fullmatch(name)), None)
     if name is None:
-        return ""
+        return index_remark(header.files)
     return f"; it is a vector-quantized model (codebook {shown(name)}), which vaezoo cannot build"
 
 

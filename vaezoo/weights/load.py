@@ -19,10 +19,10 @@ from vaezoo.weights.header import (
     HASH_KEY,
     Header,
     View,
-    codebook_remark,
     expected_shapes,
     merge_fused,
     read_header,
+    remark,
     view,
 )
 from vaezoo.weights.header_diff import header_diff, shown
@@ -106,7 +106,7 @@ def fitting(vae: VAE, header: Header, layout: str, misfit: str) -> tuple[list[Te
     seen = view(header, LAYOUTS[layout])
     names = merge_fused(tensor_names_of(vae, layout), seen.names)
     if diff := header_diff(expected_shapes(names), seen.shapes):
-        raise CheckpointError(f"{misfit}{codebook_remark(header)}: {diff}")
+        raise CheckpointError(f"{misfit}{remark(header)}: {diff}")
     return names, seen
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaezoo.errors import CheckpointError
 from vaezoo.io.files import opened
-from vaezoo.weights.header import pointer_or_page
+from vaezoo.weights.first_bytes import pointer_or_page
 from vaezoo.weights.inert_unpickler import InertUnpickler, PickledTensor
 
 _LONGEST_PICKLE = 1 << 25  # bytes; that of Stable Diffusion's checkpoint with optimizer has 2 MB, all values apart

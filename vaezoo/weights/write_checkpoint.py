@@ -8,6 +8,7 @@ from torch import Tensor
 from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.tensor_file import write_tensors
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
 from vaezoo.weights.finite import cast_finite
@@ -38,6 +39,7 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         >>> vaezoo.create(f"file:{path}").spec == vae.spec
         True
     """
+    vae = unwrapped(vae)
     check_dtype(dtype)
     check_weights_there(vae)
     check_as_specified(vae)

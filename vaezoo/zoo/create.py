@@ -9,12 +9,13 @@ import torch
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.nn.build import build, default_device
 from vaezoo.nn.schema import change_spec
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.source import WeightsSource
 from vaezoo.warmstart.widen import widen
-from vaezoo.weights.header import read_header, weights_files
+from vaezoo.weights.header import read_header
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
 from vaezoo.weights.records import expand_alias, read_records
@@ -51,7 +52,8 @@ def create(
             - `network`, `network.tag`, or an alias of weights ("-" and "_" are the same),
             - `hf-hub:org/name@revision#subfolder`, a repository on the Hub, written by vaezoo or diffusers,
             - `local-dir:folder#subfolder`, such a folder on disk,
-            - `file:weights.safetensors`, or `file:ENCODER,DECODER`,
+            - `file:weights.safetensors`, the index of several (`file:weights.safetensors.index.json`), or
+              `file:ENCODER,DECODER`,
             - the path of a YAML file with a network,
             - a `ModelSpec`.
         pretrained: Whether to load the weights of `name`; if it has none, that is an error. With `False` the weights
@@ -156,7 +158,7 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
     Args:
         vae: The model. Its latent statistics belonged to the old weights: they are replaced by those in the file, or
             become unknown. Its `source` becomes the file.
-        path: The file, or two as `ENCODER,DECODER`.
+        path: The file, the index of several (`*.safetensors.index.json`), or two as `ENCODER,DECODER`.
         layout: Layout of the names in the file, see `docs/hub.md`; "auto" finds the one whose names and shapes fit. A
             file that vaezoo wrote for another network of the same shapes is refused unless the layout is given.
 
@@ -167,12 +169,12 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         CheckpointError: If the file does not fit; the text is a diff of names and shapes.
         FileError: If there is no such file.
     """
-    device = default_device() if vae.device.type == "meta" else vae.device
-    header = read_header(path)
-    spec_hash = vae.spec.hash if layout == "auto" else None
-    layout = find_layout(vae, header) if layout == "auto" else layout
-    vae.latent_stats = load_into(vae, path, layout, spec_hash, vae.dtype, device, header)
-    vae.source = WeightsSource(f"file:{path}", tuple(weights_files(path)), vae.spec.name)
+    inner, header = unwrapped(vae), read_header(path)
+    device = default_device() if inner.device.type == "meta" else inner.device
+    spec_hash = inner.spec.hash if layout == "auto" else None
+    layout = find_layout(inner, header) if layout == "auto" else layout
+    inner.latent_stats = load_into(inner, path, layout, spec_hash, inner.dtype, device, header)
+    inner.source = WeightsSource(f"file:{path}", header.files, inner.spec.name)
     return vae
 
 

@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
 from vaezoo.analysis.costs import Costs, costs
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
@@ -64,8 +67,9 @@ def describe(name: str | ModelSpec | VAE, height: int = 256, width: int | None =
         >>> vaezoo.describe(vae).source.network
         'vae_f8_z4_micro'
     """
-    if isinstance(name, VAE):
-        found = Found(name.spec, name.source)
+    if isinstance(name, nn.Module):
+        vae = unwrapped(name)
+        found = Found(vae.spec, vae.source)
     else:
         found = find(name if isinstance(name, ModelSpec) else parse_name(name), False, Hub())
     spec = found.spec

@@ -15,7 +15,7 @@ from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.source import WeightsSource
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.config_json import WEIGHTS, read_network
-from vaezoo.weights.diffusers_files import config_file, weights_file
+from vaezoo.weights.diffusers_files import config_file, weights_in
 from vaezoo.weights.folders import Folder, HubFolder, LocalFolder, check_fetched
 from vaezoo.weights.header import Header
 from vaezoo.weights.hub import Hub
@@ -36,7 +36,7 @@ class FoundWeights(NamedTuple):
     """A weights file on this machine.
 
     Args:
-        path: Path of the file, or of two as `ENCODER,DECODER`.
+        path: Path of the file, of the index of several, or of two as `ENCODER,DECODER`.
         layout: Layout of its names, a key of `LAYOUTS`.
         stats: Latent statistics that belong to the weights; `None` if unknown.
         header: Header of the file, if finding it had to read it.
@@ -188,15 +188,16 @@ def _from_folder(folder: Folder, pretrained: bool) -> Found:
     if isinstance(network, DiffusersNetwork):
         if not pretrained:
             return Found(network.spec, folder.source(network.spec))
-        path = weights_file(folder, variant)
-        return Found(network.spec, folder.source(network.spec, path), FoundWeights(path, "diffusers", network.stats))
+        path, *shards = weights_in(folder, variant)
+        source = folder.source(network.spec, shards or [path])
+        return Found(network.spec, source, FoundWeights(path, "diffusers", network.stats))
     if variant:
         raise InputError(f"variant={variant!r}: {folder.name.text} was written by vaezoo, with one file of weights")
     spec, config = network
     if not pretrained:
         return Found(spec, folder.source(spec, sha256=config.weights.sha256))
     path = folder.read(WEIGHTS, config.weights.sha256)
-    source = folder.source(spec, path, config.weights.sha256)
+    source = folder.source(spec, [path], config.weights.sha256)
     return Found(spec, source, FoundWeights(path, "native", config.latent_stats))
 
 

@@ -7,7 +7,7 @@ from vaezoo.specs.catalog import files
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.source import WeightsSource
-from vaezoo.weights.header import read_header, weights_files
+from vaezoo.weights.header import read_header
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.records import NamedWeights, expand_alias, find_by_sha256, find_record, tags_by_statistics
 from vaezoo.zoo.find import Found, FoundWeights, find
@@ -21,12 +21,12 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         CheckpointError: If none or several networks fit and none is named.
         FileError: If there is no such file.
     """
-    header, paths = read_header(path), tuple(weights_files(path))
+    header = read_header(path)
     wanted = parse_name(network) if network else None
     if wanted and wanted.source == "zoo":
         wanted = expand_alias(wanted)  # may also name a tag
     tag_asked = tag or (wanted.tag if wanted else None)
-    sha256 = None if tag_asked or len(paths) > 1 else sha256_of(paths[0])
+    sha256 = None if tag_asked or len(header.files) != 1 else sha256_of(header.files[0])
     record = _record_of_tag(wanted, tag_asked) if tag_asked else _record_of_file(sha256, wanted)
     if record and wanted and (wanted.id, wanted.tag or record.tag) != (record.network, record.tag):
         raise InputError(f"network={network!r}, but tag={tag!r} is {record.name}; give one of them")
@@ -39,7 +39,7 @@ def find_file(path: str, network: str | None, tag: str | None, layout: str, hub:
         layout = find_layout(meta, header) if layout == "auto" else layout
     stats = record.record.latent_stats if record else None
     weights = FoundWeights(path, layout, stats, header, remedy=None if stats else _remedy(meta.spec))
-    source = WeightsSource(f"file:{path}", paths, meta.spec.name, record and record.tag, known_sha256=sha256)
+    source = WeightsSource(f"file:{path}", header.files, meta.spec.name, record and record.tag, known_sha256=sha256)
     return Found(meta.spec, source, weights, meta)
 
 

@@ -15,10 +15,10 @@ from vaezoo.weights.header import (
     HASH_KEY,
     Header,
     View,
-    codebook_remark,
     expected_shapes,
     merge_fused,
     read_header,
+    remark,
     view,
 )
 from vaezoo.weights.header_diff import same_tensors, shown
@@ -50,7 +50,7 @@ def recognize(path: str | Path) -> list[Candidate]:
     candidates. A file that vaezoo wrote also holds the spec hash, which leaves one network.
 
     Args:
-        path: A safetensors file, or two as `ENCODER,DECODER`.
+        path: A safetensors file, the index of several (`*.safetensors.index.json`), or two as `ENCODER,DECODER`.
 
     Returns:
         The candidates; an empty list if no network fits.
@@ -155,7 +155,7 @@ def choose(path: str | Path, header: Header, layout: str = "auto") -> tuple[VAE,
     if not found:
         half = header.shapes and all(name.partition(".")[0].isdecimal() for name in header.shapes)
         hint = "; it is half of a TAESD: give both halves as ENCODER,DECODER" if half else ""
-        hint += codebook_remark(header)
+        hint += remark(header)
         raise CheckpointError(
             f"{path}: its names and shapes fit no network of the zoo in any layout ({', '.join(LAYOUTS)}){hint}; name "
             "the nearest with network= (or tag=) to see what differs"
