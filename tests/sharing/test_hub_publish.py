@@ -140,6 +140,20 @@ def test_odd_answers_to_a_commit_are_passed_on(hub, fails, answer, kind):
     fails(kind, str(getattr(answer, "status", answer)))
 
 
+@pytest.mark.parametrize("body", [b"<html>", [1], {}, {"id": 7, "sha": 7}], ids=str)
+@pytest.mark.parametrize("place", ["/api/models/alice/vae", "/api/models/alice/vae/refs", "preupload", "commit"])
+def test_a_malformed_answer_is_named(hub, vae, fails, place, body):
+    push(vae)
+    with torch.no_grad():
+        vae.encoder[0].bias.add_(1)
+    hub.before = lambda server, method, path: Reply(200, body) if path == place or place in path.split("/") else None
+    improper = place == "preupload" and isinstance(body, dict)  # which the client itself finds
+    words = (
+        ["improperly formatted"] if improper else [f"{hub.endpoint} does not answer like a Hub", "check the address"]
+    )
+    fails("refused" if improper else "server", *words, revision="next")
+
+
 def test_publishing_offline_says_so(hub, fails, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fails("offline", "HF_HUB_OFFLINE is set; unset it")

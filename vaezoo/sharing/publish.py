@@ -10,11 +10,13 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from vaezoo.errors import HubError, InputError
 from vaezoo.io.images import save_picture
 from vaezoo.io.temporary import scratch_folder
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
 from vaezoo.sharing.diffusers_folder import diffusers_config
 from vaezoo.sharing.save import check_savable, write_folder
 from vaezoo.weights.hub import Hub
+from vaezoo.weights.patience import checked_commit
 
 
 class Push(NamedTuple):
@@ -89,7 +91,7 @@ def push_to_hub(
         raise InputError('a license is required to publish, such as license="mit": others must know what they may do')
     if tag and create_pr:
         raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it after the merge")
-    hub = Hub(endpoint=endpoint, token=token)
+    vae, hub = unwrapped(vae), Hub(endpoint=endpoint, token=token)
     with hub.translating(repo):
         _check_id(repo)
     check_savable(vae)
@@ -106,9 +108,10 @@ def push_to_hub(
         with hub.translating(repo, revision=revision):
             head = _head(hub.api, repo, revision, private, create_pr)
             commit = _send(hub.api, repo, files, message, revision, create_pr, head)
+            oid = checked_commit(commit.oid, hub.api.endpoint)
             if tag:
                 _tag(hub.api, repo, tag, commit)
-    return Push(sizes, commit.pr_url or commit.commit_url, commit.oid)
+    return Push(sizes, commit.pr_url or commit.commit_url, oid)
 
 
 def _check_id(repo: str) -> None:
@@ -127,16 +130,16 @@ def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, creat
     if private and not info.private:
         text = "exists already and is public: make it private in its settings, or publish without private=True"
         raise HubError("refused", f"{repo} {text}")
-    assert info.sha  # every repository has a first commit
+    sha = checked_commit(info.sha, api.endpoint)
     if branch is None:
-        return info.sha
+        return sha
     refs = api.list_repo_refs(repo)
     if branch in (tag.name for tag in refs.tags):
         raise HubError("refused", f"{repo}: {branch!r} is a tag, and commits go to a branch; revision= names one")
     heads = {ref.name: ref.target_commit for ref in refs.branches}
     if branch not in heads and not create_pr:
-        api.create_branch(repo, branch=branch, revision=info.sha)
-    return heads.get(branch, info.sha)
+        api.create_branch(repo, branch=branch, revision=sha)
+    return heads.get(branch, sha)
 
 
 def _send(

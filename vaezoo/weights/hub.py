@@ -14,11 +14,14 @@ from vaezoo.errors import CheckpointError, FileError, HubError, InputError, Vaez
 from vaezoo.version import __version__
 from vaezoo.weights.cached import check_cached
 from vaezoo.weights.config_json import about_pickles
-from vaezoo.weights.patience import PatientApi, limited_waiting
+from vaezoo.weights.patience import ADDRESS_REMEDY, PatientApi, limited_waiting
+from vaezoo.weights.record_schema import COMMIT
 
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
-_RAISED = (*_WRAPPERS, OSError, httpx.HTTPError, httpx.InvalidURL)
+_NOT_JSON = (JSONDecodeError, UnicodeDecodeError)  # kinds of ValueError
+_MALFORMED = (TypeError, LookupError, AttributeError, AssertionError)  # the client uses answers without checking them
+_RAISED = (*_WRAPPERS, *_MALFORMED, OSError, httpx.HTTPError, httpx.InvalidURL)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ class Hub:
             resolved = self.api.resolve_revision(
                 repo, revision=revision, cache_dir=self.cache_dir, local_files_only=self.local_files_only
             )
-            return resolved.resolved
+        if not COMMIT.fullmatch(resolved.resolved):  # from the cache; the client checks the answers of the Hub
+            text = f"{repo}: the cache has {resolved.resolved!r:.60} as its commit: load it once while online"
+            raise HubError("offline", text)
+        return resolved.resolved
 
     def fetch(self, repo: str, file: str, commit: str) -> Path:
         """Download a file at a commit unless it is cached; returns its path in the cache.
@@ -141,15 +147,17 @@ class Hub:
                 return HubError("offline", f"{what}: HF_HUB_OFFLINE is set; unset it for this")
             case errors.HFValidationError():
                 return HubError("refused", f"{repo!r} is not a repository, which is written organization/name ({root})")
-            case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(root, JSONDecodeError):
+            case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(
+                root, (JSONDecodeError, UnicodeDecodeError)
+            ):
                 return HubError("refused", f"{what}: {root}")
             case OSError(errno=int()) if not isinstance(root, ConnectionError):
                 place, reason = self.cache_dir or constants.HF_HUB_CACHE, root.strerror or root
                 return FileError(f"{what}: cannot be saved in {place} ({reason}); cache_dir= names another folder")
-        text = f"{what}: {self.api.endpoint} does not answer like a Hub ({_first_line(str(root))})"
-        remedy = "check the address (HF_ENDPOINT, endpoint=) and the network, or try again later"
+        reason = f"{'malformed answer, ' * isinstance(root, _MALFORMED)}{_first_line(str(root))}"
+        text = f"{what}: {self.api.endpoint} does not answer like a Hub ({reason})"
         hint = "; a Hub without Xet storage needs HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
-        return HubError("server", f"{text}: {remedy}{hint}")
+        return HubError("server", f"{text}: {ADDRESS_REMEDY}{hint}")
 
     def _no_access(self, error: errors.RepositoryNotFoundError, repo: str) -> HubError:
         used = "with your token" if _sends_token(error) else "without a token"

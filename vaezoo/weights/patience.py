@@ -1,4 +1,4 @@
-"""A limit on how long the client of huggingface_hub waits for a Hub that accepts requests and never answers."""
+"""The client of huggingface_hub, guarded against a Hub that never answers, or whose answers name no commit."""
 
 import contextlib
 import time
@@ -8,17 +8,28 @@ from typing import Any
 from huggingface_hub import HfApi, ModelInfo, constants, get_session
 
 from vaezoo.errors import HubError
+from vaezoo.weights.record_schema import COMMIT
 
+ADDRESS_REMEDY = "check the address (HF_ENDPOINT, endpoint=) and the network, or try again later"
 TIMEOUT = 120  # seconds; a commit of large files is answered late
 _ATTEMPTS = 3  # of requests that read, in units of their timeout; the client alone would try for six minutes
 
 
 class PatientApi(HfApi):
-    """The client, which by itself has no timeout for the facts of a repository."""
+    """The client, which by itself has no timeout for the facts of a repository and accepts any text as a commit."""
 
     def model_info(self, *arguments: Any, timeout: float | None = None, **options: Any) -> ModelInfo:
-        """See `HfApi.model_info`."""
-        return super().model_info(*arguments, timeout=timeout or constants.HF_HUB_ETAG_TIMEOUT, **options)
+        """See `HfApi.model_info`; raises `HubError` if the answer names no commit."""
+        info = super().model_info(*arguments, timeout=timeout or constants.HF_HUB_ETAG_TIMEOUT, **options)
+        checked_commit(info.sha, self.endpoint)
+        return info
+
+
+def checked_commit(commit: object, endpoint: str) -> str:
+    """Return the commit that a Hub answered; raise `HubError` if it is none."""
+    if not (isinstance(commit, str) and COMMIT.fullmatch(commit)):
+        raise HubError("server", f"{endpoint} does not answer like a Hub (commit {commit!r:.60}): {ADDRESS_REMEDY}")
+    return commit
 
 
 @contextlib.contextmanager
