@@ -41,12 +41,30 @@ def row(mode: str, *pixels: int | tuple[int, ...]) -> Image.Image:
     return picture
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The names and contents of the chunks of a PNG file."""
+    found, at = [], 8
+    while at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        found.append((name, data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def with_checksums(data: bytes) -> bytes:
+    """A damaged PNG file with valid checksums, so that its damage reaches the readers of the chunks."""
+    if data[:4] != b"\x89PNG":
+        return data
+    return data[:8] + b"".join(chunk(name, content) for name, content in chunks(data))
+
+
 def write_png(path: Path, array: np.ndarray, transparency: bytes = b"") -> Path:
     """Write a 16-bit PNG with 1 (gray), 2 (gray and alpha), 3 or 4 channels, which Pillow cannot write."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     height, width, channels = array.shape
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in array)

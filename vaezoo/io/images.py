@@ -1,7 +1,7 @@
 """Image files, Pillow images and numpy arrays, to and from tensors in [-1, 1].
 
 "Picture" means a Pillow image, "image" a tensor. Pictures are first converted to RGB or 16-bit gray: transparency is
-composited over white, color profiles are not applied.
+composited over white. Color profiles are applied when a file is read (`vaezoo.io.read_image`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SUFFIXES = tuple(WRITERS)
 
 
 def load_image(path: str | Path) -> Tensor:
-    """Load a JPEG, PNG or WebP file as a tensor, with EXIF rotation applied and transparency composited over white.
+    """Load a JPEG, PNG or WebP file as a tensor: upright by EXIF, in sRGB, transparency composited over white.
 
     Args:
         path: The file.
@@ -56,9 +56,9 @@ def to_tensor(picture: Image.Image | Array | Sequence[Image.Image | Array]) -> T
     Black becomes -1 and white 1: an 8-bit value k becomes k / 127.5 - 1, a 16-bit value k / 32767.5 - 1.
 
     Args:
-        picture: A Pillow image (EXIF rotation is not applied), or an array of shape (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4) and dtype uint8, uint16 or floating with values in [0, 1], whose fourth channel is opacity,
-            composited over white; or a list or tuple of them, all of the same size.
+        picture: A Pillow image (EXIF rotation and color profile are not applied), or an array of shape (H, W),
+            (H, W, 1), (H, W, 3) or (H, W, 4) and dtype uint8, uint16 or floating with values in [0, 1], whose fourth
+            channel is opacity, composited over white; or a list or tuple of them, all of the same size.
 
     Returns:
         RGB images of shape (B, 3, H, W), float32 in [-1, 1]; B is 1 unless a list or tuple is given.

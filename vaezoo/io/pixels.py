@@ -21,10 +21,15 @@ def to_plain_mode(picture: Image.Image) -> Image.Image:
         return _plain_16_bit(picture)
     if picture.mode not in MODES:
         raise InputError(f"a PIL picture of mode {picture.mode}; expected {', '.join(MODES)}, I;16; see Image.convert")
-    if picture.mode in ("LA", "P", "PA", "RGBA") or "transparency" in picture.info:
+    if has_opacity(picture):
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
+
+
+def has_opacity(picture: Image.Image) -> bool:
+    """Return whether pixels of a picture, other than one of 16-bit gray, may be transparent."""
+    return picture.mode in ("LA", "P", "PA", "RGBA") or "transparency" in picture.info
 
 
 def _plain_16_bit(picture: Image.Image) -> Image.Image:

@@ -10,13 +10,15 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vaezoo.errors import ImageError
+from vaezoo.io.color_profile import to_srgb
 from vaezoo.io.files import opened
+from vaezoo.io.picture_parts import Info, take_apart
 from vaezoo.io.pixels import to_plain_mode
 
-# Raised by Pillow on a damaged file, by its parsers of metadata too; warnings only if the program made them errors.
+# Raised by Pillow on a damaged file; warnings only if the program made them errors.
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning),
-    *(LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, RuntimeError),
+    *(LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError, RuntimeError),
 )
 TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags beside it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,8 +34,9 @@ TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags 
 def read_picture(path: str | Path) -> Image.Image:
     """Read a JPEG, PNG or WebP file as a picture of mode "RGB", or "I;16" (0 to 65535) for a 16-bit gray PNG.
 
-    EXIF rotation is applied, transparency is composited over white, and metadata is dropped. If a JPEG has more than
-    one picture (phones append depth and gain maps), the first one is read.
+    EXIF rotation is applied, colors are converted to sRGB (`vaezoo.io.color_profile`), transparency is composited over
+    white, and metadata is dropped; damaged metadata is ignored. If a JPEG has more than one picture (phones append
+    depth and gain maps), the first one is read.
 
     Args:
         path: The file.
@@ -57,42 +60,48 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
     Raises:
         ImageError: As for `read_picture`.
     """
+    parts = take_apart(file)
+    if not parts.pixels.read(1):
+        raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
     with _decoding(path):
-        if not file.read(1):
-            raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
-        file.seek(0)
-        picture: Image.Image = Image.open(file, formats=("JPEG", "PNG", "WEBP"))
-        pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
-        if limit and pixels > limit:  # Pillow only warns up to twice the limit
-            raise Image.DecompressionBombError(f"{pixels} pixels, the limit is {limit}")
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1 and picture.format != "MPO":
-            raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
-        turn = TURNS.get(_orientation(picture))
-        picture = to_plain_mode(picture if turn is None else picture.transpose(turn))
-        picture.info.clear()  # includes the EXIF tag, so that the picture is not rotated again
-        return picture
+        picture: Image.Image = Image.open(parts.pixels, formats=("JPEG", "PNG", "WEBP"))
+    pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
+    if limit and pixels > limit:  # Pillow only warns up to twice the limit
+        raise _too_large(path, f"{pixels} pixels, the limit is {limit}")
+    frames = max(parts.frames, getattr(picture, "n_frames", 1))
+    if frames > 1:
+        raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
+    with _decoding(path):
+        picture.load()
+    turn = TURNS.get(_orientation(parts.info))
+    picture = picture if turn is None else picture.transpose(turn)
+    picture = to_plain_mode(to_srgb(picture, parts.info.get("icc_profile")))
+    picture.info.clear()
+    return picture
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(info: Info) -> int:
     """Return the EXIF orientation, or 1 (upright) if the EXIF data is damaged: it says nothing about the pixels."""
-    picture.load()  # first, because reading EXIF data of a PNG loads its pixels, whose damage is an error
+    holder = Image.new("1", (1, 1))
+    holder.info = info
     try:
-        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return int(holder.getexif().get(ExifTags.Base.Orientation, 1))
     except DAMAGE:
         return 1
 
 
+def _too_large(path: str | Path, reason: object) -> ImageError:
+    hint = "reduce it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+    return ImageError(f"{path}: too large to be safe ({reason}); {hint}")
+
+
 @contextlib.contextmanager
 def _decoding(path: str | Path) -> Iterator[None]:
-    """Turn the errors of Pillow into an `ImageError` that names the file."""
+    """Turn the errors of Pillow into an `ImageError` that names the file; the block has nothing but calls of Pillow."""
     try:
         yield
-    except ImageError:
-        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        hint = "reduce it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
-        raise ImageError(f"{path}: too large to be safe ({error}); {hint}") from error
+        raise _too_large(path, error) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a JPEG, PNG or WebP picture; convert it, or copy it again if cut off") from error
     except DAMAGE as error:
