@@ -15,10 +15,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from vaezoo.ablation.measured_costs import FOLDER as MEASURED
 from vaezoo.ablation.measured_costs import measure_all, unmeasured
 from vaezoo.ablation.plan import AblationPlan, make_plan
 from vaezoo.ablation.question import check_question, parse_axes, read_question
-from vaezoo.ablation.report import check_extra, write_report
+from vaezoo.ablation.report import PLOTS, check_extra, write_report
 from vaezoo.ablation.run_results import RESULT, ResultRow, is_final, read_result, write_tables
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.ablation.summary import answer, summarize
@@ -26,6 +27,7 @@ from vaezoo.console import parser, print_columns
 from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
+from vaezoo.io.temporary import sweep
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Location, Node, from_plain
 from vaezoo.training.recipes import put
@@ -37,6 +39,8 @@ def main(arguments: list[str]) -> None:
     if options.report:
         check_extra()
     plan = make_plan(check_question(_tree(options)), make_folder(options.out))
+    for folder in (plan.folder, plan.folder / MEASURED, plan.folder / PLOTS):
+        sweep(folder)
     if options.retry:
         _forget_failed(plan)
     run_options = RunOptions(options.jobs, options.device, _available_nets(plan))

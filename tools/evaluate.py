@@ -127,10 +127,10 @@ def _report(name: str, result: Evaluation, row: dict[str, Any], options: argpars
     if small := result.enlarged:
         text = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
         print(f"vaezoo evaluate: {text}", file=sys.stderr)
-    if options.out:
-        add_row(options.out, row)
     if options.sheet:
         save_picture(case_sheet(result.worst), options.sheet)
+    if options.out:
+        add_row(options.out, row)  # last, so that with the row all is there
     if options.json:
         return
     marks = {"SSIM": "ssim", "luma": "luma_error", "chroma": "chroma_error", "LPIPS": "lpips_vgg", "rFID": "rfid"}

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 import torch
-from support.kills import FILE_SYSTEM, killed_at
+from support.kills import FILE_SYSTEM, content, killed_at
 from support.tiny_pipeline import LDM, small
 
 import vaezoo
@@ -38,18 +38,19 @@ def same(a, b):
 def check_kills(old, new, tmp_path, events, config=None):
     """Kill a save of `new` over `old` at each event; returns for each whether the folder then has the new model."""
     write_folder(old, tmp_path / "old", "card")
+    expected = content(write_folder(new, tmp_path / "new", "card", config))
     folder, found = tmp_path / "folder", []
     for event in count():
-        shutil.copytree(tmp_path / "old", folder, dirs_exist_ok=True)
+        shutil.copytree(tmp_path / "old", folder)
         killed = killed_at(event, lambda: write_folder(new, folder, "card", config), events)
         loaded = load(folder)
         found.append(same(loaded, new))
         assert found[-1] or same(loaded, old), event
         if not killed:
             return found
-        write_folder(old, folder, "card")
-        assert same(load(folder), old)
-        assert sorted(set(os.listdir(folder)) - {"vae"}) == FILES  # nothing is left of the killed save
+        write_folder(new, folder, "card", config)
+        assert content(folder) == expected  # and nothing is left of the killed save
+        shutil.rmtree(folder)
     raise AssertionError
 
 

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     with folder_lock(options.folder, LOCK_TIMEOUT) as acquired:
         if not acquired:
             return LOCKED
-        sweep(options.folder)
+        sweep(options.folder, owned=True)
         try:
             return 0 if (options.folder / RESULT).exists() else make_run(options.folder, options.nets, options.device)
         except (VaezooError, OSError, MemoryError, torch.OutOfMemoryError) as error:

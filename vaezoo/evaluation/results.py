@@ -14,6 +14,7 @@ from vaezoo.evaluation.nets.registry import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation, Figure
 from vaezoo.io.escape import csv_cell
 from vaezoo.io.files import locked_folder, opened, replacing
+from vaezoo.io.temporary import sweep
 from vaezoo.nn.vae import VAE
 
 COLUMNS = (
@@ -115,6 +116,7 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
     """
     new = {column: csv_cell(format_cell(row[column], f".{DIGITS.get(column, 4)}f")) for column in columns}
     with locked_folder(path.parent):
+        sweep(path.parent)
         rows = [*check_results(path, columns, command), new]
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")

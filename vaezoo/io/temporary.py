@@ -2,18 +2,21 @@
 
 import contextlib
 import os
+import platform
 import re
 import secrets
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from vaezoo.errors import CheckpointError, FileError
 
 _TOKEN = secrets.token_hex(4)  # of this process: its id may have been that of a dead one, always so in a container
-_NAME = re.compile(r"\.vaezoo-tmp-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL)
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_NAME = re.compile(r"\.vaezoo-tmp-(\d+)-([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL)
 
 
 def temporary_name(suffix: str = "") -> str:
@@ -22,7 +25,7 @@ def temporary_name(suffix: str = "") -> str:
     Args:
         suffix: End of the name, such as ".png"; empty or beginning with a dot.
     """
-    return f".vaezoo-tmp-{os.getpid()}-{_TOKEN}-{secrets.token_hex(4)}{suffix}"
+    return f".vaezoo-tmp-{os.getpid()}-{_TOKEN}-{_HOST}-{secrets.token_hex(4)}{suffix}"
 
 
 @contextlib.contextmanager
@@ -78,14 +81,18 @@ def _folder(path: Path) -> Iterator[None]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders in `folder` whose processes have ended; call it with its lock held.
+def sweep(folder: Path, owned: bool = False) -> None:
+    """Remove the temporary files and folders in `folder` whose processes have ended.
 
-    On Windows nothing is removed, because a process cannot be looked up by its id with the standard library.
+    On Windows those of this machine are kept, because the standard library cannot look up a process by its id.
+
+    Args:
+        folder: The folder; it may be missing.
+        owned: Whether this process holds the lock of the folder; then those of other machines are removed too.
     """
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
-        if match and not _is_running(int(match[1]), match[2]):
+        if match and (owned if match[3] != _HOST else not _is_running(int(match[1]), match[2])):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

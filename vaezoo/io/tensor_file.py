@@ -9,10 +9,11 @@ from torch import Tensor
 
 from vaezoo.errors import FileError
 from vaezoo.io.files import replacing
+from vaezoo.io.temporary import sweep
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors to a safetensors file, atomically.
+    """Write tensors to a safetensors file, atomically; what killed writers left in its folder is removed.
 
     Args:
         tensors: Contiguous tensors by name.
@@ -23,6 +24,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Map
         FileError: If the file cannot be written.
         RuntimeError: If tensors share memory.
     """
+    sweep(Path(path).parent)
     try:
         with replacing(path) as temporary:
             save_file(dict(tensors), temporary, dict(metadata) if metadata else None)

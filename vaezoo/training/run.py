@@ -142,7 +142,7 @@ class TrainingRun:
         write_text(make_folder(folder) / RECIPE, recipe_text(recipe))
         self.log = Log(folder, progress.step)
         for each in (folder, folder / FOLDER, folder / GRIDS):
-            sweep(each)
+            sweep(each, owned=True)
         prune(folder, recipe.keep, progress.best_step)
         if not is_published(self.vae, folder, progress.step):
             self.publish()

@@ -1,0 +1,36 @@
+"""An ablation that is killed at any moment ends, run again, in the folder of one that was not interrupted."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support.checkout import ROOT
+from support.kills import rerun_after_kills
+from support.short_runs import OUTPUT, prepare_ablation, same_times
+from support.training import environment
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """Kill an ablation of two short runs at every change of the file system, or at some; returns how many differed."""
+    same_times(monkeypatch)
+    ablate = prepare_ablation(tmp_path)
+    return lambda **chosen: rerun_after_kills(tmp_path / "out", ablate, ignored=(OUTPUT,), **chosen)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_ablation_killed_at_any_change_of_the_file_system_ends_as_if_it_had_not_been(interrupted):
+    assert interrupted() > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("what", ["train", "ablate"])
+def test_work_that_is_killed_fifty_times_at_random_moments_ends_as_if_it_had_not_been(tmp_path, what):
+    command = [sys.executable, "-m", "support.random_kills", str(tmp_path), what, "50"]
+    paths = {**environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run(command, env=paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[-1]) > 0  # how many were killed, and then went on to their end
