@@ -8,7 +8,10 @@ import pytest
 from support.checkout import ROOT
 from support.kills import rerun_after_kills
 from support.short_runs import OUTPUT, prepare_ablation, same_times
-from support.training import environment
+from support.training import NETWORK, environment
+
+from vaezoo.cli import main
+from vaezoo.io.temporary import temporary_name
 
 
 @pytest.fixture
@@ -17,6 +20,15 @@ def interrupted(tmp_path, monkeypatch):
     same_times(monkeypatch)
     ablate = prepare_ablation(tmp_path)
     return lambda **chosen: rerun_after_kills(tmp_path / "out", ablate, ignored=(OUTPUT,), **chosen)
+
+
+def test_what_a_killed_command_left_beside_the_tables_is_removed(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(NETWORK, encoding="utf-8")
+    left = tmp_path / f"{temporary_name()}.csv".replace(f"-{os.getpid()}-", "-999999999-")
+    left.touch()
+    options = ["--set", "latent.channels=3", "--sizes", "32", "--out", str(tmp_path), "--no-report"]
+    assert main(["ablate", str(tmp_path / "tiny.yaml"), *options]) == 0
+    assert not left.exists()
 
 
 @pytest.mark.slow
