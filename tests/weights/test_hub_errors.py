@@ -62,6 +62,9 @@ def test_a_gated_repository_says_where_to_ask(hub, published):
 
 def test_a_wrong_revision_lists_the_right_ones(hub, published):
     fails("revision", "no revision 'v2'", "it has main, v1", revision="v2")
+    fails(
+        "revision", "no revision 'main/vae'", "a folder is written after a #, as in @main#vae", name=f"{NAME}@main/vae"
+    )
     fails("revision", "no revision '0000", "it has main, v1", name=f"{NAME}@{'0' * 40}")
 
 
@@ -87,6 +90,17 @@ def test_offline_and_not_cached_says_how_to_cache(hub, published, monkeypatch):
     fails("offline", "model.safetensors is not in the cache and HF_HUB_OFFLINE is set", "vaezoo download")
     fails("offline", "HF_HUB_OFFLINE is set", force_download=True)
     assert hub.requests == []
+
+
+def test_a_branch_that_is_not_cached_names_the_commits_that_are(hub, published, monkeypatch):
+    exact = f"{NAME}@{published}"
+    vaezoo.create(exact, pretrained=True)
+    told = fails(
+        "offline", "alice/vae is not in the cache", f"the cache has commits of it: {exact}", local_files_only=True
+    )
+    vaezoo.create(str(told).rpartition(": ")[2], pretrained=True, local_files_only=True)
+    hub.stop()
+    fails("server", "Connection refused", f"the cache has commits of it: {exact}")
 
 
 def test_a_forced_download_from_the_cache_alone_is_a_contradiction():
@@ -164,7 +178,7 @@ def test_a_token_that_is_not_valid_says_so(hub, published):
     fails("refused", "hf auth login", token=True)
 
 
-@pytest.mark.parametrize("repo", ["alice/vae/x", "../vae", "alice/vae..x", "alice/v--e", "alice/", "x" * 97, "a b/c"])
+@pytest.mark.parametrize("repo", ["../vae", "alice/vae..x", "alice/v--e", "alice/", "x" * 97, "a b/c"])
 def test_a_name_that_no_repository_can_have_is_refused(hub, repo):
     fails("refused", repo, name=f"hf-hub:{repo}")
     assert hub.requests == []

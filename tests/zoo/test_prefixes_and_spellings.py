@@ -13,7 +13,7 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.weights.header import read_header, view
 from vaezoo.weights.pickles import from_pickle
 
-PREFIXES = ["_orig_mod.", "module.", "ema.", "autoencoder.", "module._orig_mod.", "a.b.first_stage_model."]
+PREFIXES = ["_orig_mod.", "module.", "ema.", "autoencoder.", "module._orig_mod.", "a.b.first_stage_model.", "net/my_"]
 
 
 @pytest.mark.parametrize("layout", ["ldm", "diffusers", "native"])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vaezoo.errors import UnknownNameError
 from vaezoo.specs.catalog import canonical
+from vaezoo.specs.page_address import remedy_for_page
 
 # Old name -> (new name, version that removes the old one), for networks, `network.tag`s and aliases. An old name works
 # for two minor versions, with a warning; see docs/stability.md.
@@ -13,6 +14,7 @@ DEPRECATED: dict[str, tuple[str, str]] = {}
 
 _EXAMPLES = {"hf-hub": "org/name", "local-dir": "folder", "file": "weights.safetensors"}
 SOURCES = tuple(_EXAMPLES)
+_YAML = (".yaml", ".yml")
 
 
 class ModelName(NamedTuple):
@@ -54,14 +56,17 @@ def parse_name(text: str) -> ModelName:
         text: The name, or the path of a YAML file.
 
     Raises:
-        UnknownNameError: If the name is incomplete, or looks like a path or repository but has no known prefix.
+        UnknownNameError: If the name is incomplete, is the address of a web page, or looks like a path or repository but
+            has no known prefix.
     """
     text = str(text)  # the path of a YAML file may be a Path
     prefix, colon, rest = text.partition(":")
     source = prefix.replace("_", "-").lower()
-    if colon and source in SOURCES:
+    sourced = bool(colon) and source in SOURCES
+    _check_no_page(rest if sourced else text, text, is_path=source in ("file", "local-dir") or text.endswith(_YAML))
+    if sourced:
         return _sourced(source, rest, text)
-    if text.endswith((".yaml", ".yml")):
+    if text.endswith(_YAML):
         return ModelName("yaml", os.path.expanduser(text))
     if any(mark in text for mark in "/\\:") or not text:
         raise UnknownNameError(
@@ -72,6 +77,13 @@ def parse_name(text: str) -> ModelName:
     if dot and not tag:
         raise UnknownNameError(f"{text!r}: nothing follows the dot; write network.tag or network")
     return ModelName("zoo", network, tag or None)
+
+
+def _check_no_page(name: str, text: str, is_path: bool) -> None:
+    """Raise `UnknownNameError` for the address of a web page; a path may begin like one without https://."""
+    remedy = None if is_path and "://" not in name else remedy_for_page(name)
+    if remedy:
+        raise UnknownNameError(f"{text!r} is the address of a web page and not a name: {remedy}")
 
 
 def _sourced(source: str, rest: str, text: str) -> ModelName:
@@ -89,6 +101,10 @@ def _sourced(source: str, rest: str, text: str) -> ModelName:
     repo, at, revision = folder.partition("@")
     if at and not revision:
         raise UnknownNameError(f"{text!r}: nothing follows the @; write hf-hub:{repo}@revision or hf-hub:{repo}")
+    if repo.count("/") > 1:
+        owner, name, below = repo.split("/", 2)
+        exact = ModelName(source, f"{owner}/{name}", None, revision or None, f"{below}/{subfolder}".rstrip("/")).text
+        raise UnknownNameError(f"{text!r}: a repository is organization/name; a folder in it is written {exact}")
     return ModelName(source, repo, revision=revision or None, subfolder=subfolder or None)
 
 

@@ -169,7 +169,7 @@ def _prefix(names: Iterable[str], roots: tuple[str, str]) -> str:
     """Find the text before the names of a VAE: before both halves, averaged weights first, then the most names."""
     counts: dict[str, Counter[str]] = {root: Counter() for root in roots}
     for root, counted in counts.items():
-        pattern = re.compile(rf"(?:^|(?<=\.)){re.escape(root)}")
+        pattern = re.compile(rf"(?:^|(?<=[\W_])){re.escape(root)}")
         for name in names:
             counted.update(name[: match.start()] for match in pattern.finditer(name))
     encoder, decoder = counts.values()

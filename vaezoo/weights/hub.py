@@ -8,6 +8,7 @@ from json import JSONDecodeError
 from pathlib import Path
 
 from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, errors, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 
 from vaezoo.errors import CheckpointError, FileError, HubError, InputError, VaezooError
@@ -132,13 +133,15 @@ class Hub:
         if isinstance(error, _UNCACHED) and (self.local_files_only or constants.HF_HUB_OFFLINE):
             switch = "local_files_only" if self.local_files_only else "HF_HUB_OFFLINE"
             remedy = "load it, or `vaezoo download` it, once while online"
-            return HubError("offline", f"{what} is not in the cache and {switch} is set: {remedy}")
+            text = f"{what} is not in the cache and {switch} is set: {remedy}{self._cached_commits(repo, file)}"
+            return HubError("offline", text)
         root = _root(error)
         match root:
             case errors.RepositoryNotFoundError():  # includes gated repositories
                 return self._no_access(root, repo)
             case errors.RevisionNotFoundError():
-                return HubError("revision", f"{repo} has no revision {revision!r}{self._revisions(repo)}")
+                hint = "; a folder is written after a #, as in @main#vae" if "/" in (revision or "") else ""
+                return HubError("revision", f"{repo} has no revision {revision!r}{self._revisions(repo)}{hint}")
             case errors.RemoteEntryNotFoundError():
                 return HubError("file", f"{repo} has no {file} at {revision}{self._files(repo, revision)}")
             case errors.HfHubHTTPError():
@@ -157,6 +160,7 @@ class Hub:
         reason = f"{'malformed answer, ' * isinstance(root, _MALFORMED)}{_first_line(str(root))}"
         text = f"{what}: {self.api.endpoint} does not answer like a Hub ({reason})"
         hint = "; a Hub without Xet storage needs HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
+        hint += self._cached_commits(repo, file) if isinstance(error, errors.RevisionResolutionError) else ""
         return HubError("server", f"{text}: {ADDRESS_REMEDY}{hint}")
 
     def _no_access(self, error: errors.RepositoryNotFoundError, repo: str) -> HubError:
@@ -179,6 +183,14 @@ class Hub:
         if status in (401, 403):
             remedy = f": {'another' if _sends_token(error) else 'a'} token is needed (`hf auth login` or token=)"
         return HubError("refused", f"{self.api.endpoint} refused {repo} with {status}, {message}{remedy}")
+
+    def _cached_commits(self, repo: str, file: str | None) -> str:
+        """The commits in the cache, for the error text of a branch that is not; empty if there are none."""
+        cache = Path(self.cache_dir or constants.HF_HUB_CACHE).expanduser()
+        folder = cache / repo_folder_name(repo_id=repo, repo_type="model") / "snapshots"
+        entries = sorted(folder.iterdir()) if file is None and folder.is_dir() else []
+        names = [f"hf-hub:{repo}@{entry.name}" for entry in entries if COMMIT.fullmatch(entry.name)]
+        return f"; the cache has commits of it: {_listing(names)}" if names else ""
 
     def _revisions(self, repo: str) -> str:
         """The existing revisions, for an error text; empty if the Hub does not list them."""
