@@ -17,6 +17,7 @@ from result_tables import answer, benchmark, results, runs, table_of, taesd
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
+from vaezoo.io.escape import markdown_text
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
 from vaezoo.specs.catalog import files
@@ -99,12 +100,12 @@ def _record(tagged: NamedWeights) -> str:
     aliases = ", ".join(f"`{alias}`" for alias in record.aliases)
     quotes = "; ".join(_quote(quoted) for quoted in record.quoted)
     layout = f"`{record.layout}`" if record.layout else ""
-    return f"{tag} | {record.license} | {layout} | {aliases} | {quotes}"
+    return f"{tag} | {markdown_text(record.license)} | {layout} | {aliases} | {quotes}"
 
 
 def _quote(quoted: QuotedMetrics) -> str:
     figures = ", ".join(f"{name} {value:g}" for name, value in quoted.values.items())
-    return f"{figures} ({quoted.data}; {quoted.source})"
+    return markdown_text(f"{figures} ({quoted.data}; {quoted.source})")
 
 
 def weights() -> str:

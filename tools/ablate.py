@@ -23,7 +23,7 @@ from vaezoo.ablation.report import PLOTS, check_extra, write_report
 from vaezoo.ablation.run_results import RESULT, ResultRow, is_final, read_result, write_tables
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.ablation.summary import answer, summarize
-from vaezoo.console import parser, print_columns
+from vaezoo.console import parser, print_columns, say
 from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
@@ -48,12 +48,12 @@ def main(arguments: list[str]) -> None:
     stopped = make_runs(plan, run_options) if plan.runs else None
     rows = write_tables(plan)
     if stopped:
-        print(f"stopped by {stopped}; the same command continues")
+        say(f"stopped by {stopped}; the same command continues")
         sys.exit(128 + signal.Signals[stopped])
     _print(plan, rows)
     if options.report:
         rows = _report(plan, rows, shlex.join(["vaezoo", "ablate", *arguments]))
-        print(f"written: {options.out / 'report.html'}, report.md, results.csv, results.jsonl")
+        say(f"written: {options.out / 'report.html'}, report.md, results.csv, results.jsonl")
     _check_outcome(plan, rows)
 
 
@@ -144,7 +144,7 @@ def _available_nets(plan: AblationPlan) -> tuple[str, ...]:
         return nets
     _, unavailable = open_nets(nets, "cpu")
     for name, reason in unavailable.items():
-        print(f"vaezoo ablate: without {name}: {reason}", file=sys.stderr)
+        say(f"vaezoo ablate: without {name}: {reason}", file=sys.stderr)
     return tuple(name for name in nets if name not in unavailable)
 
 
@@ -163,4 +163,4 @@ def _print(plan: AblationPlan, rows: list[ResultRow]) -> None:
         psnr = "" if not each.rows else f"{each.mean:.2f} ({each.low:.2f} to {each.high:.2f})"
         cells.append([each.variant.name, f"{each.costs['params']:,}", f"{each.costs[f'gmacs_{size}']:.3f}", psnr])
     print_columns(cells, right=(1, 2))
-    print(f"\n{plan.ablation.question}\n{answer(plan, rows)}")
+    say(f"\n{plan.ablation.question}\n{answer(plan, rows)}")

@@ -17,7 +17,7 @@ from vaezoo.benchmark.measure import (
     measure,
     measure_beside_diffusers,
 )
-from vaezoo.console import add_json, parser, print_json, progress
+from vaezoo.console import add_json, parser, print_json, progress, say
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
 from vaezoo.nn.dtypes import DTYPES
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
             if options.out:
                 add_row(options.out, row, COLUMNS, "benchmark")
             if not options.json:
-                print(_line(row), flush=True)
+                say(_line(row))
     if options.json:
         print_json(rows)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import vaezoo
-from vaezoo.console import parser
+from vaezoo.console import parser, say
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import make_folder
@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> None:
             raise CheckpointError(str(error).replace(source, options.input)) from error
         dtype = DTYPES[options.dtype] if options.dtype else None
         vaezoo.export_checkpoint(vae, options.output, layout=options.to, dtype=dtype)
-    print(f"written: {options.output} ({vae.spec.name}, layout {options.to})")
+    say(f"written: {options.output} ({vae.spec.name}, layout {options.to})")
     if vae.latent_stats and vae.latent_stats.var and LAYOUTS[options.to].statistics is None:
-        print("not written: the statistics of the packed latents, which this layout does not store")
+        say("not written: the statistics of the packed latents, which this layout does not store")
 
 
 def _load(source: str, options: argparse.Namespace) -> vaezoo.VAE:
@@ -74,11 +74,11 @@ def _from_pickles(path: str, folder: Path, key: str | None) -> str:
     for number, file in enumerate(weights_files(path)):
         written.append(str(make_folder(folder / str(number)) / f"{file.stem}.safetensors"))
         found = from_pickle(file, written[-1], key)
-        print(f"taken from {file}: {found.taken}")
+        say(f"taken from {file}: {found.taken}")
         if found.left:
-            print(f"left: {_some(found.left)}; choose with --key")
+            say(f"left: {_some(found.left)}; choose with --key")
         if found.stand_ins:
-            print(f"not built: {_some(map(shown, found.stand_ins))}")
+            say(f"not built: {_some(map(shown, found.stand_ins))}")
     return ",".join(written)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import vaezoo
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.errors import InputError
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.schema import change_spec
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
 
     changed = change_spec(vaezoo.get_spec(options.name), parse_settings(options.set)) if options.set else None
     if options.yaml:
-        print(to_yaml(changed or vaezoo.get_spec(options.name), BLOCKS), end="")
+        say(to_yaml(changed or vaezoo.get_spec(options.name), BLOCKS), end="")
         return
     description = vaezoo.describe(changed or options.name, *_size(options.size))
     if options.json:
@@ -48,12 +48,12 @@ def _size(text: str) -> tuple[int, int]:
 
 def _print(description: vaezoo.Description) -> None:
     costs, spec = description.costs, description.spec
-    print(f"{description.name}: {spec.summary}")
-    print(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}")
+    say(f"{description.name}: {spec.summary}")
+    say(f"{costs.height}x{costs.width} pixels, spec {spec.hash[:12]}")
     if description.source:
-        print(f"weights: {description.source}")
+        say(f"weights: {description.source}")
     shared = shared_arguments(spec, BLOCKS)
-    print(f"shared by all rows that have them: {_text(shared)}\n")
+    say(f"shared by all rows that have them: {_text(shared)}\n")
     rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]
     for row, spec_row in zip(costs.rows, (*spec.encoder, *spec.decoder), strict=True):
         shape = " x ".join(map(str, row.shape))
@@ -65,10 +65,10 @@ def _print(description: vaezoo.Description) -> None:
     print_columns(rows, right=(4, 5))
     for tagged in description.weights:
         record = tagged.record
-        print(f"\n{tagged.name}: {record.summary or 'weights'} License {record.license}.")
+        say(f"\n{tagged.name}: {record.summary or 'weights'} License {record.license}.")
         if record.metrics:
             m = record.metrics
-            print(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")
+            say(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")
 
 
 def _text(arguments: Mapping[str, Any]) -> str:

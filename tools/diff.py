@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import vaezoo
 from vaezoo.analysis.compare import RowChange, TensorChange, compare_specs, compare_weights
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.specs.names import parse_name
 from vaezoo.weights.records import expand_alias
 
@@ -45,7 +45,7 @@ def _spec(model: vaezoo.VAE | vaezoo.ModelSpec) -> vaezoo.ModelSpec:
 
 def _print_rows(rows: list[RowChange], options: argparse.Namespace) -> None:
     if not rows:
-        print(f"{options.a} and {options.b} are the same network")
+        say(f"{options.a} and {options.b} are the same network")
         return
     total = f"{sum(row.params for row in rows):+,}", f"{sum(row.gmacs for row in rows):+.3f}"
     cells = [[row.place, row.block, row.said, f"{row.params:+,}", f"{row.gmacs:+.3f}"] for row in rows]
@@ -55,7 +55,7 @@ def _print_rows(rows: list[RowChange], options: argparse.Namespace) -> None:
 
 def _print_tensors(tensors: list[TensorChange], options: argparse.Namespace) -> None:
     different = [tensor for tensor in tensors if tensor.largest]
-    print(f"one network; {len(different)} of {len(tensors)} tensors differ")
+    say(f"one network; {len(different)} of {len(tensors)} tensors differ")
     shown = different[: options.count or None]
     cells = [
         [t.name, "x".join(map(str, t.shape)), f"{t.largest:.3g}", f"{t.mean:.3g}", f"{t.scale:.3g}"] for t in shown
@@ -63,4 +63,4 @@ def _print_tensors(tensors: list[TensorChange], options: argparse.Namespace) -> 
     if shown:
         print_columns([["tensor", "shape", "largest", "mean", "mean |a|"], *cells], right=(2, 3, 4))
     if len(different) > len(shown):
-        print(f"… and {len(different) - len(shown)} more with smaller relative differences (--count 0 shows all)")
+        say(f"… and {len(different) - len(shown)} more with smaller relative differences (--count 0 shows all)")

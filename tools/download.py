@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, add_pin, lock_path
 from vaezoo.zoo.find import fetch
@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> None:
     rows = [[r["name"], f"{r['bytes']:,}", r["sha256"][:12], r["path"]] for r in results]
     print_columns([["weights", "bytes", "sha256", "path"], *rows], right=(1,))
     for pinned in (r["pinned"] for r in results if r["pinned"]):
-        print(f"\npinned in {pinned['lock']}: {pinned['name']} is {pinned['repo']} at commit {pinned['commit']}")
+        say(f"\npinned in {pinned['lock']}: {pinned['name']} is {pinned['repo']} at commit {pinned['commit']}")
         for locked in pinned["files"]:
-            print(f"  {locked['file']}: sha256 {locked['sha256']}")
+            say(f"  {locked['file']}: sha256 {locked['sha256']}")
 
 
 def _downloaded(name: str, hub: Hub, lock: Path) -> dict[str, Any]:

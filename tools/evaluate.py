@@ -13,7 +13,7 @@ import timm
 import torch
 
 import vaezoo
-from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress
+from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress, say
 from vaezoo.data.photos import photos, split_folder
 from vaezoo.distributed import ProcessGroup, local_device, process_group
 from vaezoo.errors import InputError
@@ -96,7 +96,7 @@ def _nets(options: argparse.Namespace, group: ProcessGroup) -> Nets:
     missing = {name: why for found in group.gather(missing) for name, why in found.items()}
     for name, why in missing.items():
         if group.is_first:
-            print(f"vaezoo evaluate: without {name}: {why}", file=sys.stderr)
+            say(f"vaezoo evaluate: without {name}: {why}", file=sys.stderr)
     return nets.without(missing)
 
 
@@ -126,7 +126,7 @@ def _report(name: str, result: Evaluation, row: dict[str, Any], options: argpars
     """Write the row and the sheet, and print one line."""
     if small := result.enlarged:
         text = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
-        print(f"vaezoo evaluate: {text}", file=sys.stderr)
+        say(f"vaezoo evaluate: {text}", file=sys.stderr)
     if options.sheet:
         save_picture(case_sheet(result.worst), options.sheet)
     if options.out:
@@ -136,7 +136,7 @@ def _report(name: str, result: Evaluation, row: dict[str, Any], options: argpars
     marks = {"SSIM": "ssim", "luma": "luma_error", "chroma": "chroma_error", "LPIPS": "lpips_vgg", "rFID": "rfid"}
     more = "".join(f", {mark} {row[column]:.3f}" for mark, column in marks.items() if row[column] is not None)
     conditions = f"{len(result.names)} images at {result.size}x{result.size} ({result.protocol.name})"
-    print(f"{name}: {result.mean_psnr:.2f} ± {result.spread('psnr'):.2f} dB{more} over {conditions}")
+    say(f"{name}: {result.mean_psnr:.2f} ± {result.spread('psnr'):.2f} dB{more} over {conditions}")
     if options.sheet:
         shown = ", ".join(f"{result.names[case.index]} {case.psnr:.2f} dB" for case in result.worst)
-        print(f"written: {options.sheet} (input, reconstruction, difference x4, latents): {shown}")
+        say(f"written: {options.sheet} (input, reconstruction, difference x4, latents): {shown}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
+from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress, say
 from vaezoo.errors import InputError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.io.images import check_picture_path, save_picture, to_tensor
@@ -45,4 +45,4 @@ def main(arguments: list[str]) -> None:
             latents = [vae.denormalize(point).to(vae.dtype) for point in points]
             rows.append([vae.decode(z).clamp(-1, 1) for z in progress(latents, interpolate.__name__)])
     save_picture(tile(rows), options.out)
-    print(f"written: {options.out} (top: lerp, bottom: slerp, between normalized latents)")
+    say(f"written: {options.out} (top: lerp, bottom: slerp, between normalized latents)")

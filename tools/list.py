@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import vaezoo
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.specs.catalog import facts
 from vaezoo.weights.records import is_of, read_records
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     cells = [[r["name"], r["downscale"], r["latent_channels"], _millions(r["params"]), _tags(r)] for r in rows]
     print_columns([["network", "f", "z", "params", "weights"], *cells], right=(1, 2, 3))
     if any(row["not_loadable"] for row in rows):
-        print("\n(in brackets: recorded, but published in a format that can run code, which vaezoo does not load)")
+        say("\n(in brackets: recorded, but published in a format that can run code, which vaezoo does not load)")
 
 
 def _row(name: str, license: str | None, layout: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vaezoo.ablation.run_results import read_table
 from vaezoo.ablation.summary import pick
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 
 
 def main(arguments: list[str]) -> None:
@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> None:
         print_json([asdict(each) for each in picks])
         return
     tied = [each for each in others if not best.beats(each)]
-    print(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
+    say(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
     if tied:
-        print(f"not distinguished from it by these seeds: {', '.join(each.name for each in tied)}")
-    print()
+        say(f"not distinguished from it by these seeds: {', '.join(each.name for each in tied)}")
+    say()
     rows = [
         [each.name, f"{each.gmacs:.3f}", f"{each.mean:.2f}", f"{each.low:.2f}", f"{each.high:.2f}"] for each in picks
     ]

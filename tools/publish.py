@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import vaezoo
-from vaezoo.console import add_json, parser, print_columns, print_json
+from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.specs.names import parse_name
 from vaezoo.training.artifacts import training_text
 from vaezoo.weights.config_json import CONFIG
@@ -45,4 +45,4 @@ def main(arguments: list[str]) -> None:
         print_json(push._asdict())
         return
     print_columns([[name, f"{size:,} bytes"] for name, size in push.files.items()], right=(1,))
-    print("dry run: nothing was sent" if options.dry_run else f"{push.url}")
+    say("dry run: nothing was sent" if options.dry_run else f"{push.url}")

@@ -18,6 +18,7 @@ from vaezoo.console import (
     print_columns,
     print_json,
     progress,
+    say,
 )
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.psnr import psnr
@@ -102,5 +103,5 @@ def _print(results: list[dict[str, Any]], written: list[Path]) -> None:
     ]
     print_columns([["image", "size", "PSNR (dB)", "seconds", "peak MiB"], *rows], right=(1, 2, 3, 4))
     if len(results) > 1:
-        print(f"mean PSNR {sum(r['psnr'] for r in results) / len(results):.2f} dB")
-    print(f"written: {', '.join(map(str, written))} (input, reconstruction, difference x4)")
+        say(f"mean PSNR {sum(r['psnr'] for r in results) / len(results):.2f} dB")
+    say(f"written: {', '.join(map(str, written))} (input, reconstruction, difference x4)")

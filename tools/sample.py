@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress
+from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress, say
 from vaezoo.errors import InputError
 from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.io.sheets import tile
@@ -40,5 +40,5 @@ def main(arguments: list[str]) -> None:
     with torch.inference_mode():
         images = [vae.decode(z[None]).clamp(-1, 1) for z in progress(latents, "sample")]
     save_picture(tile([images[i : i + _COLUMNS] for i in range(0, len(images), _COLUMNS)]), options.out)
-    print(f"written: {options.out}: {options.count} draws, each latent value independent of all others. They show the")
-    print("textures that the decoder produces; this is not a generative model of images.")
+    say(f"written: {options.out}: {options.count} draws, each latent value independent of all others. They show the")
+    say("textures that the decoder produces; this is not a generative model of images.")

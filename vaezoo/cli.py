@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vaezoo.errors import UnknownNameError, VaezooError
+from vaezoo.io.escape import terminal_text
 from vaezoo.specs.catalog import data_dir
 from vaezoo.specs.faults import unknown
 from vaezoo.version import __version__
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _load(command).main(arguments[1:])
     except VaezooError as error:
-        print(f"vaezoo {command}: {error}", file=sys.stderr)
+        print(terminal_text(f"vaezoo {command}: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"vaezoo {command}: interrupted", file=sys.stderr)

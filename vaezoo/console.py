@@ -4,9 +4,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tqdm import tqdm
+
+from vaezoo.io.escape import json_text, terminal_text
 
 if TYPE_CHECKING:
     from vaezoo.nn.vae import VAE
@@ -15,11 +17,14 @@ T = TypeVar("T")
 MAX_SIZE = 16_384  # the largest image side that commands accept, in pixels
 
 
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(terminal_text(message), file)  # it repeats what it does not understand
+
+
 def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
     """Create the argument parser of `vaezoo COMMAND`, with the docstring of the tool as description."""
-    return argparse.ArgumentParser(
-        prog=f"vaezoo {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(prog=f"vaezoo {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
@@ -43,14 +48,25 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     return create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype])
 
 
+def say(text: str = "", end: str = "\n", file: TextIO | None = None) -> None:
+    """Print text, which may hold names of files and texts of others, with its control characters escaped.
+
+    Args:
+        text: The text; its newlines and tabs stay.
+        end: What follows it.
+        file: Where to print; `None` means standard output.
+    """
+    print(terminal_text(text), end=end, file=file, flush=True)
+
+
 def print_json(data: Any) -> None:
     """Print plain data as indented JSON."""
-    print(json.dumps(data, indent=2, default=str, ensure_ascii=False))
+    print(json_text(json.dumps(data, indent=2, default=str, ensure_ascii=False)))
 
 
 def print_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
     """Print rows of cells in aligned columns; columns with an index in `right` are right-aligned."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[terminal_text(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         line = (c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -59,4 +75,4 @@ def print_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -
 
 def progress(items: Iterable[T], label: str) -> Iterable[T]:
     """The items, with a progress bar after one second if standard error is a terminal."""
-    return tqdm(items, desc=label, delay=1, leave=False, disable=not sys.stderr.isatty())
+    return tqdm(items, desc=terminal_text(label), delay=1, leave=False, disable=not sys.stderr.isatty())

@@ -16,6 +16,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.evaluation.protocol import LATEST, evaluate
 from vaezoo.evaluation.results import hardware, row_of
+from vaezoo.io.escape import terminal_text
 from vaezoo.io.folder_lock import folder_lock
 from vaezoo.io.images import save_picture, to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
         except (VaezooError, OSError, MemoryError, torch.OutOfMemoryError) as error:
             if not is_temporary(error):
                 raise
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            print(terminal_text(f"{type(error).__name__}: {error}"), file=sys.stderr)
             return TEMPORARY
 
 

@@ -12,9 +12,19 @@ def terminal_text(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def json_text(text: str) -> str:
+    """Escape control characters in JSON text, which `json.dumps` leaves if it does not escape all of Unicode."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def markdown_text(text: str) -> str:
     """Escape text for one line of Markdown, so that it is shown as it is, also in a cell of a table."""
     return _MARKDOWN.sub(r"\\\1", terminal_text(" ".join(text.split())))
+
+
+def markdown_code(text: str) -> str:
+    """Escape text for inline code in Markdown, also in a cell of a table; a backtick becomes an apostrophe."""
+    return f"`{terminal_text(' '.join(text.split())).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def csv_cell(text: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vaezoo.analysis.costs import costs
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.io.escape import markdown_code, markdown_text
 from vaezoo.io.images import load_image
 from vaezoo.io.sheets import difference, tile
 from vaezoo.nn.blocks import BLOCKS
@@ -76,8 +77,8 @@ def card_text(
         eval_results=[_result(shown)] if shown else None,
     )
     parts = [
-        f"# {_title(vae, repo)}",
-        vae.spec.summary,
+        f"# {markdown_text(_title(vae, repo))}",
+        markdown_text(vae.spec.summary),
         _usage(repo),
         _diffusers_usage(repo, diffusers),
         _picture(shown),
@@ -162,7 +163,7 @@ def _facts(vae: VAE) -> str:
 def _public_source(source: WeightsSource) -> str:
     """The source without paths of this machine: the record or repository, else the SHA-256."""
     if source.tag or source.repo:
-        return f"`{replace(source, name=f'{source.network}.{source.tag}') if source.tag else source}`"
+        return markdown_code(str(replace(source, name=f"{source.network}.{source.tag}") if source.tag else source))
     return f"a local file, sha256 `{source.sha256}`"
 
 

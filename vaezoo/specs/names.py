@@ -56,7 +56,7 @@ def parse_name(text: str) -> ModelName:
         text: The name, or the path of a YAML file.
 
     Raises:
-        UnknownNameError: If the name is incomplete, is the address of a web page, or looks like a path or repository but
+        UnknownNameError: If the name is incomplete, is an address on the web, or looks like a path or repository and
             has no known prefix.
     """
     text = str(text)  # the path of a YAML file may be a Path

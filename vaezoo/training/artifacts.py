@@ -13,6 +13,7 @@ from vaezoo.evaluation.case_sheet import case_sheet
 from vaezoo.evaluation.latents.channels import ChannelStats
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.evaluation.tally import Case
+from vaezoo.io.escape import markdown_text
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import save_picture, to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
@@ -91,7 +92,7 @@ def training_text(run: Path) -> str | None:
     sentences = [f"{step:,} of {recipe.steps:,} steps by this recipe of vaezoo {__version__}."]
     if validations := [line for line in read_log(run) if "psnr" in line and line["step"] <= step]:
         last, where = validations[-1], recipe.validation
-        photos = f"{_name_of(where.root) if where.root else 'the sample photos'} at {where.size} pixels"
+        photos = f"{markdown_text(_name_of(where.root)) if where.root else 'the sample photos'} at {where.size} pixels"
         sentences.append(
             f"PSNR over {photos} after step {last['step']:,}: {last['psnr']:.2f} dB (protocol {PROTOCOL})."
         )

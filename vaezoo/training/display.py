@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vaezoo.io.escape import terminal_text
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.run import Report
 
@@ -55,6 +56,7 @@ class Display:
         return duration((self.steps - step) * seconds / steps) if steps else "?"
 
     def _print(self, text: str, stay: bool) -> None:
+        text = terminal_text(text)
         blank = " " * (self.width - len(text))
         print(f"\r{text}{blank}" if self.live else text, end="\n" if stay else "", flush=True)
         self.width = 0 if stay else len(text)
