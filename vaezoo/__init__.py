@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vaezoo.io.images import to_tensor as to_tensor
     from vaezoo.io.resize_and_pad import pad_to_multiple as pad_to_multiple
     from vaezoo.nn.vae import VAE as VAE
+    from vaezoo.out_of_memory import OutOfMemoryError as OutOfMemoryError
     from vaezoo.sharing.publish import push_to_hub as push_to_hub
     from vaezoo.sharing.save import save as save
     from vaezoo.specs.catalog import add_config_dir as add_config_dir
@@ -50,6 +51,7 @@ _HOMES = {
     "InputError": "errors",
     "LatentStats": "specs.stats",
     "ModelSpec": "specs.model",
+    "OutOfMemoryError": "out_of_memory",
     "SpecError": "errors",
     "TrainingError": "errors",
     "UnknownNameError": "errors",

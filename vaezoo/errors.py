@@ -8,7 +8,8 @@ VaezooError
 ├── CheckpointError     ValueError    weights that are damaged, unsafe or belong to another network
 ├── FileError           OSError       a path that cannot be read or written
 ├── TrainingError       RuntimeError  a training run that cannot continue
-└── HubError            OSError       a request to a Hugging Face Hub that failed
+├── HubError            OSError       a request to a Hugging Face Hub that failed
+└── OutOfMemoryError    MemoryError   too little memory; in vaezoo.out_of_memory, since PyTorch's error is a base, too
 
 Each message names the problem, its location and the remedy.
 """

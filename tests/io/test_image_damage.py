@@ -12,6 +12,7 @@ from support.pictures import noise, refusal, save, with_checksums
 
 from vaezoo.errors import FileError, ImageError
 from vaezoo.io import images as vi
+from vaezoo.out_of_memory import OutOfMemoryError
 
 
 def test_a_missing_path_is_a_file_error_that_begins_with_it(tmp_path):
@@ -141,6 +142,30 @@ def test_whatever_pillow_raises_is_damage(tmp_path, monkeypatch, error):
     monkeypatch.setattr(Image.Image, "load", fail)
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
     assert "damaged or cut off (" in refusal(path)
+
+
+def test_a_lack_of_memory_names_the_picture_and_its_size(tmp_path, monkeypatch):
+    path = save(Image.new("RGB", (8, 6)), tmp_path / "a.png")
+
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+    with pytest.raises(OutOfMemoryError) as raised:
+        vi.load_image(path)
+    assert str(raised.value) == f"{path}: 8 x 6 pixels: out of memory; make a smaller copy of it"
+
+
+def test_a_lack_of_memory_for_a_tensor_states_its_size():
+    with pytest.raises(OutOfMemoryError, match=r"a tensor of 2097152 x 2097152 pixels: out of memory \(.* 48.0 TiB\)"):
+        vi.to_tensor(np.broadcast_to(np.uint8(0), (2**21, 2**21, 3)))
+
+
+def test_files_that_are_larger_than_the_largest_picture_are_not_read(tmp_path):
+    path = save(Image.new("RGB", (8, 8)), tmp_path / "a.png")
+    with path.open("r+b") as file:
+        file.truncate(40 * 2**30)  # without blocks on the disk
+    assert "too large to be safe (a file of 42949672960 bytes for at most 89478485 pixels)" in refusal(path)
 
 
 @pytest.mark.parametrize("name", ["take_apart", "to_plain_mode"])

@@ -13,6 +13,7 @@ import vaezoo
 ORDER = [
     "version",
     "errors",
+    "out_of_memory",
     "distributed",
     "io",
     "specs",

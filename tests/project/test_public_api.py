@@ -33,7 +33,7 @@ def test_every_public_function_and_class_has_a_docstring():
 
 def test_every_error_is_a_vaezoo_error_and_a_builtin_one():
     errors = [getattr(vaezoo, n) for n in vaezoo.__all__ if n.endswith("Error") and n != "VaezooError"]
-    assert len(errors) == 8
+    assert len(errors) == 9
     for error in errors:
         assert issubclass(error, vaezoo.VaezooError)
         assert issubclass(error, ValueError | LookupError | OSError | RuntimeError)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import replacing
-from vaezoo.io.pixels import Array, to_plain_mode, to_unit_range
+from vaezoo.io.pixels import Array, to_levels, to_plain_mode
 from vaezoo.io.read_image import read_picture
+from vaezoo.out_of_memory import enough_memory
 
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # 0 is 4:4:4
 WRITERS: dict[str, dict[str, Any]] = {
@@ -40,6 +41,7 @@ def load_image(path: str | Path) -> Tensor:
     Raises:
         FileError: If the path is missing, a folder or not readable.
         ImageError: If the file is not a JPEG, PNG or WebP picture, damaged, animated or too large.
+        OutOfMemoryError: If there is not enough memory for its pixels.
 
     Examples:
         >>> import vaezoo
@@ -75,11 +77,21 @@ def to_tensor(picture: Image.Image | Array | Sequence[Image.Image | Array]) -> T
     if isinstance(picture, list | tuple):
         return _batch([to_tensor(each) for each in picture])
     array = np.asarray(to_plain_mode(picture)) if isinstance(picture, Image.Image) else picture
-    unit = to_unit_range(array)  # (H, W, C)
-    if unit.shape[2] == 4:
-        unit = unit[..., :3] * unit[..., 3:] + (1 - unit[..., 3:])
-    channels = torch.from_numpy(unit).permute(2, 0, 1) * 2 - 1
-    return channels.expand(1, 3, -1, -1).contiguous()  # gray becomes three equal channels
+    levels, white = to_levels(array)
+    height, width, channels = levels.shape
+    with enough_memory(lambda: f"a tensor of {height} x {width} pixels", "resize or crop the picture before"):
+        images = np.empty((1, 3, height, width), np.float32)
+        for channel in range(3):  # in place, because a large picture has gigabytes of floating-point values
+            image = images[0, channel]
+            image[:] = levels[..., channel if channels > 1 else 0]  # gray becomes three equal channels
+            image /= white
+            if channels == 4:
+                opacity = levels[..., 3].astype(np.float32) / np.float32(white)
+                image *= opacity
+                image += 1 - opacity
+        images *= 2
+        images -= 1
+    return torch.from_numpy(images)
 
 
 def to_pil(images: Tensor) -> Image.Image:

@@ -34,15 +34,15 @@ class PictureParts(NamedTuple):
 
 def take_apart(file: BinaryIO) -> PictureParts:
     """Take a picture file apart; one of an unknown format is left as it is, and damage of the pixels stays."""
-    data = memoryview(file.read())
-    start = bytes(data[:16])
+    start = file.read(16)
+    file.seek(0)
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png(data)
+        return _png(memoryview(file.read()))
     if start.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data)
-    if start.startswith(b"RIFF") and start.endswith(b"WEBPVP8X"):  # files of the other kinds have no metadata
-        return _webp(data)
-    return PictureParts(io.BytesIO(data), {})
+        return _jpeg(memoryview(file.read()))
+    if start.startswith(b"RIFF") and start.endswith(b"WEBPVP8X"):  # WebP files of other kinds have no metadata
+        return _webp(memoryview(file.read()))
+    return PictureParts(file, {})
 
 
 def _png(data: memoryview) -> PictureParts:

@@ -22,14 +22,19 @@ def to_plain_mode(picture: Image.Image) -> Image.Image:
     if picture.mode not in MODES:
         raise InputError(f"a PIL picture of mode {picture.mode}; expected {', '.join(MODES)}, I;16; see Image.convert")
     if has_opacity(picture):
-        picture = picture.convert("RGBA")
+        picture = _in_mode(picture, "RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+    return _in_mode(picture, "RGB")
 
 
 def has_opacity(picture: Image.Image) -> bool:
     """Return whether pixels of a picture, other than one of 16-bit gray, may be transparent."""
     return picture.mode in ("LA", "P", "PA", "RGBA") or "transparency" in picture.info
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """Convert a picture without the copy that `convert` makes of one that needs no conversion."""
+    return picture if picture.mode == mode and "transparency" not in picture.info else picture.convert(mode)
 
 
 def _plain_16_bit(picture: Image.Image) -> Image.Image:
@@ -41,8 +46,10 @@ def _plain_16_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray(gray.astype(np.uint16))
 
 
-def to_unit_range(array: object) -> Array:
-    """Convert an array of shape (H, W) or (H, W, C) to a new one of shape (H, W, C), float32 in [0, 1].
+def to_levels(array: object) -> tuple[Array, int]:
+    """Return an array of shape (H, W) or (H, W, C) as one of shape (H, W, C), and its value of white.
+
+    White is 255 or 65535 in arrays of unsigned integers, and 1 in floating ones.
 
     Raises:
         InputError: If the type, shape, dtype or range is not supported.
@@ -51,12 +58,11 @@ def to_unit_range(array: object) -> Array:
         raise InputError(f"expected a PIL picture or numpy array, got {type(array).__name__}; load_image takes paths")
     if array.ndim not in (2, 3) or array.size == 0 or array.shape[2:] not in ((), (1,), (3,), (4,)):
         raise InputError(f"an array of shape {array.shape}; expected (H, W) or (H, W, 1, 3 or 4), several in a list")
+    levels = array.reshape(*array.shape[:2], -1)
     if array.dtype.name in ("uint8", "uint16"):
-        white = np.iinfo(array.dtype).max
-    elif np.issubdtype(array.dtype, np.floating):
-        white = 1
-        if not (array.min() >= 0 and array.max() <= 1):  # NaN fails both
-            raise InputError(f"an array of values from {array.min()} to {array.max()}; floating ones must be in [0, 1]")
-    else:
+        return levels, int(np.iinfo(array.dtype).max)
+    if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"an array of {array.dtype}; expected uint8, uint16 or floating values, see array.astype")
-    return np.array(array.reshape(*array.shape[:2], -1), dtype=np.float32, order="C") / np.float32(white)
+    if not (array.min() >= 0 and array.max() <= 1):  # NaN fails both
+        raise InputError(f"an array of values from {array.min()} to {array.max()}; floating ones must be in [0, 1]")
+    return levels, 1

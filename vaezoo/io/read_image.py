@@ -1,6 +1,7 @@
 """Decodes JPEG, PNG and WebP files, and no others, to plain Pillow images."""
 
 import contextlib
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from vaezoo.io.color_profile import to_srgb
 from vaezoo.io.files import opened
 from vaezoo.io.picture_parts import Info, take_apart
 from vaezoo.io.pixels import to_plain_mode
+from vaezoo.out_of_memory import enough_memory
 
 # Raised by Pillow on a damaged file; warnings only if the program made them errors.
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning),
-    *(LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError, RuntimeError),
+    *(LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError),
 )
+LARGEST_PIXEL = 16  # bytes; files with more per pixel than Pillow's limit allows are no pictures
 TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags beside it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,6 +48,7 @@ def read_picture(path: str | Path) -> Image.Image:
         FileError: If the path is missing, a folder or not readable.
         ImageError: If the file is empty, of another format, damaged, truncated, animated, or has more pixels than
             `PIL.Image.MAX_IMAGE_PIXELS`.
+        OutOfMemoryError: If there is not enough memory for its pixels.
     """
     with opened(path) as file:
         return decode_picture(file, path)
@@ -59,23 +63,36 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
 
     Raises:
         ImageError: As for `read_picture`.
+        OutOfMemoryError: As for `read_picture`.
     """
-    parts = take_apart(file)
-    if not parts.pixels.read(1):
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if not size:
         raise ImageError(f"{path}: empty (0 bytes); copy or download it again")
-    with _decoding(path):
-        picture: Image.Image = Image.open(parts.pixels, formats=("JPEG", "PNG", "WEBP"))
-    pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit and size > LARGEST_PIXEL * limit:
+        raise _too_large(path, f"a file of {size} bytes for at most {limit} pixels")
+    with enough_memory(lambda: f"{path}: a picture file of {size} bytes", "make a smaller copy of it"):
+        parts = take_apart(file)
+        with _decoding(path):
+            picture: Image.Image = Image.open(parts.pixels, formats=("JPEG", "PNG", "WEBP"))
+    pixels = picture.width * picture.height
     if limit and pixels > limit:  # Pillow only warns up to twice the limit
         raise _too_large(path, f"{pixels} pixels, the limit is {limit}")
     frames = max(parts.frames, getattr(picture, "n_frames", 1))
     if frames > 1:
         raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
+    with enough_memory(lambda: f"{path}: {picture.width} x {picture.height} pixels", "make a smaller copy of it"):
+        return _plain(picture, parts.info, path)
+
+
+def _plain(picture: Image.Image, info: Info, path: str | Path) -> Image.Image:
+    """Decode the pixels of an opened picture, and apply its metadata."""
     with _decoding(path):
         picture.load()
-    turn = TURNS.get(_orientation(parts.info))
+    turn = TURNS.get(_orientation(info))
     picture = picture if turn is None else picture.transpose(turn)
-    picture = to_plain_mode(to_srgb(picture, parts.info.get("icc_profile")))
+    picture = to_plain_mode(to_srgb(picture, info.get("icc_profile")))
     picture.info.clear()
     return picture
 

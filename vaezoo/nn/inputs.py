@@ -1,9 +1,12 @@
 """Checks of the tensors that a VAE is given."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
 from vaezoo.errors import InputError
+from vaezoo.out_of_memory import enough_memory
 
 
 def check_tensor(x: Tensor, what: str, channels: int, multiple: int = 1) -> None:
@@ -34,3 +37,14 @@ def check_dtype(x: Tensor, what: str, dtype: torch.dtype) -> None:
     casts = not x.is_meta and torch.is_autocast_enabled(x.device.type)
     if x.dtype != dtype and not casts:
         raise InputError(f"{what} are {x.dtype}, the model is {dtype}: pass {what}.to(vae.dtype)")
+
+
+def enough_memory_for(x: Tensor, name: str) -> AbstractContextManager[None]:
+    """Context manager that raises `OutOfMemoryError` with shape and dtype of the input if there is not enough memory.
+
+    Args:
+        x: Images or latents.
+        name: What they are, for the message.
+    """
+    remedy = "take fewer or smaller images at a time, or the model in bf16"
+    return enough_memory(lambda: f"{name} of shape {tuple(x.shape)} in {x.dtype} on {x.device}", remedy)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
-from vaezoo.nn.inputs import check_dtype, check_tensor
+from vaezoo.nn.inputs import check_dtype, check_tensor, enough_memory_for
 from vaezoo.nn.stack import build_stack
 from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
@@ -120,6 +120,7 @@ class VAE(nn.Module):
 
         Raises:
             InputError: If the number of dimensions, channels, dtype or size do not fit. Values are not checked.
+            OutOfMemoryError: If there is not enough memory.
 
         Examples:
             >>> import torch, vaezoo
@@ -130,7 +131,8 @@ class VAE(nn.Module):
         """
         check_tensor(images, "images", self.spec.image.channels, self.size_multiple)
         check_dtype(images, "images", self.dtype)
-        return LATENTS[self.spec.latent.kind](self.encoder(images))
+        with enough_memory_for(images, "images"):
+            return LATENTS[self.spec.latent.kind](self.encoder(images))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decode latents to images.
@@ -143,6 +145,7 @@ class VAE(nn.Module):
 
         Raises:
             InputError: If the number of dimensions, channels, dtype or size do not fit.
+            OutOfMemoryError: If there is not enough memory.
 
         Examples:
             >>> import torch, vaezoo
@@ -152,7 +155,8 @@ class VAE(nn.Module):
         """
         check_tensor(z, "latents", self.latent_channels)
         check_dtype(z, "latents", self.dtype)
-        return self.decoder(z)
+        with enough_memory_for(z, "latents"):
+            return self.decoder(z)
 
     def forward(self, images: Tensor, sample: bool | None = None) -> Output:
         """Encode images and decode their latents.

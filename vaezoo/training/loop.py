@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,13 @@ from vaezoo.data.crops import Batch, to_images
 from vaezoo.data.seeds import generator
 from vaezoo.distributed import ProcessGroup, mean_over_processes
 from vaezoo.errors import TrainingError
+from vaezoo.out_of_memory import enough_memory
 from vaezoo.training.objective.task import Scalars
 from vaezoo.training.optim import Updater
 from vaezoo.training.recipe_schema import Recipe
 from vaezoo.training.state import State
+
+REMEDY = "lower batch_size, which accumulate can make up for, or data.sizes; or set precision: bf16"
 
 
 class Stepper:
@@ -48,7 +52,17 @@ class Stepper:
 
         Raises:
             TrainingError: After `recipe.bad_steps` steps in a row without a finite gradient.
+            OutOfMemoryError: If there is not enough memory.
         """
+        with enough_memory(partial(self._size, batches), REMEDY):
+            return self._step(batches)
+
+    def _size(self, batches: list[Batch]) -> str:
+        count, _, height, width = batches[0].pixels.shape
+        step, precision = self.state.progress.step + 1, self.recipe.precision
+        return f"step {step}: a batch of {count} crops of {height} x {width} pixels in {precision}"
+
+    def _step(self, batches: list[Batch]) -> Scalars | None:
         state, progress = self.state, self.state.progress
         images = [to_images(batch.pixels, self.group.device, self.recipe.channels_last) for batch in batches]
         adversary = state.task.adversary
