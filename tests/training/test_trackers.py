@@ -1,6 +1,7 @@
 """Where else the lines of a log go, by the interfaces of TensorBoard, wandb and trackio."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -9,7 +10,7 @@ from support.training import tiny_recipe, write_recipe
 from vaezoo.cli import main
 from vaezoo.errors import InputError
 from vaezoo.training.log import read_log
-from vaezoo.training.recipes import read_recipe
+from vaezoo.training.recipes import read_recipe, without_paths
 from vaezoo.training.trackers import TRACKERS
 
 
@@ -67,8 +68,23 @@ def test_a_run_is_sent_line_by_line_and_finished(name, tmp_path, monkeypatch):
     (begun, options), *logged, last = module.calls
     assert (begun, last[0]) == ("init", "finish")
     assert (options["project"], options["name"]) == ("vaezoo", "run")
-    assert options["config"] == read_recipe(run / "recipe.yaml").to_dict()
+    sent, recipe = options["config"], read_recipe(run / "recipe.yaml").to_dict()
+    assert str(tmp_path) in str(recipe)
+    assert str(tmp_path) not in str(sent)
+    assert sent.keys() == recipe.keys()
     assert [values for _, values in logged] == numbers_of(run)
+
+
+def test_a_recipe_is_sent_without_paths_of_this_machine(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    for changes in (
+        {"grow": "local-dir:/home/me/narrow#vae"},
+        {"network": "/home/me/net.yaml", "pretrained": "file:/home/me/a.safetensors,/home/me/b.safetensors"},
+        {"validation": replace(recipe.validation, root="/home/me/photos")},
+    ):
+        sent = str(without_paths(replace(recipe, **changes)).to_dict())
+        assert "/home" not in sent
+        assert str(tmp_path) not in sent
 
 
 def test_a_run_that_ends_with_an_error_is_finished_too(tmp_path, monkeypatch):

@@ -1,9 +1,7 @@
 """Artifacts that a run publishes with its weights: latent statistics, pictures, and text for the model card."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +20,7 @@ from vaezoo.specs.stats import LatentStats
 from vaezoo.training.checkpoint import checkpoints, step_of
 from vaezoo.training.log import read_log
 from vaezoo.training.recipe_schema import Recipe
-from vaezoo.training.recipes import read_recipe, recipe_text
+from vaezoo.training.recipes import folder_name, read_recipe, recipe_text, without_paths
 from vaezoo.version import __version__
 
 RECIPE = "recipe.yaml"
@@ -92,30 +90,9 @@ def training_text(run: Path) -> str | None:
     sentences = [f"{step:,} of {recipe.steps:,} steps by this recipe of vaezoo {__version__}."]
     if validations := [line for line in read_log(run) if "psnr" in line and line["step"] <= step]:
         last, where = validations[-1], recipe.validation
-        photos = f"{markdown_text(_name_of(where.root)) if where.root else 'the sample photos'} at {where.size} pixels"
+        root = markdown_text(folder_name(where.root)) if where.root else "the sample photos"
         sentences.append(
-            f"PSNR over {photos} after step {last['step']:,}: {last['psnr']:.2f} dB (protocol {PROTOCOL})."
+            f"PSNR over {root} at {where.size} pixels after step {last['step']:,}: {last['psnr']:.2f} dB (protocol "
+            f"{PROTOCOL})."
         )
-    return f"{' '.join(sentences)}\n\n```yaml\n{recipe_text(_without_paths(recipe))}```"
-
-
-def _without_paths(recipe: Recipe) -> Recipe:
-    return replace(
-        recipe,
-        data=replace(recipe.data, root=recipe.data.root and _name_of(recipe.data.root)),
-        validation=replace(recipe.validation, root=recipe.validation.root and _name_of(recipe.validation.root)),
-        network=_without_path(recipe.network),
-        pretrained=_without_path(recipe.pretrained),
-    )
-
-
-def _name_of(folder: str) -> str:
-    return Path(folder).resolve().name
-
-
-def _without_path(name: Any) -> Any:
-    """Shorten the paths in a model name such as `local-dir:runs/a`; other values are returned unchanged."""
-    if not isinstance(name, str) or name.startswith("hf-hub:"):
-        return name
-    source, colon, path = name.rpartition(":")
-    return source + colon + ",".join(Path(part).name for part in path.split(","))
+    return f"{' '.join(sentences)}\n\n```yaml\n{recipe_text(without_paths(recipe))}```"

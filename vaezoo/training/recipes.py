@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,31 @@ def check_recipe(tree: Node) -> Recipe:
 def recipe_text(recipe: Recipe) -> str:
     """Return a recipe as YAML with every key; reading it gives the same recipe."""
     return yaml.dump(recipe.to_dict(), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+def without_paths(recipe: Recipe) -> Recipe:
+    """Return a recipe in which paths of this machine are shortened to names, for others to read."""
+    return replace(
+        recipe,
+        data=replace(recipe.data, root=recipe.data.root and folder_name(recipe.data.root)),
+        validation=replace(recipe.validation, root=recipe.validation.root and folder_name(recipe.validation.root)),
+        network=_without_path(recipe.network),
+        pretrained=_without_path(recipe.pretrained),
+        grow=_without_path(recipe.grow),
+    )
+
+
+def folder_name(folder: str) -> str:
+    """Return the last part of the path of a folder or dataset, also of `.`."""
+    return Path(folder).resolve().name
+
+
+def _without_path(name: Any) -> Any:
+    """Shorten the paths in a model name such as `local-dir:runs/a`; other values are returned unchanged."""
+    if not isinstance(name, str) or name.startswith("hf-hub:"):
+        return name
+    source, colon, path = name.rpartition(":")
+    return source + colon + ",".join(Path(part).name for part in path.split(","))
 
 
 def check_resumable(before: Recipe, now: Recipe, run: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vaezoo.errors import InputError
 from vaezoo.training.recipe_schema import Recipe
+from vaezoo.training.recipes import without_paths
 
 Track = Callable[[dict[str, Any]], None]
 
@@ -39,7 +40,10 @@ def tensorboard(run: Path, recipe: Recipe) -> Iterator[Track]:
 
 
 def wandb(run: Path, recipe: Recipe) -> AbstractContextManager[Track]:
-    """Log to wandb, as a run of the project `vaezoo` that is named after the run folder; arguments of `tensorboard`."""
+    """Log to wandb, as a run of the project `vaezoo` that is named after the run folder; arguments of `tensorboard`.
+
+    The recipe is its config, in which paths of this machine are shortened to names.
+    """
     return _like_wandb(_module("wandb", "wandb"), run, recipe)
 
 
@@ -57,7 +61,7 @@ TRACKERS: dict[str, Callable[[Path, Recipe], AbstractContextManager[Track]]] = {
 
 @contextlib.contextmanager
 def _like_wandb(module: ModuleType, run: Path, recipe: Recipe) -> Iterator[Track]:
-    module.init(project="vaezoo", name=run.name, config=recipe.to_dict())
+    module.init(project="vaezoo", name=run.name, config=without_paths(recipe).to_dict())
     try:
         yield lambda line: module.log(_scalars(line), step=line["step"])
     finally:
