@@ -27,12 +27,17 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 def silu(x: Tensor) -> Tensor:
     """x * sigmoid(x). Without gradients it overwrites `x`, because blocks only pass a tensor that they just made."""
-    return F.silu(x, inplace=not torch.is_grad_enabled())
+    return F.silu(x, inplace=_may_overwrite())
 
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0). Without gradients it overwrites `x`."""
-    return F.relu(x, inplace=not torch.is_grad_enabled())
+    return F.relu(x, inplace=_may_overwrite())
+
+
+def _may_overwrite() -> bool:
+    """Whether inputs may be overwritten; not in a trace, which has to be the same with and without gradients."""
+    return not (torch.is_grad_enabled() or torch.jit.is_tracing())
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
