@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,27 @@ def test_a_discriminator_that_cannot_play_is_told_before_the_first_step(tmp_path
     with pytest.raises(SpecError, match=message):
         quiet(tiny_recipe(tmp_path, *settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_config_is_written_again_once_it_is_removed(tmp_path):
+    run, recipe = tmp_path / "run", tiny_recipe(tmp_path, "steps=2", "discriminator=null")
+    quiet(recipe, run)
+    path = run / "config.json"
+    before = path.read_text()
+    for damaged in ("{", "[1]", "{}", before.replace('"groups": 4', '"groups": 2')):
+        path.write_text(damaged)
+        with pytest.raises(
+            SpecError, match=r"config\.json: cannot be read .*; remove it, and --resume writes it again"
+        ):
+            quiet(recipe, run, resume=True)
+    path.unlink()
+    quiet(recipe, run, resume=True)
+    assert path.read_text() == before
+    path.unlink()
+    network = Path(recipe.network)
+    network.write_text(network.read_text().replace("groups: 4", "groups: 2"))
+    with pytest.raises(SpecError, match=r"config\.json is missing, and .* is no longer the network of this run"):
+        quiet(recipe, run, resume=True)
 
 
 def test_a_pipe_among_photos_is_no_photo(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from vaezoo.training.recipes import check_resumable, read_recipe
 from vaezoo.training.state import Progress, State
 from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
 from vaezoo.warmstart.grow import grow
+from vaezoo.weights.config_json import CONFIG, WEIGHTS
+from vaezoo.weights.header import spec_hash_of
 from vaezoo.zoo.create import create
 
 LOCK_TIMEOUT = 10  # seconds; data workers of a killed training end within 5, and may hold its lock until then
@@ -101,6 +104,28 @@ def first_network(recipe: Recipe) -> VAE:
     return grow(create(recipe.grow, pretrained=True), vae.spec) if recipe.grow else vae
 
 
+def resumed_network(recipe: Recipe, run: Path) -> VAE:
+    """Create the network of a run with checkpoints: that of its `config.json`, or if there is none that of the recipe.
+
+    Raises:
+        SpecError: If `config.json` is damaged, or there is none and the recipe now names another network.
+    """
+    path = run / CONFIG
+    if os.path.lexists(path):
+        try:
+            return published_network(run)
+        except (SpecError, FileError) as error:
+            reason = str(error).partition("\n")[0].removeprefix(f"{path}: ")
+            remedy = f"remove it, and --resume writes it again by {RECIPE} and the last checkpoint"
+            raise SpecError(f"{path}: cannot be read ({reason}); {remedy}") from error
+    vae = first_network(recipe)
+    if spec_hash_of(run / WEIGHTS) not in (None, vae.spec.hash):
+        raise SpecError(
+            f"{run}: {CONFIG} is missing, and {recipe.network} is no longer the network of this run; restore one"
+        )
+    return vae
+
+
 def start(recipe: Recipe, run: Path, resume: bool, group: ProcessGroup) -> State:
     """Create the state from which a run starts, or with `resume` continues.
 
@@ -112,11 +137,11 @@ def start(recipe: Recipe, run: Path, resume: bool, group: ProcessGroup) -> State
 
     Raises:
         CheckpointError: If the checkpoint is damaged, or does not fit the recipe.
-        SpecError: If the checkpoint is past the last step of the recipe.
+        SpecError: If the checkpoint is past the last step of the recipe, or `config.json` is damaged.
     """
     saved = checkpoints(run) if resume else []
     torch.manual_seed(recipe.seed)
-    state = begin(published_network(run) if saved else first_network(recipe), recipe, group.device)
+    state = begin(resumed_network(recipe, run) if saved else first_network(recipe), recipe, group.device)
     if saved:
         restore_checkpoint(state, saved[-1], group)
     if state.progress.step > recipe.steps:

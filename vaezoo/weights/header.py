@@ -96,6 +96,14 @@ def read_header(path: str | Path) -> Header:
     return _merged([_read(file, f"{half}.") for half, file in zip(HALVES, files, strict=True)])
 
 
+def spec_hash_of(path: Path) -> str | None:
+    """Return the spec hash in a weights file; `None` if it has none, is damaged or missing."""
+    try:
+        return read_header(path).metadata.get(HASH_KEY)
+    except (CheckpointError, FileError):
+        return None
+
+
 def _read(path: Path, prefix: str) -> Header:
     return _read_shards(path, prefix) if is_index(path) else _read_file(path, prefix)
 
