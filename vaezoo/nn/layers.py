@@ -37,7 +37,8 @@ def relu(x: Tensor) -> Tensor:
 
 def _may_overwrite() -> bool:
     """Whether inputs may be overwritten; not in a trace, which has to be the same with and without gradients."""
-    return not (torch.is_grad_enabled() or torch.jit.is_tracing())
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # public, though not in `__all__`
+    return not (torch.is_grad_enabled() or tracing)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
