@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.hostile_files import TOKENS, damaged, rearranged
 
+from vaezoo.ablation.question import MAX_VARIANTS, check_question, read_question
 from vaezoo.errors import VaezooError
 from vaezoo.nn.build import build
 from vaezoo.nn.schema import change_spec
@@ -20,19 +21,20 @@ from vaezoo.specs.names import ModelName
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.parse import parse_json, parse_yaml
 from vaezoo.specs.stats import LatentStats
+from vaezoo.training.recipes import check_recipe, read_recipe, recipe_text
 from vaezoo.weights.config_json import PublishedNetwork, config_text, read_network
 from vaezoo.weights.records import expand_alias, find_record, read_records
 from vaezoo.zoo.spec_file import read_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # where a large file fails, show it
 FAST = settings(
-    max_examples=250,
+    max_examples=20,  # of each kind, together 100; thousands are slow
     derandomize=True,
     database=None,
     deadline=20_000,  # milliseconds for one file; a hang is a failure
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-LONG = settings(FAST, max_examples=6_000)
+LONG = settings(FAST, max_examples=2_000)
 MEMORY = 400 * 1024  # KiB that a whole test may add to the process, PyTorch's own caches included
 
 MICRO = read_spec(model_file("vae_f8_z4_micro"))
@@ -50,6 +52,22 @@ NETWORK_TEXTS = [path.read_bytes() for path in files("models").values()]
 NETWORKS = [parse_yaml(text.decode(), "zoo").plain() for text in NETWORK_TEXTS]
 CONFIG_TEXTS = [config_text(MICRO, STATS, "0" * 64).encode(), config_text(MICRO, None, "f" * 64).encode()]
 CONFIGS = [parse_json(text.decode(), "config").plain() for text in CONFIG_TEXTS]
+RECIPE_TEXTS = [path.read_bytes() for path in files("train").values()]
+RECIPES = [parse_yaml(text.decode(), "recipe").plain() for text in RECIPE_TEXTS]
+QUESTION_TEXTS = [path.read_bytes() for path in files("ablations").values()]
+QUESTIONS = [parse_yaml(text.decode(), "question").plain() for text in QUESTION_TEXTS]
+BOMBS = [
+    b"a: &a [x, x]\n" + b"".join(b"%c: &%c [*%c, *%c]\n" % (n + 1, n + 1, n, n) for n in range(97, 121)),
+    b"a: &a [*a]\n",
+    b"a: !!python/object/apply:os.system [echo]\n",
+    b"a: !!timestamp 2020-01-01\n",
+    b"{a: " * 10_000,
+    b"[" * 100_000,
+    b"a: 1\na: 2\n",
+    b"a: \0\n",
+    b"a: \xff\n",
+    b"a: " + b"x" * 5_000_000,
+]
 RECORD_TEXTS = [json.dumps(RECORDS, indent=1).encode(), *(path.read_bytes() for path in files("weights").values())]
 
 
@@ -109,7 +127,22 @@ def check_records(folder: Path, content: bytes) -> None:
             ends_well(lambda tag=tag: find_record(ModelName("zoo", "mine", tag)))
 
 
+def check_recipe_file(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    recipe = ends_well(lambda: read_recipe(path))
+    if recipe is not None:
+        assert check_recipe(parse_yaml(recipe_text(recipe), "again")).hash == recipe.hash
+
+
+def check_question_file(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    ablation = ends_well(lambda: check_question(read_question(str(path))))
+    assert ablation is None or 0 < len(ablation.changes) <= MAX_VARIANTS
+
+
 NETWORK_FILES = damaged(NETWORK_TEXTS) | rearranged(NETWORKS)
+RECIPE_FILES = damaged(RECIPE_TEXTS) | rearranged(RECIPES)
+QUESTION_FILES = damaged(QUESTION_TEXTS) | rearranged(QUESTIONS)
 CONFIG_FILES = damaged(CONFIG_TEXTS) | rearranged(CONFIGS)
 RECORD_FILES = damaged(RECORD_TEXTS) | rearranged([RECORDS])
 SETTINGS = st.tuples(
@@ -136,7 +169,27 @@ def test_a_damaged_record_of_weights_loads_or_is_refused(folder, content):
     check_records(folder, content)
 
 
-@settings(FAST, max_examples=1_000)
+@FAST
+@given(RECIPE_FILES)
+def test_a_damaged_recipe_is_read_or_refused(folder, content):
+    check_recipe_file(folder / "recipe.yaml", content)
+
+
+@FAST
+@given(QUESTION_FILES)
+def test_a_damaged_question_is_read_or_refused(folder, content):
+    check_question_file(folder / "question.yaml", content)
+
+
+@pytest.mark.parametrize("content", BOMBS, ids=range(len(BOMBS)))
+def test_a_file_that_grows_when_it_is_read_or_asks_for_code_is_refused(folder, content):
+    path = folder / "bomb.yaml"
+    path.write_bytes(content)
+    with pytest.raises(VaezooError, match=str(path)):
+        read_recipe(path)
+
+
+@settings(FAST, max_examples=100)
 @given(st.lists(SETTINGS | st.text(max_size=20), max_size=3))
 def test_a_strange_setting_changes_the_network_or_is_refused(content):
     ends_well(lambda: change_spec(MICRO, parse_settings(content)))
@@ -144,9 +197,10 @@ def test_a_strange_setting_changes_the_network_or_is_refused(content):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", ["network", "config", "record"])
-def test_six_thousand_damaged_files_of_each_kind_load_or_are_refused(folder, kind):
-    strategy = {"network": NETWORK_FILES, "config": CONFIG_FILES, "record": RECORD_FILES}[kind]
+@pytest.mark.parametrize("kind", ["network", "config", "record", "recipe", "question"])
+def test_two_thousand_damaged_files_of_each_kind_load_or_are_refused(folder, kind):
+    files = {"network": NETWORK_FILES, "config": CONFIG_FILES, "record": RECORD_FILES}
+    strategy = (files | {"recipe": RECIPE_FILES, "question": QUESTION_FILES})[kind]
 
     @LONG
     @given(strategy)
@@ -155,6 +209,10 @@ def test_six_thousand_damaged_files_of_each_kind_load_or_are_refused(folder, kin
             check_records(folder, content)
         elif kind == "config":
             check_config(folder / "config.json", content)
+        elif kind == "recipe":
+            check_recipe_file(folder / "recipe.yaml", content)
+        elif kind == "question":
+            check_question_file(folder / "question.yaml", content)
         else:
             check_network(folder / "network.yaml", content)
 

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     while killed < kills:
         shutil.rmtree(out)
         out.mkdir()
-        for _ in range(draw.choice((1, 2, 4))):
+        for _ in range(draw.choice((2, 4, 8))):
             killed += not attempt(work, draw.uniform(0, seconds))
         assert attempt(work)
         assert finished(out) == expected

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
 from vaezoo.nn.efficientvit import EfficientViTLayer, HeadChannels, Kernels
-from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp
+from vaezoo.nn.layers import ACTIVATIONS, Act, Conv, Layers, Padding, Width, damp, fresh
 from vaezoo.nn.norms import Norm
 from vaezoo.nn.resamplers.downsamplers import Downsampler
 from vaezoo.nn.resamplers.upsamplers import Upsampler
@@ -36,7 +36,7 @@ class NormLastLayer(nn.Module):
         self.norm = damp(norm.build(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.norm(self.conv2(self.act(self.conv1(x))))
+        return x + self.norm(self.conv2(self.act(fresh(self.conv1, x))))
 
 
 class DCDown(LayersThenResample):

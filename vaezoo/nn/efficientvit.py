@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaezoo.nn.layers import ACTIVATIONS, Act, damp
+from vaezoo.nn.layers import ACTIVATIONS, Act, damp, fresh
 from vaezoo.nn.norms import Norm
 from vaezoo.specs.marks import Between
 
@@ -104,5 +104,5 @@ class GatedConvs(nn.Module):
         self.norm = damp(norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        h, gate = self.conv2(self.act(self.conv1(x))).chunk(2, dim=1)
+        h, gate = fresh(self.conv2, self.act(fresh(self.conv1, x))).chunk(2, dim=1)
         return x + self.norm(self.conv3(h * self.act(gate)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules import module as every
 
 from vaezoo.nn.norms import Norm
 from vaezoo.specs.marks import Between
@@ -42,6 +43,19 @@ def _may_overwrite() -> bool:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "relu": relu}
+
+
+def fresh(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return layer(x) as a tensor that may be overwritten: a copy if hooks see the output, because they may keep it.
+
+    Args:
+        layer: A layer that returns a new tensor.
+        x: Its input.
+    """
+    h: Tensor = layer(x)
+    own = layer._forward_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    of_all = every._global_forward_hooks or every._global_backward_hooks or every._global_backward_pre_hooks
+    return h.clone() if own or of_all else h
 
 
 def damp(layer: ModuleT) -> ModuleT:
@@ -134,7 +148,7 @@ class ResidualLayer(nn.Module):
         self.skip = SKIPS[skip](in_channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(self.act(self.norm1(x)))
-        h = self.act(self.norm2(h))  # on its own line, so that conv1's output is freed before conv2 allocates
-        h = self.conv2(h)
+        h = self.conv1(self.act(fresh(self.norm1, x)))
+        h = self.act(fresh(self.norm2, h))  # on its own line, so that conv1's output is freed before conv2 allocates
+        h = fresh(self.conv2, h)
         return h.add_(self.skip(x))  # in place: nothing else uses conv2's output, not even its backward pass

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vaezoo.nn.base import Block
-from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding
+from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Kernel, Padding, fresh
 from vaezoo.nn.norms import Norm
 from vaezoo.nn.resamplers.downsamplers import DOWNSAMPLERS
 from vaezoo.nn.resamplers.resample import Resampler, build_resampler
@@ -76,7 +76,7 @@ class Head(Block):
         self.shortcut = find_shortcut(shortcut, in_channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv(self.act(self.norm(x)))
+        h = self.conv(self.act(fresh(self.norm, x)))
         return h + self.shortcut(x) if self.shortcut else h
 
 
@@ -129,7 +129,7 @@ class NormAct(Block):
         self.norm = norm.build(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(x))
+        return self.act(fresh(self.norm, x))
 
 
 class _ResampleBlock(Block):

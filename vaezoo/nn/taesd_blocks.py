@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from vaezoo.nn.base import LayersThenResample, ResampleThenLayers
-from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Layers, Padding, Width, damp
+from vaezoo.nn.layers import ACTIVATIONS, Act, Channels, Conv, Layers, Padding, Width, damp, fresh
 from vaezoo.nn.norms import Groups, group_norm
 from vaezoo.nn.resamplers.downsamplers import Downsampler
 from vaezoo.nn.resamplers.upsamplers import Upsampler
@@ -39,8 +39,8 @@ class TinyLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(x)
-        h = self.act(self.conv1(x))
-        h = self.act(self.conv2(h))
+        h = self.act(fresh(self.conv1, x))
+        h = self.act(fresh(self.conv2, h))
         return self.act(self.conv3(h) + self.skip(x))
 
 
@@ -55,7 +55,7 @@ class Pool(nn.Module):
         self.conv2 = damp(nn.Conv2d(POOL_EXPANSION * channels, channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.act(self.norm(self.conv1(x))))
+        return x + self.conv2(self.act(fresh(self.norm, self.conv1(x))))
 
 
 class TinyDown(LayersThenResample):
