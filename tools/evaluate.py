@@ -14,7 +14,8 @@ import torch
 
 import vaezoo
 from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress, say
-from vaezoo.data.photos import photos, split_folder
+from vaezoo.data.photo_files import split_folder
+from vaezoo.data.photos import photos
 from vaezoo.distributed import ProcessGroup, local_device, process_group
 from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet

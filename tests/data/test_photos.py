@@ -1,5 +1,6 @@
 """Photos of folders, tar files and datasets of timm, by one grammar."""
 
+import os
 import sys
 import tarfile
 
@@ -9,7 +10,8 @@ from PIL import Image
 from support.training import write_photos
 from timm.data import create_dataset
 
-from vaezoo.data.photos import photos, split_folder
+from vaezoo.data.photo_files import split_folder
+from vaezoo.data.photos import photos
 from vaezoo.data.settings import DataConfig
 from vaezoo.errors import FileError, ImageError, InputError
 
@@ -42,6 +44,47 @@ def test_linked_folders_are_followed(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to(tmp_path / "there")
     assert [photo.name for photo in photos(tmp_path / "set")] == ["link/0.png", "link/1.png"]
+
+
+def test_every_source_passes_over_the_same_files(tmp_path):
+    place = tmp_path / "set" / "label"
+    hidden = ["@eaDir/1.png/thumb.jpg", "../__MACOSX/label/x.png", "._1.png", ".ipynb_checkpoints/1.png", "a/.b/c.png"]
+    for name in ("1.png", "2.PNG", "..png/3.png", *hidden, "notes.txt"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(place / name, format="PNG")
+    (tmp_path / "there").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "there" / "4.png")
+    (place / "link").symlink_to(tmp_path / "there")
+    with tarfile.open(tmp_path / "set.tar", "w", dereference=True) as tar:
+        for folder in ("label", "__MACOSX"):
+            tar.add(tmp_path / "set" / folder, folder)
+        tar.add(place / "1.png", "._more.tar")  # as macOS adds it to what it packs
+    names = ["label/1.png", "label/2.PNG", "label/link/4.png"]
+    assert [photo.name for photo in photos(tmp_path / "set")] == names
+    assert [photo.name for photo in photos(tmp_path / "set.tar")] == names
+    trained = DataConfig(root=str(tmp_path / "set"), sizes=(8,)).photos()
+    assert [photo.name for photo in trained] == names
+    labeled = photos("torch/image_folder", "train", tmp_path / "set")
+    assert [photo.location for photo in labeled] == [str(tmp_path / "set" / name) for name in names]
+
+
+def test_links_to_a_folder_that_contains_them_are_not_followed(tmp_path):
+    for name in ("a", "b"):
+        write_photos(tmp_path / "set" / name, count=1)
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "a" / "b").symlink_to(tmp_path / "set" / "b")
+    (tmp_path / "set" / "b" / "a").symlink_to(tmp_path / "set" / "a")
+    (tmp_path / "set" / "self").symlink_to("self")
+    names = [photo.name for photo in photos(tmp_path / "set")]
+    assert names == ["a/0.png", "a/b/0.png", "b/0.png", "b/a/0.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write_photos(tmp_path / "set" / "a", count=1)
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scan(path if path.name != "a" else tmp_path / "none"))
+    with pytest.raises(FileError, match=r"set/a: cannot be read \(No such file or directory\); change its permissions"):
+        photos(tmp_path / "set")
 
 
 def test_tars_in_a_tar_are_read_where_they_are(tmp_path):

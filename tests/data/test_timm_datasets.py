@@ -82,6 +82,14 @@ def test_a_web_dataset_needs_no_labels_and_is_read_like_a_folder(folder, tmp_pat
         assert np.array_equal(pixels(by_key[name]), pixels(same))
 
 
+def test_hidden_pictures_of_a_web_dataset_are_passed_over(folder, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("@eaDir/0.jpg", ".ipynb_checkpoints/0.jpg", "._0.jpg", "a/0.jpg"):
+            tar.add(folder / "0.jpg", name)
+    stream = photo_stream("wds/x", "a.tar", str(tmp_path), seed=0)
+    assert [next(stream).name for _ in range(2)] == ["wds/x[a/0.jpg]"] * 2
+
+
 def test_labels_of_a_web_dataset_do_not_matter(folder, tmp_path):
     write_shard(tmp_path, "a.tar", [folder / "2.png"], label=True, text=False)
     write_info(tmp_path, name="train", filenames=["a.tar"], shard_lengths=[1], num_samples=1, alt_label="missing")

@@ -1,7 +1,6 @@
 """The one reader of photos: folders, tar files and datasets of timm."""
 
 import io
-import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,14 +9,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from vaezoo.data.photo_files import is_hidden, is_photo, photo_paths, split_folder
 from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_items, streamed_items
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
 from vaezoo.io.read_image import decode_picture, read_picture
 from vaezoo.specs.catalog import sample_photos
-
-SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))  # names of the same split
 
 
 class Photo(NamedTuple):
@@ -40,10 +38,12 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
     Args:
         source: One of
 
-            - a folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders, following symbolic links;
+            - a folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders, following links to folders;
             - an uncompressed .tar file of such files, or of further .tar files;
             - a timm dataset of known length: `hfds/org/name` (Hugging Face) or `torch/name` (torchvision);
             - `None`: the sample photos of the package.
+
+            Hidden files and folders are passed over, in all of them (`vaezoo.data.photo_files`).
         split: Split of a dataset, "validation" by default. Of a folder, the subfolder of that name if there is one;
             by default all of the folder.
         root: Folder in which a dataset is stored; `None` means the default of its library.
@@ -93,18 +93,8 @@ def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterat
     return (Photo(location, read, location) for location, read in streamed_items(source, root, split, seed))
 
 
-def split_folder(folder: Path, split: str | None) -> Path:
-    """Return the subfolder of a split, also by a synonym such as "val" for "validation"; the folder if it has none."""
-    if split is None:
-        return folder
-    synonyms = next((names for names in SPLITS if split in names), ())
-    return next((folder / name for name in (split, *synonyms) if (folder / name).is_dir()), folder)
-
-
 def _in_folder(folder: Path) -> list[Photo]:
-    files = (Path(path, name) for path, _, names in os.walk(folder, followlinks=True) for name in names)
-    found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
-    return [Photo(file.relative_to(folder).as_posix(), partial(read_picture, file), str(file)) for file in found]
+    return [Photo(p.as_posix(), partial(read_picture, folder / p), str(folder / p)) for p in photo_paths(folder)]
 
 
 def _in_tar(path: Path) -> list[Photo]:
@@ -119,11 +109,11 @@ def _in_tar(path: Path) -> list[Photo]:
 def _members(tar: tarfile.TarFile, prefix: str = "", start: int = 0) -> Iterator[tuple[str, int, int]]:
     """Name, offset in the outermost file and size of every picture, also of those in nested .tar files."""
     for member in tar:
-        name, suffix = prefix + member.name, Path(member.name).suffix.lower()
-        if member.isfile() and suffix == ".tar":
+        name = prefix + member.name
+        if member.isfile() and name.lower().endswith(".tar") and not is_hidden(name):
             with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as inner:
                 yield from _members(inner, f"{name}/", start + member.offset_data)
-        elif member.isfile() and suffix in SUFFIXES:
+        elif member.isfile() and is_photo(name):
             yield name, start + member.offset_data, member.size
 
 

@@ -4,17 +4,20 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 from PIL import Image
 
+from vaezoo.data.photo_files import is_hidden, photo_paths, split_folder
 from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.io.pixels import to_plain_mode
 from vaezoo.io.read_image import decode_picture, read_picture
 
 INDEXED = ("hfds/", "torch/")  # prefixes of timm datasets of known length, whose items have an index
 STREAMED = ("hfids/", "tfds/", "wds/")  # prefixes of timm datasets that can only be iterated over
+LABELED = ("torch/image_folder", "torch/folder")  # a folder for each label
 WDS_KEYS = ("jpg", "jpeg", "png", "webp")  # of the picture in a sample of a WebDataset
 Item = tuple[str, Callable[[], Image.Image]]  # location for error messages, and a function that returns the picture
 # What timm and the libraries below it raise for a wrong name or root, broken metadata, or an unreachable server.
@@ -43,6 +46,8 @@ def dataset_items(name: str, root: str | None, split: str) -> list[Item]:
     Raises:
         FileError: If timm cannot open the dataset.
     """
+    if name.lower() in LABELED:
+        return _labeled_items(name, root, split)
     dataset = open_dataset(name, root, split)
     if hasattr(dataset, "reader"):
         read = partial(_read_hugging_face, dataset.reader)
@@ -52,6 +57,19 @@ def dataset_items(name: str, root: str | None, split: str) -> list[Item]:
             dataset.loader = read_picture
     locations = [f"{name}[{index}]" for index in range(len(dataset))]
     return [(location, partial(read, index, location)) for index, location in enumerate(locations)]
+
+
+def _labeled_items(name: str, root: str | None, split: str) -> list[Item]:
+    """List the photos in a folder of labels, in the order of torchvision but by the rule of `photo_files`."""
+    if root is None or not Path(root).is_dir():
+        raise FileError(
+            f"{name}: {root or 'its root'} is not a folder; set the root to one that has a folder per label"
+        )
+    folder = split_folder(Path(root), split)
+    paths = sorted(photo_paths(folder), key=lambda path: (path.parts[0], str(path.parent), path.name))
+    if not paths:
+        raise FileError(f"{name}: no photos in {folder}; choose another root or split")
+    return [(str(folder / path), partial(read_picture, folder / path)) for path in paths]
 
 
 def streamed_items(name: str, root: str | None, split: str, seed: int) -> Iterator[Item]:
@@ -96,7 +114,7 @@ def _web_dataset(reader: Any) -> Callable[[], Iterator[tuple[str, Any]]]:
     def samples() -> Iterator[tuple[str, Any]]:
         for sample in pipeline:
             key = next((key for key in WDS_KEYS if key in sample), None)
-            if key is not None:  # like a folder, a shard may hold texts without a picture
+            if key is not None and not is_hidden(sample["__key__"]):  # a shard may hold texts without a picture
                 yield f"{sample['__key__']}.{key}", sample[key]
 
     return samples
