@@ -13,7 +13,6 @@ import shlex
 import signal
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 from vaezoo.ablation.measured_costs import FOLDER as MEASURED
 from vaezoo.ablation.measured_costs import measure_all, unmeasured
@@ -23,7 +22,7 @@ from vaezoo.ablation.report import PLOTS, check_extra, write_report
 from vaezoo.ablation.run_results import RESULT, ResultRow, is_final, read_result, write_tables
 from vaezoo.ablation.runs import RunOptions, make_runs
 from vaezoo.ablation.summary import answer, summarize
-from vaezoo.console import parser, print_columns, say
+from vaezoo.console import local_path, parser, print_columns, say
 from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
@@ -61,7 +60,7 @@ def _options(arguments: list[str]) -> Namespace:
     arguments_parser = parser("ablate", __doc__)
     add = arguments_parser.add_argument
     add("question", help="a name of configs/ablations, a YAML file, or with --set a network")
-    add("--out", type=Path, required=True, help="folder of runs, results and report")
+    add("--out", type=local_path, required=True, help="folder of runs, results and report")
     add("--set", action="append", default=[], metavar="PATH=V,V,…", help="vary this key; several: all combinations")
     add("--train", metavar="RECIPE", help="train each variant with this recipe")
     add("--train-set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")

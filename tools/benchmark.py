@@ -6,7 +6,6 @@ Weights and images are random; the time of a step does not depend on them.
 import itertools
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 from vaezoo.benchmark.case import DIFFUSERS, OURS, STEPS, make_case
 from vaezoo.benchmark.measure import (
@@ -17,7 +16,7 @@ from vaezoo.benchmark.measure import (
     measure,
     measure_beside_diffusers,
 )
-from vaezoo.console import add_json, parser, print_json, progress, say
+from vaezoo.console import add_json, local_path, parser, print_json, progress, say
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
 from vaezoo.nn.dtypes import DTYPES
@@ -62,7 +61,7 @@ def _options(arguments: list[str]) -> Namespace:
     add("--warmup", type=int, default=1, help="number of steps before them (default: 1)")
     add("--peer", choices=[DIFFUSERS], help="also measure the same network of another library, step by step in turn")
     add("--budget", type=float, metavar="MIB", help="also find the largest batch within this memory")
-    add("--out", type=Path, help="a CSV file to add the rows to")
+    add("--out", type=local_path, help="a CSV file to add the rows to")
     add_json(arguments_parser)
     return arguments_parser.parse_args(arguments)
 

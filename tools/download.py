@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vaezoo.console import add_json, parser, print_columns, print_json, say
+from vaezoo.console import add_json, local_path, parser, print_columns, print_json, say
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, add_pin, lock_path
 from vaezoo.zoo.find import fetch
@@ -12,11 +12,13 @@ from vaezoo.zoo.find import fetch
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("download", __doc__)
     arguments_parser.add_argument("names", nargs="+", help="names of models with weights, or hf-hub:org/name@revision")
-    arguments_parser.add_argument("--cache-dir", help="folder for downloads (default: the Hugging Face cache)")
+    arguments_parser.add_argument(
+        "--cache-dir", type=local_path, help="folder for downloads (default: the Hugging Face cache)"
+    )
     arguments_parser.add_argument("--force", action="store_true", help="download files again that are in the cache")
     arguments_parser.add_argument(
         "--lock",
-        type=Path,
+        type=local_path,
         help="lock file for commit and sha256 of weights that no record pins (default: VAEZOO_LOCK, or vaezoo.lock)",
     )
     add_json(arguments_parser)

@@ -13,7 +13,7 @@ import timm
 import torch
 
 import vaezoo
-from vaezoo.console import add_json, add_model_arguments, parser, pretrained, print_json, progress, say
+from vaezoo.console import add_json, add_model_arguments, local_path, parser, pretrained, print_json, progress, say
 from vaezoo.data.photo_files import split_folder
 from vaezoo.data.photos import photos
 from vaezoo.distributed import ProcessGroup, local_device, process_group
@@ -68,10 +68,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     arguments_parser = parser("evaluate", __doc__)
     arguments_parser.add_argument("names", nargs="+", help="names of models with weights")
     arguments_parser.add_argument(
-        "--data", required=True, help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name"
+        "--data",
+        type=local_path,
+        required=True,
+        help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name",
     )
     arguments_parser.add_argument("--split", help="split of a dataset (default: validation), or subfolder of a folder")
-    arguments_parser.add_argument("--root", help="folder of the dataset")
+    arguments_parser.add_argument("--root", type=local_path, help="folder of the dataset")
     arguments_parser.add_argument("--size", type=int, default=256, help="image side in pixels (default: 256)")
     arguments_parser.add_argument(
         "--protocol", choices=PROTOCOLS, default=LATEST.name, help=f"(default: {LATEST.name})"
@@ -83,8 +86,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         default=STANDARD,
         help=f"networks for metrics: {', '.join(STANDARD)} (default), and one timm model for a Fréchet distance",
     )
-    arguments_parser.add_argument("--out", type=Path, help="CSV file to which a row is added for each model")
-    arguments_parser.add_argument("--sheet", type=Path, help="picture to write with the worst cases, worst first")
+    arguments_parser.add_argument("--out", type=local_path, help="CSV file to which a row is added for each model")
+    arguments_parser.add_argument("--sheet", type=local_path, help="picture to write with the worst cases, worst first")
     arguments_parser.add_argument("--count", type=int, default=8, help="number of worst cases in --sheet (default: 8)")
     add_model_arguments(arguments_parser)
     add_json(arguments_parser)
@@ -115,10 +118,9 @@ def _about(vae: VAE, nets: Nets, options: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _data_name(data: str, split: str | None) -> str:
-    folder = Path(data)
+def _data_name(folder: Path, split: str | None) -> str:
     if not folder.exists():
-        return f"{data}:{split or 'validation'}"
+        return f"{folder}:{split or 'validation'}"
     used = split_folder(folder, split)
     return folder.resolve().name if used == folder else f"{folder.resolve().name}/{used.name}"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress, say
+from vaezoo.console import MAX_SIZE, add_model_arguments, local_path, parser, pretrained, progress, say
 from vaezoo.errors import InputError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.io.images import check_picture_path, save_picture, to_tensor
@@ -15,8 +15,8 @@ from vaezoo.io.sheets import tile
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("interpolate", __doc__)
-    arguments_parser.add_argument("first", type=Path, help="an image")
-    arguments_parser.add_argument("second", type=Path, help="another image")
+    arguments_parser.add_argument("first", type=local_path, help="an image")
+    arguments_parser.add_argument("second", type=local_path, help="another image")
     arguments_parser.add_argument("--model", default="vae_f8_z4", help="a model (default: vae_f8_z4)")
     arguments_parser.add_argument("--steps", type=int, default=7, help="images per row, with both ends (default: 7)")
     arguments_parser.add_argument(
@@ -25,7 +25,9 @@ def main(arguments: list[str]) -> None:
         default=256,
         help="pixels per side, after a center crop (default: 256)",
     )
-    arguments_parser.add_argument("-o", "--out", type=Path, default=Path("interpolation.png"), help="picture to write")
+    arguments_parser.add_argument(
+        "-o", "--out", type=local_path, default=Path("interpolation.png"), help="picture to write"
+    )
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
     check_picture_path(options.out)

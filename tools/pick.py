@@ -1,16 +1,15 @@
 """Pick the variant of an ablation with the highest PSNR within a budget of GMACs."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 from vaezoo.ablation.run_results import read_table
 from vaezoo.ablation.summary import pick
-from vaezoo.console import add_json, parser, print_columns, print_json, say
+from vaezoo.console import add_json, local_path, parser, print_columns, print_json, say
 
 
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("pick", __doc__)
-    arguments_parser.add_argument("folder", type=Path, help="the folder of `vaezoo ablate --out`")
+    arguments_parser.add_argument("folder", type=local_path, help="the folder of `vaezoo ablate --out`")
     arguments_parser.add_argument(
         "--gmacs", type=float, required=True, help="budget for one image, encoder and decoder together"
     )

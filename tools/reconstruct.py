@@ -13,6 +13,7 @@ from vaezoo.benchmark.timing import meter
 from vaezoo.console import (
     add_json,
     add_model_arguments,
+    local_path,
     parser,
     pretrained,
     print_columns,
@@ -32,9 +33,15 @@ from vaezoo.specs.catalog import sample_photos
 def main(arguments: list[str]) -> None:
     arguments_parser = parser("reconstruct", __doc__)
     arguments_parser.add_argument("name", nargs="?", default="vae_f8_z4", help="a model (default: vae_f8_z4)")
-    arguments_parser.add_argument("images", nargs="*", type=Path, help="JPEG, PNG or WebP (default: sample photos)")
     arguments_parser.add_argument(
-        "-o", "--out", type=Path, default=Path("reconstruction.png"), help="picture to write, or a folder for one each"
+        "images", nargs="*", type=local_path, help="JPEG, PNG or WebP (default: sample photos)"
+    )
+    arguments_parser.add_argument(
+        "-o",
+        "--out",
+        type=local_path,
+        default=Path("reconstruction.png"),
+        help="picture to write, or a folder for one each",
     )
     add_model_arguments(arguments_parser)
     add_json(arguments_parser)

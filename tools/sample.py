@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import MAX_SIZE, add_model_arguments, parser, pretrained, progress, say
+from vaezoo.console import MAX_SIZE, add_model_arguments, local_path, parser, pretrained, progress, say
 from vaezoo.errors import InputError
 from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.io.sheets import tile
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     arguments_parser.add_argument("--count", type=int, default=8, help="number of draws (default: 8)")
     arguments_parser.add_argument("--size", type=int, default=256, help="pixels per side (default: 256)")
     arguments_parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    arguments_parser.add_argument("-o", "--out", type=Path, default=Path("samples.png"), help="picture to write")
+    arguments_parser.add_argument("-o", "--out", type=local_path, default=Path("samples.png"), help="picture to write")
     add_model_arguments(arguments_parser)
     options = arguments_parser.parse_args(arguments)
     check_picture_path(options.out)

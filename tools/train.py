@@ -4,10 +4,9 @@ With several processes: torchrun --nproc-per-node=8 -m vaezoo.cli train RECIPE -
 """
 
 import contextlib
-from pathlib import Path
 from typing import Any
 
-from vaezoo.console import parser
+from vaezoo.console import local_path, parser
 from vaezoo.distributed import process_group
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.training.display import Display, closing_text
@@ -20,7 +19,7 @@ def main(arguments: list[str]) -> None:
     """Run `vaezoo train`."""
     arguments_parser = parser("train", __doc__)
     arguments_parser.add_argument("recipe", help="recipe of configs/train, such as quickstart, or a YAML file")
-    arguments_parser.add_argument("--out", type=Path, required=True, help="run folder")
+    arguments_parser.add_argument("--out", type=local_path, required=True, help="run folder")
     arguments_parser.add_argument(
         "--set",
         action="append",

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tqdm import tqdm
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_SIZE = 16_384  # the largest image side that commands accept, in pixels
+
+
+def local_path(text: str) -> Path:
+    """Argument type for paths, in which `~` is the home folder: the shell does not expand it in `--out=~/run`."""
+    return Path(os.path.expanduser(text))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -38,7 +38,8 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
     Args:
         source: One of
 
-            - a folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders, following links to folders;
+            - a folder, in which `~` is the home folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders,
+              following links to folders;
             - an uncompressed .tar file of such files, or of further .tar files;
             - a timm dataset of known length: `hfds/org/name` (Hugging Face) or `torch/name` (torchvision);
             - `None`: the sample photos of the package.
@@ -57,7 +58,7 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
     """
     if source is None:
         return photo_files(sample_photos())
-    name, path = str(source), Path(source)
+    name, path = str(source), Path(os.path.expanduser(source))
     if name.startswith(STREAMED):
         raise InputError(f"{name}: streamed datasets have no index; use a dataset of {' or '.join(INDEXED)}")
     if name.startswith(INDEXED):

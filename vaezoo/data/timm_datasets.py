@@ -1,6 +1,7 @@
 """Datasets of timm. Their files are taken undecoded, so that all photos go through `vaezoo.io.read_image`."""
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,7 +34,7 @@ def open_dataset(name: str, root: str | None, split: str, **options: Any) -> Any
     from timm.data import create_dataset
 
     try:
-        return create_dataset(name, root, split, **options)
+        return create_dataset(name, root and os.path.expanduser(root), split, **options)
     except OPEN_ERRORS as error:
         raise FileError(f"{name}: {_reason(error, name)}") from error
     except _datasets_error() as error:

@@ -1,6 +1,7 @@
 """The Hugging Face Hub: one client, one commit for each load, one error type."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class Hub:
             )
         if self.local_files_only and self.force_download:
             raise InputError("local_files_only=True and force_download=True exclude each other; set one of them")
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
 
     @property
     def api(self) -> HfApi:
@@ -186,7 +189,7 @@ class Hub:
 
     def _cached_commits(self, repo: str, file: str | None) -> str:
         """The commits in the cache, for the error text of a branch that is not; empty if there are none."""
-        cache = Path(self.cache_dir or constants.HF_HUB_CACHE).expanduser()
+        cache = Path(self.cache_dir or constants.HF_HUB_CACHE)
         folder = cache / repo_folder_name(repo_id=repo, repo_type="model") / "snapshots"
         entries = sorted(folder.iterdir()) if file is None and folder.is_dir() else []
         names = [f"hf-hub:{repo}@{entry.name}" for entry in entries if COMMIT.fullmatch(entry.name)]

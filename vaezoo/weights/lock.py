@@ -67,7 +67,7 @@ class Fetched(NamedTuple):
 
 def lock_path() -> Path:
     """Return the lock file of this process: the value of `VAEZOO_LOCK`, or `vaezoo.lock` in the working directory."""
-    return Path(os.environ.get(VARIABLE) or DEFAULT)
+    return Path(os.path.expanduser(os.environ.get(VARIABLE) or DEFAULT))
 
 
 def find_pin(
