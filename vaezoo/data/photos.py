@@ -1,6 +1,7 @@
 """The one reader of photos: folders, tar files and datasets of timm."""
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
