@@ -4,14 +4,16 @@ import math
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import vaezoo
 from vaezoo.benchmark.timing import meter
 from vaezoo.errors import InputError, SpecError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.inference.reconstruct import reconstruct
-from vaezoo.nn.build import build
+from vaezoo.nn.build import _check_size, build
 from vaezoo.nn.schema import check_spec
+from vaezoo.nn.stack import count_params
 from vaezoo.specs.tree import Location, from_plain
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -204,6 +206,34 @@ def test_a_network_that_is_too_large_is_refused_before_anything_is_allocated(mak
         make(spec)
     assert reading.seconds < 10
     assert reading.peak_mib - before.peak_mib < 200
+
+
+class Calls(TorchFunctionMode):
+    """The names of the functions of PyTorch that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_shapes_are_built_without_drawing_values_and_the_size_is_checked_once(monkeypatch):
+    spec, counted = vaezoo.get_spec("vae_f8_z4_micro"), []
+    monkeypatch.setattr("vaezoo.nn.build.count_params", lambda vae: counted.append(vae) or count_params(vae))
+    _check_size.cache_clear()
+    with Calls() as calls:
+        shapes = build(spec, "meta")
+    assert "empty" in calls.names
+    assert not any("uniform" in name for name in calls.names)
+    built = [build(spec).state_dict() for _ in range(2)]
+    assert len(counted) == 2  # for the meta device, and once for the CPU
+    for name, tensor in shapes.state_dict().items():
+        assert tensor.shape == built[0][name].shape
+        assert tensor.is_meta
+    assert any(not torch.equal(built[0][name], tensor) for name, tensor in built[1].items())
 
 
 @torch.no_grad()

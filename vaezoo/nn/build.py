@@ -1,6 +1,12 @@
 """Builds a VAE with random weights from its spec."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 from vaezoo.errors import SpecError
 from vaezoo.nn.stack import count_params
@@ -22,17 +28,41 @@ def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
     Raises:
         SpecError: If the spec cannot be built, or has more than `PARAMETER_LIMIT` parameters.
     """
-    with torch.device("meta"):
+    device = torch.device(device) if device is not None else default_device()
+    if device.type == "meta":
+        return _build_shapes(spec)
+    _check_size(spec)
+    # inside `with device`, every operation is a Python call
+    with nullcontext() if device == default_device() else device:
+        return VAE(spec)
+
+
+class _SkipInit(TorchFunctionMode):
+    """Function mode in which the functions of `torch.nn.init` do nothing: a tensor on the meta device has no values."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return function(*args, **(kwargs or {}))
+
+
+def _build_shapes(spec: ModelSpec) -> VAE:
+    """Build a VAE on the meta device, and check its size."""
+    with torch.device("meta"), _SkipInit():
         model = VAE(spec)
     params = count_params(model)
     if params > PARAMETER_LIMIT:
         name = spec.name or spec.encoder[0].location
         raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
-    device = torch.device(device) if device is not None else default_device()
-    if device.type == "meta":
-        return model
-    with device:
-        return VAE(spec)
+    return model
+
+
+@lru_cache(maxsize=128)
+def _check_size(spec: ModelSpec) -> None:
+    """Check the size of a network once, also if it is built several times."""
+    _build_shapes(spec)
 
 
 def default_device() -> torch.device:
