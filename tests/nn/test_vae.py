@@ -11,7 +11,7 @@ from vaezoo.benchmark.timing import meter
 from vaezoo.errors import InputError, SpecError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.inference.reconstruct import reconstruct
-from vaezoo.nn.build import _check_size, build
+from vaezoo.nn.build import build, shapes_of
 from vaezoo.nn.schema import check_spec
 from vaezoo.nn.stack import count_params
 from vaezoo.specs.tree import Location, from_plain
@@ -220,10 +220,10 @@ class Calls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_shapes_are_built_without_drawing_values_and_the_size_is_checked_once(monkeypatch):
+def test_shapes_are_built_without_drawing_values_and_the_size_checked_once(monkeypatch):
     spec, counted = vaezoo.get_spec("vae_f8_z4_micro"), []
     monkeypatch.setattr("vaezoo.nn.build.count_params", lambda vae: counted.append(vae) or count_params(vae))
-    _check_size.cache_clear()
+    shapes_of.cache_clear()
     with Calls() as calls:
         shapes = build(spec, "meta")
     assert "empty" in calls.names

@@ -1,8 +1,9 @@
 """Builds a VAE with random weights from its spec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
     device = torch.device(device) if device is not None else default_device()
     if device.type == "meta":
         return _build_shapes(spec)
-    _check_size(spec)
+    shapes_of(spec)  # checks the size
     # inside `with device`, every operation is a Python call
     with nullcontext() if device == default_device() else device:
         return VAE(spec)
@@ -60,9 +61,13 @@ def _build_shapes(spec: ModelSpec) -> VAE:
 
 
 @lru_cache(maxsize=128)
-def _check_size(spec: ModelSpec) -> None:
-    """Check the size of a network once, also if it is built several times."""
-    _build_shapes(spec)
+def shapes_of(spec: ModelSpec) -> Mapping[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a network, which is built only once to find them.
+
+    Raises:
+        SpecError: As for `build`.
+    """
+    return MappingProxyType({name: tuple(tensor.shape) for name, tensor in _build_shapes(spec).state_dict().items()})
 
 
 def default_device() -> torch.device:

@@ -198,9 +198,9 @@ class Facts(NamedTuple):
     params: int | None
 
 
-def facts(name: str) -> Facts:
-    """Read what the file of a network states, without checking the file."""
-    tree = read_tree(model_file(name))
+def facts(name: str, file: Path | None = None) -> Facts:
+    """Read what the file of a network states, without checking the file; `None` finds the file."""
+    tree = read_tree(file or model_file(name))
 
     def get(*path: str) -> object:
         node: Node | None = tree

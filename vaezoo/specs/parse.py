@@ -49,10 +49,15 @@ def read_tree(path: str | Path) -> Node:
         SpecError: If the text is not well-formed.
     """
     content = read_bytes(path, MAX_BYTES)
-    return (_cached if len(content) <= MAX_CACHED else _parse)(content, str(path))
+    return (_cached if len(content) <= MAX_CACHED else parse_content)(content, str(path))
 
 
-def _parse(content: bytes, source: str) -> Node:
+def parse_content(content: bytes, source: str) -> Node:
+    """Parse the content of a YAML file, or of a JSON file if the name of its source ends in `.json`.
+
+    Raises:
+        SpecError: If the text is not well-formed.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,7 +66,7 @@ def _parse(content: bytes, source: str) -> Node:
     return parse(text, source)
 
 
-_cached = functools.lru_cache(maxsize=128)(_parse)  # the same networks and records are read many times
+_cached = functools.lru_cache(maxsize=128)(parse_content)  # the same networks and records are read many times
 
 
 def parse_yaml(text: str, source: str) -> Node:

@@ -10,7 +10,7 @@ from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.formats.layouts.engine import Shapes, TensorNames
 from vaezoo.io.files import sha256_of
-from vaezoo.nn.build import build
+from vaezoo.nn.build import shapes_of
 from vaezoo.nn.dtypes import STORED_DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
@@ -160,7 +160,7 @@ def check_weights_there(vae: VAE) -> None:
 
 def check_as_specified(vae: VAE) -> None:
     """Raise `CheckpointError` unless `vae` has exactly the tensors of its spec, so that they can be loaded again."""
-    if diff := header_diff(_shapes(build(vae.spec, "meta")), _shapes(vae)):
+    if diff := header_diff(shapes_of(vae.spec), _shapes(vae)):
         what = "a compiled, wrapped or rebuilt module; pass the one that vaezoo.create returned"
         raise CheckpointError(f"the model has other tensors than {vae.spec.label} ({what}): {diff}")
 

@@ -1,15 +1,17 @@
 """Read weights records: `configs/weights/<network>.yaml` has one record for each tag of a network."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from vaezoo.errors import CheckpointError, UnknownNameError
+from vaezoo.io.files import read_bytes
 from vaezoo.specs.catalog import canonical, files, is_name, match, natural, unknown_name
 from vaezoo.specs.check import REQUIRED, Field, check_keys
 from vaezoo.specs.faults import Faults, unknown
 from vaezoo.specs.names import ModelName
-from vaezoo.specs.parse import read_tree
+from vaezoo.specs.parse import MAX_BYTES, parse_content
 from vaezoo.weights.record_schema import WeightsRecord
 
 
@@ -48,9 +50,16 @@ def read_records(network: str) -> Records:
         SpecError: With every fault of the file and its location.
     """
     path = files("weights").get(network)
-    if path is None:
-        return Records(None, {})
-    tree, faults = read_tree(path), Faults()
+    return _read(network, path) if path else Records(None, {})
+
+
+def _read(network: str, path: Path) -> Records:
+    return _parse(read_bytes(path, MAX_BYTES), network, path)
+
+
+@lru_cache(maxsize=64)  # all records are searched for the hash of a file and for an alias
+def _parse(content: bytes, network: str, path: Path) -> Records:
+    tree, faults = parse_content(content, str(path)), Faults()
     tags = [key for key in tree.value if key != "default"] if isinstance(tree.value, dict) else ["<tag>"]
     for tag in tags:
         if isinstance(tree.value, dict) and (not is_name(tag) or tag != canonical(tag)):
@@ -64,8 +73,8 @@ def read_records(network: str) -> Records:
 
 def all_records() -> Iterator[NamedWeights]:
     """Iterate over the weights of all networks, in natural order of the networks."""
-    for network in files("weights"):
-        yield from read_records(network).by_tag.values()
+    for network, path in files("weights").items():
+        yield from _read(network, path).by_tag.values()
 
 
 def find_record(name: ModelName) -> NamedWeights:

@@ -9,8 +9,7 @@ from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.build import build
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.catalog import files
-from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.catalog import facts, files
 from vaezoo.weights.header import (
     HASH_KEY,
     Header,
@@ -74,9 +73,9 @@ def _candidates(header: Header) -> list[tuple[Candidate, VAE]]:
     """The candidates for a file, each with its network on the meta device."""
     views, found = _views(header), []
     for name, file in files("models").items():
-        spec = read_spec(file, name)
-        if any(_may_fit(spec, seen) for seen in views.values()):
-            vae = build(spec, "meta")
+        params = facts(name, file).params
+        if any(_may_fit(params, seen) for seen in views.values()):
+            vae = build(read_spec(file, name), "meta")
             fitting = _fitting_layouts(vae, header, views)
             found += [(Candidate(layout, name, why), vae) for layout, why in fitting.items()]
     return found
@@ -86,12 +85,12 @@ def _views(header: Header) -> dict[str, View]:
     return {name: view(header, layout) for name, layout in LAYOUTS.items()}
 
 
-def _may_fit(spec: ModelSpec, seen: View) -> bool:
+def _may_fit(params: int | None, seen: View) -> bool:
     """Whether the number of values in a file could be that of a network; cheaper than building the network."""
-    if not spec.expect or not spec.expect.params:
+    if not params:
         return True
     values = sum(math.prod(shape) for shape in seen.shapes.values())
-    return spec.expect.params <= values <= _MOST * spec.expect.params
+    return params <= values <= _MOST * params
 
 
 def _fitting_layouts(vae: VAE, header: Header, views: Mapping[str, View]) -> dict[str, str]:
