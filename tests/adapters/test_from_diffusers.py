@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.diffusers_small import SMALL
 from support.diffusers_small import small_model as theirs
-from support.small import randomized
+from support.small import randomized, same_weights
 from support.tiny_pipeline import LDM, small, twin
 
 import vaezoo
@@ -78,7 +78,7 @@ def test_there_and_back_is_the_same_network(tmp_path):
     again = vaezoo.from_diffusers(twin(vae))
     assert again.spec.hash == vae.spec.hash
     assert again.latent_stats == vae.latent_stats
-    assert all(torch.equal(tensor, vae.state_dict()[key]) for key, tensor in again.state_dict().items())
+    assert same_weights(vae, again)
     assert vaezoo.from_diffusers(vaezoo.as_diffusers(vae)) is vae
 
 

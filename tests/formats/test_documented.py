@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.documented_vae import DocumentedVAE
+from support.small import same_weights
 
 import vaezoo
 from vaezoo.errors import CheckpointError
@@ -135,7 +136,7 @@ def test_the_bundled_weights_travel_through_the_layout_unchanged(tmp_path):
     vae, path = vaezoo.create("vae_f8_z4", pretrained=True, dtype=None), tmp_path / "x.safetensors"
     vaezoo.export_checkpoint(vae, path, layout="documented")
     back = vaezoo.create(f"file:{path}", dtype=None)
-    assert all(torch.equal(tensor, back.state_dict()[key]) for key, tensor in vae.state_dict().items())
+    assert same_weights(back, vae)
 
 
 @pytest.mark.parametrize(

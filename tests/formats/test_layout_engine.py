@@ -1,7 +1,7 @@
 """What a layout can express: other names, a tensor split into several, linear layers as 1x1 convolutions."""
 
 import pytest
-import torch
+from support.small import same_weights
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
@@ -38,7 +38,7 @@ def test_fused_tensors_are_written_apart_and_read_back_together(vae, tmp_path):
     assert shapes["encoder.4.attentions.0.v.bias"] == (48,)
     assert "encoder.4.attentions.0.qkv.weight" not in shapes
     again = vaezoo.create(f"file:{tmp_path / 'a.safetensors'}")
-    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+    assert same_weights(again, vae)
 
 
 def test_a_missing_piece_of_a_fused_tensor_is_named(vae, tmp_path):

@@ -65,6 +65,12 @@ def randomized(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    """Return whether two modules have the same tensors under the same names, bit by bit."""
+    tensors, others = a.state_dict(), b.state_dict()
+    return tensors.keys() == others.keys() and all(torch.equal(tensors[key], others[key]) for key in tensors)
+
+
 def write_small(name: str, folder) -> str:
     """Write the small network as a YAML file and return its path."""
     from vaezoo.nn.blocks import BLOCKS

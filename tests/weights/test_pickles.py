@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small import small_vae, write_small
+from support.small import same_weights, small_vae, write_small
 
 import vaezoo
 from vaezoo.cli import main
@@ -17,7 +17,7 @@ from vaezoo.weights.write_checkpoint import tensors_in_layout
 
 
 def same(a: vaezoo.VAE, b: vaezoo.VAE) -> bool:
-    return all(torch.equal(a.state_dict()[key], tensor) for key, tensor in b.state_dict().items())
+    return same_weights(a, b)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.small import small_vae, write_small
+from support.small import same_weights, small_vae, write_small
 
 import vaezoo
 
@@ -18,6 +18,6 @@ def kl(tmp_path):
         return vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network, layout=layout)
 
     def same(again: vaezoo.VAE) -> bool:
-        return all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+        return same_weights(again, vae)
 
     return vae, load, same

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.small import in_layout, small_vae, write_small
+from support.small import in_layout, same_weights, small_vae, write_small
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError
@@ -175,7 +175,7 @@ def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
     assert {"1.weight", "3.conv.4.bias", "7.weight", "19.weight"} <= load_file(decoder).keys()
     assert vaezoo.recognize(f"{encoder},{decoder}") == [Candidate("taesd", "taesd_f8_z4")]
     again = vaezoo.create(f"file:{encoder},{decoder}")
-    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+    assert same_weights(again, vae)
     with pytest.raises(CheckpointError, match="half of a TAESD: give both halves as ENCODER,DECODER"):
         vaezoo.create(f"file:{decoder}")
     with pytest.raises(CheckpointError, match="layout taesd is two files, ENCODER,DECODER"):

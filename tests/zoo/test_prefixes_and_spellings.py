@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.small import in_layout, small_vae, write_small
+from support.small import in_layout, same_weights, small_vae, write_small
 
 import vaezoo
 from vaezoo.errors import CheckpointError
@@ -73,7 +73,7 @@ def test_hunyuan_keeps_convolutions_of_one_frame(tmp_path):
     assert tensors["encoder.conv_in.weight"].shape[2:] == (1, 3, 3)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "x.safetensors")
     again = vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network)
-    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+    assert same_weights(again, vae)
 
 
 def test_the_authors_file_of_the_asymmetric_vqgan_is_read_and_not_written(tmp_path, caplog):
@@ -84,7 +84,7 @@ def test_the_authors_file_of_the_asymmetric_vqgan_is_read_and_not_written(tmp_pa
     save_file({**in_layout(vae, "ldm"), **extra}, tmp_path / "x.safetensors")
     with caplog.at_level(logging.INFO, "vaezoo"):
         again = vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network)
-    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in vae.state_dict().items())
+    assert same_weights(again, vae)
     assert "decoder.encoder.*: 10, decoder.up_layers.*: 8" in caplog.text
     for layout in ("ldm", "bfl", "diffusers"):
         with pytest.raises(CheckpointError, match=r"can be read, not written: .*asymmetric|layout bfl"):
