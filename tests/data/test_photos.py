@@ -9,11 +9,21 @@ import pytest
 from PIL import Image
 from support.training import write_photos
 from timm.data import create_dataset
+from timm.utils.misc import natural_key
 
 from vaezoo.data.photo_files import split_folder
 from vaezoo.data.photos import photos
-from vaezoo.data.settings import DataConfig
+from vaezoo.data.settings import DataConfig, _natural
 from vaezoo.errors import FileError, ImageError, InputError
+
+
+@pytest.mark.parametrize("name", ["b/IMG_10.png", "B/img_2.PNG", "007", "", "١٢.png", "a²b.png"])
+def test_photos_are_sorted_by_the_key_of_timm(name):
+    assert _natural(name) == natural_key(name)
+
+
+def test_a_name_with_digits_that_are_no_numbers_is_sorted():
+    assert _natural("10²3.png") == ["", 10, "²", 3, ".png"]  # which timm's key cannot read
 
 
 def test_training_numbers_photos_of_folders_and_tars_as_timm_does(tmp_path):

@@ -24,7 +24,7 @@ SD = kl([32, 64], 4)
 WAN = {**VIDEO, "_class_name": "AutoencoderKLWan"}
 MEMORY = 400 * 1024  # KiB that a whole test may add to the process
 FAST = settings(
-    max_examples=500,
+    max_examples=100,
     derandomize=True,
     database=None,
     deadline=20_000,
@@ -122,9 +122,23 @@ TEXTS = [json.dumps(config).encode() for _, config, _ in PUBLISHED.values()]
 _built: set[str] = set()  # spec hashes; many damaged configs describe the same network
 
 
+DAMAGED = damaged(TEXTS) | rearranged([config for _, config, _ in PUBLISHED.values()])
+
+
 @FAST
-@given(damaged(TEXTS) | rearranged([config for _, config, _ in PUBLISHED.values()]))
+@given(DAMAGED)
 def test_a_damaged_config_is_read_or_refused_and_nothing_is_allocated(content):
+    read_damaged(content)
+
+
+@pytest.mark.slow
+@settings(FAST, max_examples=1_000)
+@given(DAMAGED)
+def test_a_thousand_damaged_configs_are_read_or_refused_and_nothing_is_allocated(content):
+    read_damaged(content)
+
+
+def read_damaged(content: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         spec = spec_from_config(parse_json(content.decode("utf-8", "replace"), "config.json")).spec

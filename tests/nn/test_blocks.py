@@ -43,9 +43,19 @@ def test_no_heads_are_no_attention_and_heads_must_divide_the_channels():
         build_attention(32, heads=3, **NORM)
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("channels", "heads"), [(16, 1), (16, 4), (256, 1), (512, 1)])
+SCORES = [
+    (channels, heads, dtype, training)
+    for channels, heads in [(16, 1), (16, 4), (256, 1), (512, 1)]
+    for dtype in (torch.float32, torch.bfloat16)
+    for training in (False, True)
+]
+WIDEST = (512, 1, torch.bfloat16, True)  # many CPUs have no fast matrix product in bfloat16
+
+
+@pytest.mark.parametrize(
+    ("channels", "heads", "dtype", "training"),
+    [pytest.param(*case, marks=pytest.mark.slow) if case == WIDEST else case for case in SCORES],
+)
 def test_the_matrix_of_scores_is_never_made_and_qkv_is_one_product(channels, heads, dtype, training):
     side = math.isqrt(3 * channels) + 1  # T*T is above every other size here, such as the fused qkv: T * 3 * channels
     layer = Attention(channels, heads=heads, **NORM).to(dtype)

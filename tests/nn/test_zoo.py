@@ -6,6 +6,7 @@ from support.small import on_meta
 
 import vaezoo
 from vaezoo.analysis.costs import costs
+from vaezoo.analysis.group_norm_shapes import GroupNormShapes
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.catalog import data_dir, model_file
@@ -63,27 +64,29 @@ def test_a_network_published_elsewhere_says_its_source_and_what_proves_it(name):
 
 
 @every_network
-@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (3, 5)])
-def test_encode_and_decode_keep_the_promised_shapes(name, rows, columns):
-    vae = on_meta(name)
+@torch.no_grad()
+def test_encode_and_decode_keep_the_promised_shapes(name):
+    vae, rows, columns = on_meta(name), 3, 5
     height, width = rows * vae.downscale, columns * vae.downscale
     images = torch.empty(2, vae.spec.image.channels, height, width, device="meta")
-    posterior = vae.encode(images)
+    with GroupNormShapes():  # PyTorch's own group norm on the meta device is slow
+        posterior = vae.encode(images)
+        reconstruction = vae.decode(posterior.mode())
     assert posterior.mode().shape == (2, vae.latent_channels, rows, columns)
     assert posterior.std.shape == posterior.mode().shape
     assert vae.diffusion_shape(height, width) == (vae.latent_channels, rows, columns)
-    assert vae.decode(posterior.mode()).shape == images.shape
+    assert reconstruction.shape == images.shape
 
 
 @every_network
 def test_the_costs_of_the_rows_add_up_to_the_whole_network(name):
     vae = on_meta(name)
-    counted = costs(vae.spec, 64 * vae.downscale // 8, 32 * vae.downscale // 8)
+    counted = costs(vae.spec, 256)  # which the tables of the docs count too
     for half in ("encoder", "decoder"):
         assert counted.params(half) == sum(p.numel() for p in getattr(vae, half).parameters())
         assert counted.gmacs(half) > 0
     assert counted.params() == vae.spec.expect.params
-    assert counted.rows[-1].shape == (vae.spec.image.channels, 8 * vae.downscale, 4 * vae.downscale)
+    assert counted.rows[-1].shape == (vae.spec.image.channels, 256, 256)
 
 
 @every_network

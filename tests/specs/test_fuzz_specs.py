@@ -149,6 +149,7 @@ SETTINGS = st.tuples(
     st.sampled_from(["latent.channels", "encoder.1.layers", "*.*.heads", "encoder.*.out", "image", "decoder.2.block"]),
     st.text(max_size=8) | st.sampled_from([token.decode("latin-1") for token in TOKENS if len(token) < 1000]),
 ).map("=".join)
+STRANGE = st.lists(SETTINGS | st.text(max_size=20), max_size=3)
 
 
 @FAST
@@ -190,8 +191,15 @@ def test_a_file_that_grows_when_it_is_read_or_asks_for_code_is_refused(folder, c
 
 
 @settings(FAST, max_examples=100)
-@given(st.lists(SETTINGS | st.text(max_size=20), max_size=3))
+@given(STRANGE)
 def test_a_strange_setting_changes_the_network_or_is_refused(content):
+    ends_well(lambda: change_spec(MICRO, parse_settings(content)))
+
+
+@pytest.mark.slow
+@settings(FAST, max_examples=2_000)
+@given(STRANGE)
+def test_two_thousand_strange_settings_change_the_network_or_are_refused(content):
     ends_well(lambda: change_spec(MICRO, parse_settings(content)))
 
 

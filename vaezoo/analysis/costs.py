@@ -71,7 +71,6 @@ class Costs:
         return {"height": self.height, "width": self.width, **halves, "rows": [asdict(row) for row in self.rows]}
 
 
-@functools.lru_cache(maxsize=64)  # a training run writes a card with the same costs at every checkpoint
 def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs:
     """Count the costs of every block for one image.
 
@@ -89,7 +88,12 @@ def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs
         >>> costs(vaezoo.get_spec("vae_f8_z4_micro"), 64).rows[0].shape
         (16, 64, 64)
     """
-    return costs_of(build(spec, "meta").eval(), height, height if width is None else width)
+    return _costs(spec, height, height if width is None else width)
+
+
+@functools.lru_cache(maxsize=256)  # a training run writes a card with the same costs at every checkpoint
+def _costs(spec: ModelSpec, height: int, width: int) -> Costs:
+    return costs_of(build(spec, "meta").eval(), height, width)
 
 
 def costs_of(vae: VAE, height: int, width: int) -> Costs:
