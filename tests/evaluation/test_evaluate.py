@@ -1,10 +1,12 @@
 """`vaezoo evaluate`, as a person types it."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,21 @@ def test_evaluate_speaks_json_and_does_not_touch_a_file_of_other_columns(capsys,
     assert main(["evaluate", micro, *EVALUATE, "--out", "other.csv"]) == 2
     assert "other.csv: its columns" in capsys.readouterr().err
     assert Path("other.csv").read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "where"),  # calls of the decoder before: three for each photo, then those for plain colors
+    [(3, "b.png: "), (5, "b.png, halved: "), (9, "an image of the color (-1.0, -1.0, -1.0): ")],
+)
+def test_a_reconstruction_that_is_not_finite_is_named_and_adds_no_row(capsys, micro, photos, monkeypatch, count, where):
+    run(capsys, "evaluate", micro, *EVALUATE, "--out", "results.csv")
+    before, decode, calls = Path("results.csv").read_text(), vaezoo.VAE.decode, itertools.count()
+    monkeypatch.setattr(vaezoo.VAE, "decode", lambda vae, z: decode(vae, z) * (nan if next(calls) == count else 1))
+    assert main(["evaluate", micro, *EVALUATE, "--out", "results.csv", "--sheet", "sheet.png"]) == 2
+    text = f"{where}vae_f8_z4_micro in torch.float32 computes NaN or infinite values for it; its weights are not usable"
+    assert capsys.readouterr().err == f"vaezoo evaluate: {text}\n"
+    assert Path("results.csv").read_text() == before
+    assert not Path("sheet.png").exists()
 
 
 def test_evaluate_says_how_many_photos_it_enlarged(capsys, micro, photos):

@@ -165,7 +165,7 @@ def evaluate(
             tally.add(index, images, reconstruction, posterior, z)
             if protocol.measures_all:
                 tally.add_more(index, images, reconstruction, posterior.mode(), nets)
-                tally.figures[index] |= _equivariance(vae, images, posterior.mode())
+                tally.figures[index] |= _equivariance(vae, images, posterior.mode(), photo.name)
     first, *others = processes.gather(tally)
     for other in others:
         first.merge(other)
@@ -194,14 +194,14 @@ def _sample(posterior: Posterior, index: int) -> Tensor:
     return posterior.sample(torch.Generator().manual_seed(index))
 
 
-def _equivariance(vae: VAE, images: Tensor, z: Tensor) -> dict[str, float]:
+def _equivariance(vae: VAE, images: Tensor, z: Tensor, photo: str) -> dict[str, float]:
     """Measure equivariance under a quarter turn, and under half the size if the model supports it."""
     transforms = {"turn": rotated}
     if images.shape[-1] % (2 * vae.size_multiple) == 0:
         transforms["scale"] = halved
     found: dict[str, float] = {}
     for name, transform in transforms.items():
-        result = equivariance(vae, images, z, transform)
+        result = equivariance(vae, images, z, transform, photo)
         found |= {f"{name}_error": result.error.item(), f"{name}_psnr": result.psnr.item()}
     return found
 

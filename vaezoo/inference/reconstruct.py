@@ -40,10 +40,10 @@ def reconstruct(vae: VAE, images: Tensor) -> Tensor:
     return decoded[..., :height, :width].clamp(-1, 1).to("cpu", torch.float32)
 
 
-def check_finite(vae: VAE, decoded: Tensor, image: str) -> Tensor:
-    """Return what was decoded for `image`; raise `InputError` if it has NaN or infinite values."""
-    if not decoded.isfinite().all():
+def check_finite(vae: VAE, computed: Tensor, image: str) -> Tensor:
+    """Return what a model computed for `image`; raise `InputError` if it has NaN or infinite values."""
+    if not computed.isfinite().all():
         remedy = "its weights are not usable" if vae.dtype == torch.float32 else "run it in fp32 or bf16"
-        text = f"{image}: {vae.spec.label} in {vae.dtype} reconstructs it with NaN or infinite values"
+        text = f"{image}: {vae.spec.label} in {vae.dtype} computes NaN or infinite values for it"
         raise InputError(f"{text}; {remedy}")
-    return decoded
+    return computed

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaezoo.evaluation.metrics.psnr import psnr
+from vaezoo.inference.reconstruct import check_finite
 from vaezoo.nn.vae import VAE
 
 
@@ -37,7 +38,9 @@ def halved(x: Tensor) -> Tensor:
     return F.interpolate(x.float(), scale_factor=0.5, mode="bilinear", antialias=True).to(x.dtype)
 
 
-def equivariance(vae: VAE, images: Tensor, z: Tensor, transform: Callable[[Tensor], Tensor]) -> Equivariance:
+def equivariance(
+    vae: VAE, images: Tensor, z: Tensor, transform: Callable[[Tensor], Tensor], name: str = "an image"
+) -> Equivariance:
     """Measure how well a model commutes with a transformation of its images, using the mode of the posterior.
 
     Args:
@@ -46,12 +49,18 @@ def equivariance(vae: VAE, images: Tensor, z: Tensor, transform: Callable[[Tenso
             of `vae.size_multiple`.
         z: Raw latents of the images, as the model encodes them.
         transform: `rotated` or `halved`; it is applied to images and latents alike.
+        name: What the images are, for the error.
 
     Returns:
         Error and PSNR of each image.
+
+    Raises:
+        InputError: If the model computes NaN or infinite values.
     """
-    target = transform(images)
+    target, where = transform(images), f"{name}, {transform.__name__}"
     expected = transform(z)
-    found, aim = (x.cpu().double().flatten(1) for x in (vae.encode(target.to(z.device, z.dtype)).mode(), expected))
+    latents = check_finite(vae, vae.encode(target.to(z.device, z.dtype)).mode(), where)
+    found, aim = (x.cpu().double().flatten(1) for x in (latents, expected))
     error = (found - aim).norm(dim=1) / aim.norm(dim=1)
-    return Equivariance(error, psnr(target, vae.decode(expected).to(target.device, torch.float32)))
+    decoded = check_finite(vae, vae.decode(expected), where)
+    return Equivariance(error, psnr(target, decoded.to(target.device, torch.float32)))

@@ -5,6 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
+from vaezoo.inference.reconstruct import check_finite
 from vaezoo.nn.vae import VAE
 
 COLORS = [*itertools.product((-1.0, 1.0), repeat=3), (0.0, 0.0, 0.0)]  # the corners of the RGB cube, and mid gray
@@ -22,13 +23,17 @@ def flat_probe(vae: VAE, size: int) -> tuple[float, float]:
     Returns:
         The largest absolute error in 8-bit levels (0 to 255) over all colors, and the mean over colors of
         `off_mean_share` of the error.
+
+    Raises:
+        InputError: If the model computes NaN or infinite values.
     """
     errors = []
     with torch.inference_mode():
         for color in COLORS:
             images = torch.tensor(color).view(1, 3, 1, 1).expand(-1, -1, size, size)
             z = vae.encode(images.to(vae.device, vae.dtype)).mode()
-            errors.append(vae.decode(z).cpu().double().clamp(-1, 1) - images)
+            decoded = check_finite(vae, vae.decode(z), f"an image of the color {color}")
+            errors.append(decoded.cpu().double().clamp(-1, 1) - images)
     error = torch.cat(errors)
     return error.abs().max().item() * 127.5, off_mean_share(error).mean().item()
 
