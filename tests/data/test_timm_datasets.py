@@ -64,6 +64,14 @@ def test_a_torchvision_folder_is_read_like_a_folder(folder):
     assert np.array_equal(pixels(trained[0]), pixels(expected[0]))
 
 
+def test_the_root_of_a_torchvision_folder_is_a_folder_and_may_be_below_the_home_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(photos("torch/image_folder", "train", "~/set")) == 3
+    for root in (None, tmp_path / "none"):
+        with pytest.raises(FileError, match=rf"image_folder: its root \({root}\) is not a folder; set it"):
+            photos("torch/image_folder", "train", root)
+
+
 def test_datasets_of_arrays_are_read_too(monkeypatch):
     plain = [(Image.fromarray(noise(8, 8)), 0), (Image.new("L", (8, 8), 9), 1)]
     monkeypatch.setattr("timm.data.create_dataset", lambda *_: plain)

@@ -62,11 +62,10 @@ def dataset_items(name: str, root: str | None, split: str) -> list[Item]:
 
 def _labeled_items(name: str, root: str | None, split: str) -> list[Item]:
     """List the photos in a folder of labels, in the order of torchvision but by the rule of `photo_files`."""
-    if root is None or not Path(root).is_dir():
-        raise FileError(
-            f"{name}: {root or 'its root'} is not a folder; set the root to one that has a folder per label"
-        )
-    folder = split_folder(Path(root), split)
+    place = Path(os.path.expanduser(root or ""))
+    if not root or not place.is_dir():
+        raise FileError(f"{name}: its root ({root}) is not a folder; set it to one that has a folder for each label")
+    folder = split_folder(place, split)
     paths = sorted(photo_paths(folder), key=lambda path: (path.parts[0], str(path.parent), path.name))
     if not paths:
         raise FileError(f"{name}: no photos in {folder}; choose another root or split")
