@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from vaezoo.ablation.run_results import read_table
-from vaezoo.ablation.summary import pick
+from vaezoo.ablation.summary import beats, pick
 from vaezoo.console import add_json, local_path, parser, print_columns, print_json, say
 
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     if options.json:
         print_json([asdict(each) for each in picks])
         return
-    tied = [each for each in others if not best.beats(each)]
+    tied = [each for each in others if not beats(best, each)]
     say(f"{best.name}: {best.mean:.2f} dB ({best.low:.2f} to {best.high:.2f}) for {best.gmacs:.3f} GMACs")
     if tied:
         say(f"not distinguished from it by these seeds: {', '.join(each.name for each in tied)}")

@@ -12,12 +12,13 @@ from support.backbones import Colors
 from support.training import environment, tiny_spec, write_photos
 
 from vaezoo.ablation import run_worker as worker
-from vaezoo.ablation.run_results import RECIPE, RESULT, read_result, read_table
+from vaezoo.ablation.run_results import RESULT, read_result, read_table
 from vaezoo.cli import main
 from vaezoo.evaluation.nets import lpips
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.folder_lock import folder_lock
 from vaezoo.sharing.save import save
+from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.log import read_log
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import recipe_text

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vaezoo.ablation.run_results import RECIPE, RESULT, TRAIN, write_result
+from vaezoo.ablation.run_results import RESULT, TRAIN, write_result
 from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import process_group
 from vaezoo.errors import VaezooError
@@ -22,7 +22,7 @@ from vaezoo.io.images import save_picture, to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.io.temporary import sweep
 from vaezoo.nn.vae import VAE
-from vaezoo.training.artifacts import RECIPE as BEGUN
+from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.display import Display
 from vaezoo.training.published import averaged_vae
 from vaezoo.training.recipe_schema import ValidationConfig
@@ -85,7 +85,7 @@ def make_run(folder: Path, nets: list[str], device: str | None) -> int:
     recipe, train_folder = read_recipe(folder / RECIPE), folder / TRAIN
     display = Display(recipe)
     with process_group(device) as group:
-        report = train(recipe, train_folder, group, (train_folder / BEGUN).exists(), display.message, display.show)
+        report = train(recipe, train_folder, group, (train_folder / RECIPE).exists(), display.message, display.show)
         if report.stopped:
             return STOPPED
         vae = averaged_vae(train_folder, group.device)

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vaezoo.ablation.plan import AblationPlan, AblationRun
-from vaezoo.ablation.run_results import OUTPUT, RECIPE, RESULT, is_final, read_result, write_result, write_tables
+from vaezoo.ablation.run_results import OUTPUT, RESULT, is_final, read_result, write_result, write_tables
 from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
 from vaezoo.io.python_command import python_command
 from vaezoo.jobs.local import Job, run_jobs
+from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import recipe_text
 
 WORKER = python_command("vaezoo.ablation.run_worker")

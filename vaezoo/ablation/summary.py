@@ -37,6 +37,11 @@ class Summary:
         return self.values("psnr")
 
     @property
+    def seeds(self) -> int:
+        """Number of seeds with a PSNR."""
+        return len(self.rows)
+
+    @property
     def mean(self) -> float:
         """Mean PSNR over the seeds, in dB; there must be rows."""
         return mean(self.psnr)
@@ -68,11 +73,6 @@ def summarize(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[Summary]:
     return summaries
 
 
-def apart(better: Summary, worse: Summary) -> bool:
-    """Return whether all seeds of one are better than all seeds of the other, with at least two seeds each."""
-    return min(len(better.rows), len(worse.rows)) > 1 and better.low > worse.high
-
-
 def answer(plan: AblationPlan, rows: Sequence[ResultRow]) -> str:
     """Answer the question of an ablation in sentences, as far as its rows allow."""
     summaries = summarize(plan, rows)
@@ -95,7 +95,7 @@ def _by_quality(base: Summary, trained: Sequence[Summary], size: int) -> Iterato
     if best is not base and base.rows:
         yield f"Against the base, {_psnr(base)}, that is {best.mean - base.mean:+.2f} dB, {_verdict(best, base)}."
         yield f"It costs {cost_change(best, base, size)}."
-    tied = [each for each in trained if each is not best and not apart(best, each)]
+    tied = [each for each in trained if each is not best and not beats(best, each)]
     if others := [each.variant.name for each in tied if each is not base]:
         yield f"These runs do not distinguish it from {', '.join(others)}."
     if not tied and len(trained) > 1:
@@ -111,7 +111,7 @@ def _psnr(summary: Summary) -> str:
 
 
 def _verdict(best: Summary, other: Summary) -> str:
-    if apart(best, other):
+    if beats(best, other):
         return "more than the spread: each of its seeds is above each seed of the base"
     if min(len(best.rows), len(other.rows)) < 2:
         return "but with one seed per variant this may be chance"
@@ -149,9 +149,10 @@ class Pick:
     mean: float
     high: float
 
-    def beats(self, other: "Pick") -> bool:
-        """Return whether all seeds are better than all seeds of the other, with at least two seeds each."""
-        return min(self.seeds, other.seeds) > 1 and self.low > other.high
+
+def beats(better: Summary | Pick, worse: Summary | Pick) -> bool:
+    """Return whether all seeds of one are better than all seeds of the other, with at least two seeds each."""
+    return min(better.seeds, worse.seeds) > 1 and better.low > worse.high
 
 
 def pick(table: Sequence[dict[str, str]], gmacs: float, size: int | None = None) -> list[Pick]:
