@@ -24,6 +24,7 @@ from vaezoo.evaluation.protocol import LATEST, PROTOCOLS, Evaluation, evaluate
 from vaezoo.evaluation.results import add_row, check_results, hardware, model_cells, row_of
 from vaezoo.evaluation.tally import Nets
 from vaezoo.io.images import check_picture_path, save_picture
+from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 
 
@@ -109,7 +110,7 @@ def _about(vae: VAE, nets: Nets, options: argparse.Namespace) -> dict[str, str]:
     return {
         **model_cells(vae),
         "nets": " ".join([*nets.distances, *nets.features]),
-        "dtype": options.dtype,
+        "dtype": next(name for name, dtype in DTYPES.items() if dtype == vae.dtype),
         "data": _data_name(options.data, options.split),
         "vaezoo": vaezoo.__version__,
         "torch": torch.__version__.partition("+")[0],

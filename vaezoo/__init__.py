@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vaezoo.errors import TrainingError as TrainingError
     from vaezoo.errors import UnknownNameError as UnknownNameError
     from vaezoo.errors import VaezooError as VaezooError
+    from vaezoo.inference.optimize import optimize as optimize
     from vaezoo.io.images import load_image as load_image
     from vaezoo.io.images import to_pil as to_pil
     from vaezoo.io.images import to_tensor as to_tensor
@@ -69,6 +70,7 @@ _HOMES = {
     "list_pretrained": "weights.records",
     "load_checkpoint": "zoo.create",
     "load_image": "io.images",
+    "optimize": "inference.optimize",
     "pad_to_multiple": "io.resize_and_pad",
     "push_to_hub": "sharing.publish",
     "recognize": "zoo.recognize",

@@ -35,11 +35,15 @@ def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
-    """Add `--device` and `--dtype`."""
+    """Add `--device`, `--dtype`, `--fast` and `--tile`."""
     from vaezoo.nn.dtypes import DTYPES  # not above, because it imports torch, which `vaezoo list` does not need
 
     arguments.add_argument("--device", default="cpu", help="device to run on, such as cuda or mps (default: cpu)")
-    arguments.add_argument("--dtype", choices=DTYPES, default="fp32", help="precision to run in (default: fp32)")
+    arguments.add_argument("--dtype", choices=DTYPES, help="precision to run in (default: fp32)")
+    arguments.add_argument("--fast", action="store_true", help="run as fast as this device can, in bf16 if that helps")
+    arguments.add_argument(
+        "--tile", type=_tile, metavar="PIXELS", help="compute strips of this height, exactly; auto goes by free memory"
+    )
 
 
 def add_json(arguments: argparse.ArgumentParser) -> None:
@@ -52,7 +56,22 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     from vaezoo.nn.dtypes import DTYPES
     from vaezoo.zoo.create import create
 
-    return create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype])
+    vae = create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype or "fp32"])
+    if not options.fast and options.tile is None:
+        return vae
+    from vaezoo.inference.optimize import optimize
+
+    dtype = options.dtype or ("auto" if options.fast else "fp32")
+    return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=options.fast)
+
+
+def _tile(text: str) -> int | str:
+    """The value of `--tile`."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor auto")
+    return int(text)
 
 
 def say(text: str = "", end: str = "\n", file: TextIO | None = None) -> None:

@@ -82,7 +82,7 @@ def test_unknown_statistics_are_refused_with_the_remedy(tmp_path):
     vae.latent_stats = None
     with pytest.raises(vaezoo.InputError, match=r"latent statistics.*unknown.*vae\.latent_stats = "):
         vaezoo.as_diffusers(vae)
-    with pytest.raises(vaezoo.InputError, match=r"expected a VAE as vaezoo\.create gives, not Conv2d"):
+    with pytest.raises(vaezoo.InputError, match=r"a Conv2d is not a vaezoo\.VAE"):
         vaezoo.as_diffusers(torch.nn.Conv2d(1, 1, 1))
 
 

@@ -8,6 +8,7 @@ import torch
 from support.tiny_pipeline import DETERMINISTIC, DOCUMENTED, LDM, parts, small, twin
 
 import vaezoo
+from vaezoo.inference import executor
 
 
 @pytest.fixture
@@ -129,11 +130,17 @@ def test_slicing_changes_memory_only(tmp_path, monkeypatch):
     assert sizes[4:] == [2, 2]
 
 
-def test_tiling_is_refused_with_what_helps_instead(tmp_path):
-    adapter = vaezoo.as_diffusers(small(tmp_path, LDM, scale=0.5))
+def test_tiling_gives_what_the_whole_image_gives(tmp_path, monkeypatch):
+    adapter, x = vaezoo.as_diffusers(small(tmp_path, LDM, scale=0.5)), images()
+    whole = adapter(x).sample
+    monkeypatch.setattr(executor, "free_bytes", lambda device: 1)  # so that it takes the lowest strips
+    adapter.enable_tiling()
+    with torch.inference_mode():
+        tiled = adapter(x).sample
+    assert torch.allclose(tiled, whole, atol=1e-5)
+    assert tiled.dtype == whole.dtype
     adapter.disable_tiling()
-    with pytest.raises(vaezoo.InputError, match=r"tiling is not exact.*enable_slicing"):
-        adapter.enable_tiling()
+    assert adapter.vae.executor is None
 
 
 def test_a_pipeline_that_offloads_models_gets_the_weights_back_first(tmp_path):

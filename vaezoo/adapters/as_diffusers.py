@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.adapters.outputs import DecoderOutput, DiffusersConfig, EncoderOutput, LatentDistribution
 from vaezoo.errors import InputError
+from vaezoo.inference.executor import strips_by_memory
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
@@ -31,6 +32,7 @@ class DiffusersVAE(nn.Module):
         self.config = _config(vae, stats)
         self.vae = vae
         self.use_slicing = self.use_tiling = False
+        self._untiled = vae.executor
         if stats.pack:
             self.bn = _batch_norm(stats, vae.latent_channels, self.config.batch_norm_eps, vae.device)
         self.train(vae.training)
@@ -70,7 +72,7 @@ class DiffusersVAE(nn.Module):
         """
         self._bring_back()
         posteriors = [self.vae.encode(batch) for batch in self._batches(x)]
-        moments = torch.cat([posterior.moments for posterior in posteriors])
+        moments = torch.cat([posterior.moments for posterior in posteriors]).to(self.dtype)
         return EncoderOutput(LatentDistribution(type(posteriors[0])(moments)))
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> DecoderOutput:
@@ -88,7 +90,7 @@ class DiffusersVAE(nn.Module):
             InputError: If `VAE.decode` does not accept the latents.
         """
         self._bring_back()
-        return DecoderOutput(torch.cat([self.vae.decode(batch) for batch in self._batches(z)]))
+        return DecoderOutput(torch.cat([self.vae.decode(batch) for batch in self._batches(z)]).to(self.dtype))
 
     def forward(
         self,
@@ -117,18 +119,15 @@ class DiffusersVAE(nn.Module):
         self.use_slicing = False
 
     def enable_tiling(self) -> None:
-        """Not supported, because norms over the whole image make tiling inexact.
+        """Encode and decode in strips chosen by the free memory, as `vaezoo.optimize(vae, tile="auto")` does.
 
-        Raises:
-            InputError: Always.
+        Unlike the blended tiles of diffusers, strips give the result of the whole image.
         """
-        raise InputError(
-            f"{self.vae.spec.label}: tiling is not exact and not supported; to save memory use enable_slicing() for "
-            "batches, or the dtype torch.bfloat16"
-        )
+        self.use_tiling, self.vae.executor = True, strips_by_memory(self.vae)
 
     def disable_tiling(self) -> None:
-        """Does nothing: tiling is never enabled."""
+        """Encode and decode as before `enable_tiling`."""
+        self.use_tiling, self.vae.executor = False, self._untiled
 
     def register_to_config(self, **entries: Any) -> None:
         """Set entries of `config`, such as `force_upcast=False`."""

@@ -73,8 +73,19 @@ def activation_peak(module: nn.Module, x: Tensor) -> int:
         module: A module in eval mode, on the device of `x`.
         x: Its input; on the meta device nothing is computed.
     """
-    live = LiveBytes([*module.parameters(), *module.buffers()])
+    return peak_of(module, x, [*module.parameters(), *module.buffers()])
+
+
+def peak_of(function: Callable[[Tensor], object], x: Tensor, ignored: list[Tensor]) -> int:
+    """Peak bytes of the tensors that are alive during `function(x)` without gradients.
+
+    Args:
+        function: A function of one tensor; what it returns counts.
+        x: Its argument, which counts; on the meta device nothing is computed.
+        ignored: Tensors that do not count, such as weights.
+    """
+    live = LiveBytes(ignored)
     with torch.no_grad(), FusedAttention(), GroupNormShapes(), live:
         live.add(x)
-        module(x)
+        function(x)
     return live.peak

@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from vaezoo.nn.layers import Heads, damp
 from vaezoo.nn.norms import Norm
@@ -34,12 +35,27 @@ class Attention(nn.Module):
         self.proj = damp(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, T, C)
-        qkv = self.qkv(tokens).view(b, h * w, 3, self.heads, c // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, C / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
-        return x + self.proj(mixed).transpose(1, 2).reshape(b, c, h, w)
+        return x + attend(self.norm(x), self.qkv, self.proj, self.heads)
+
+
+def attend(x: Tensor, qkv: nn.Linear, proj: nn.Linear, heads: int) -> Tensor:
+    """Multi-head self-attention over all positions of (B, C, H, W), without norm and residual connection.
+
+    Subclasses of `Tensor` can override it, as they can override the functions of PyTorch.
+
+    Args:
+        x: The map.
+        qkv: Projection from C to 3C channels: queries, keys and values.
+        proj: Projection of the result.
+        heads: Number of heads.
+    """
+    if has_torch_function_unary(x):
+        return handle_torch_function(attend, (x,), x, qkv, proj, heads)
+    b, c, h, w = x.shape
+    tokens = x.flatten(2).transpose(1, 2)  # (B, T, C)
+    q, k, v = qkv(tokens).view(b, h * w, 3, heads, c // heads).permute(2, 0, 3, 1, 4)  # each (B, heads, T, C / heads)
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
+    return proj(mixed).transpose(1, 2).reshape(b, c, h, w)
 
 
 def build_attention(channels: int, *, heads: Heads, norm: Norm) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from vaezoo.nn.layers import ACTIVATIONS, Act, damp, fresh
 from vaezoo.nn.norms import Norm
@@ -56,13 +57,9 @@ class LinearAttention(nn.Module):
         self.norm = damp(norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, _, h, w = x.shape
         qkv = self.qkv(x)
         qkv = torch.cat([qkv, *(gather(qkv) for gather in self.gather)], dim=1)
-        q, k, v = qkv.view(b, -1, 3 * self.head_channels, h * w).chunk(3, dim=2)  # (B, heads, C / heads, positions)
-        attend = linear_attention if h * w > self.head_channels else quadratic_attention
-        mixed = attend(F.relu(q), F.relu(k), v).to(x.dtype)
-        return x + self.norm(self.proj(mixed.reshape(b, -1, h, w)))
+        return x + self.norm(self.proj(mix_positions(qkv, self.head_channels)))
 
 
 class Gather(nn.Sequential):
@@ -73,6 +70,23 @@ class Gather(nn.Sequential):
             raise ValueError(f"kernels has an even one, {kernel}; only an odd one keeps height and width")
         depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
         super().__init__(depthwise, nn.Conv2d(channels, channels, 1, groups=channels // head_channels, bias=False))
+
+
+def mix_positions(qkv: Tensor, head_channels: int) -> Tensor:
+    """ReLU attention over all positions: (B, 3C, H, W) -> (B, C, H, W).
+
+    Subclasses of `Tensor` can override it, as they can override the functions of PyTorch.
+
+    Args:
+        qkv: For each head its queries, keys and values.
+        head_channels: Channels of one head.
+    """
+    if has_torch_function_unary(qkv):
+        return handle_torch_function(mix_positions, (qkv,), qkv, head_channels)
+    b, _, h, w = qkv.shape
+    q, k, v = qkv.reshape(b, -1, 3 * head_channels, h * w).chunk(3, dim=2)  # (B, heads, C / heads, positions)
+    attend = linear_attention if h * w > head_channels else quadratic_attention
+    return attend(F.relu(q), F.relu(k), v).to(qkv.dtype).reshape(b, -1, h, w)
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,19 @@ class Stack(nn.Sequential):
             else:
                 x = block(x)
         return x
+
+
+class Executor(Protocol):
+    """Runs a half of a network in another way than by calling it, as `vaezoo.optimize` chooses.
+
+    Attributes:
+        cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
+    """
+
+    cast_from: torch.dtype | None
+
+    def __call__(self, half: Stack, x: Tensor) -> Tensor:
+        """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
 
 
 def named_channels(spec: ModelSpec) -> dict[str, int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.inputs import check_dtype, check_tensor, enough_memory_for
-from vaezoo.nn.stack import build_stack
+from vaezoo.nn.stack import Executor, Stack, build_stack
 from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.source import WeightsSource
@@ -35,9 +35,9 @@ class VAE(nn.Module):
         spec: The network, from `vaezoo.get_spec` or a YAML file.
 
     Attributes:
-        source: Where the weights were loaded from; `None` for fresh weights, and for those that were changed since by
-            training, widening or growing. Like `latent_stats` it belongs to the weights: set it to `None` if you
-            change them by hand.
+        source: Where the weights were loaded from; `None` for fresh weights and for weights that training, widening or
+            growing has changed. Set it to `None`, as `latent_stats`, if you change weights by hand.
+        executor: How `encode` and `decode` run the halves; `None` calls them. `vaezoo.optimize` sets it.
 
     Raises:
         SpecError: If rows cannot be built or do not fit together; the message lists all faults.
@@ -53,9 +53,8 @@ class VAE(nn.Module):
         self.decoder = build_stack(spec, "decoder", faults)
         self._latent_stats: LatentStats | None = None
         self.source: WeightsSource | None = None
-        self.statistics_remedy = (
-            "load weights that carry them, or set vae.latent_stats = vaezoo.LatentStats(mean=…, std=…)"
-        )
+        self.executor: Executor | None = None
+        self.statistics_remedy = "load weights that carry them, or set vae.latent_stats = vaezoo.LatentStats(…)"
         faults.check()
         self._downscale = int(1 / self.encoder.scale)
         if self.encoder.scale * self.decoder.scale != 1:
@@ -130,9 +129,7 @@ class VAE(nn.Module):
             (2, 4, 8, 12)
         """
         check_tensor(images, "images", self.spec.image.channels, self.size_multiple)
-        check_dtype(images, "images", self.dtype)
-        with enough_memory_for(images, "images"):
-            return LATENTS[self.spec.latent.kind](self.encoder(images))
+        return LATENTS[self.spec.latent.kind](self._run(self.encoder, images, "images"))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decode latents to images.
@@ -154,9 +151,7 @@ class VAE(nn.Module):
             (1, 3, 64, 64)
         """
         check_tensor(z, "latents", self.latent_channels)
-        check_dtype(z, "latents", self.dtype)
-        with enough_memory_for(z, "latents"):
-            return self.decoder(z)
+        return self._run(self.decoder, z, "latents")
 
     def forward(self, images: Tensor, sample: bool | None = None) -> Output:
         """Encode images and decode their latents.
@@ -235,6 +230,13 @@ class VAE(nn.Module):
     def extra_repr(self) -> str:
         about = f"{self.spec.label}, f{self.downscale}, z{self.latent_channels}"
         return f"{about}, weights: {self.source}" if self.source else about
+
+    def _run(self, half: Stack, x: Tensor, what: str) -> Tensor:
+        with enough_memory_for(x, what):
+            if self.executor is not None:
+                return self.executor(half, x)
+            check_dtype(x, what, self.dtype)
+            return half(x)
 
     @property
     def _pack(self) -> int:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vaezoo.errors import CheckpointError, FileError, VaezooError
+from vaezoo.errors import CheckpointError, FileError, InputError, VaezooError
 from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
 from vaezoo.io.temporary import folder_beside, sweep
 from vaezoo.nn.unwrap import unwrapped
@@ -48,7 +48,8 @@ def save(
     Raises:
         CheckpointError: If the weights contain NaN or infinity or are on the meta device, or no diffusers class can
             express the network; then nothing is written.
-        InputError: If `with_diffusers` is set and the latent statistics are unknown.
+        InputError: If `with_diffusers` is set and the latent statistics are unknown, or `vaezoo.optimize` has cast the
+            weights to another dtype.
         FileError: If the folder cannot be written.
 
     Examples:
@@ -125,8 +126,11 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def check_savable(vae: VAE) -> None:
-    """Raise `CheckpointError` if weights are missing or not finite."""
+    """Raise `CheckpointError` if weights are missing or not finite, `InputError` if `optimize` has rounded them."""
     check_weights_there(vae)
+    if vae.executor is not None and vae.executor.cast_from is not None:
+        cast = f"vaezoo.optimize has cast these weights from {vae.executor.cast_from} to {vae.dtype}"
+        raise InputError(f"{vae.spec.label}: {cast}; save the model that was given to it")
     tensors = vae.state_dict()
     bad = [key for key, tensor in tensors.items() if not is_finite(tensor)]
     if bad:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from vaezoo.errors import InputError, UnknownNameError
+from vaezoo.inference.optimize import optimize as run_fast
 from vaezoo.nn.build import build, default_device
 from vaezoo.nn.schema import change_spec
 from vaezoo.nn.unwrap import unwrapped
@@ -36,6 +37,7 @@ def create(
     layout: str = "auto",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
+    optimize: bool = False,
     revision: str | None = None,
     variant: str | None = None,
     token: str | bool | None = None,
@@ -68,6 +70,7 @@ def create(
         device: Device of the model; `None` means PyTorch's default device. Weights cannot be loaded to "meta".
         dtype: Floating-point dtype of the weights; `None` keeps that of the file. If its tensors have several, it means
             the smallest dtype that holds all their values.
+        optimize: Whether to return `vaezoo.optimize(vae)`, which encodes and decodes faster.
         revision: For `hf-hub:`, a branch, tag or commit; `None` means the main branch.
         variant: For folders that diffusers wrote, which of several weights files, such as "fp16"; `None` means the
             plain one, or fp16 if there is no other.
@@ -107,11 +110,15 @@ def create(
     device = default_device() if device is None else usable_device(device)
     check_dtype(dtype)
     if isinstance(parsed, ModelName) and parsed.source == "file":
-        return _created(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device)
+        vae = _created(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device)
+        return run_fast(vae) if optimize else vae
     _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
-    if isinstance(parsed, ModelSpec):
+
+    def made() -> VAE:
         return _created(find(parsed, pretrained, hub), overrides or {}, dtype, device)
-    return read_settled(parsed, lambda: _created(find(parsed, pretrained, hub), overrides or {}, dtype, device))
+
+    vae = made() if isinstance(parsed, ModelSpec) else read_settled(parsed, made)
+    return run_fast(vae) if optimize else vae
 
 
 def get_spec(

@@ -1,0 +1,30 @@
+"""An executor that compiles encoder and decoder with `torch.compile`."""
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from vaezoo.nn.stack import Stack
+
+
+class CompiledExecutor:
+    """Runs a half as compiled by `torch.compile`, for any height and width.
+
+    Compiling a VAE would not do this, because `encode` and `decode` are not its `forward`.
+
+    Args:
+        cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
+    """
+
+    def __init__(self, cast_from: torch.dtype | None) -> None:
+        self.cast_from = cast_from
+        self._compiled: WeakKeyDictionary[Stack, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
+
+    def __call__(self, half: Stack, x: Tensor) -> Tensor:
+        """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
+        if half not in self._compiled:
+            self._compiled[half] = torch.compile(half, dynamic=True)
+        weight = next(half.parameters())
+        return self._compiled[half](x.to(weight.device, weight.dtype)).float()

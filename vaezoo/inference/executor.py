@@ -1,0 +1,118 @@
+"""Executors, by which `VAE.encode` and `VAE.decode` run a half of a network in another way than by calling it."""
+
+import copy
+import logging
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.analysis.memory import peak_of
+from vaezoo.inference.process_memory import free_bytes
+from vaezoo.inference.strips.nodes import of_tensor
+from vaezoo.inference.strips.rows import Rows
+from vaezoo.inference.strips.strip_run import Plan, Run
+from vaezoo.nn.stack import Stack
+from vaezoo.nn.vae import VAE
+
+logger = logging.getLogger(__name__)
+
+NO_LIMIT = 1 << 60
+FASTEST = Plan(strip_bytes=NO_LIMIT, kept_bytes=NO_LIMIT)
+SMALLER = (  # each needs less memory than the one before and repeats more work
+    Plan(strip_bytes=64 << 20, kept_bytes=NO_LIMIT),
+    Plan(strip_bytes=64 << 20, kept_bytes=0),
+    Plan(strip_bytes=8 << 20, kept_bytes=0),
+)
+USABLE = 0.8  # share of the free memory that a pass may take; the rest is for other programs and for fragmentation
+
+
+@dataclass
+class StripExecutor:
+    """Runs a half strip by strip, with the result of running it as a whole.
+
+    With gradients enabled the half is called as it is, because a backward pass needs all maps.
+
+    Args:
+        tile: Height of a strip in pixels of the image; "auto" chooses it by the free memory, and `None` by speed.
+        fuse: Whether to fold nearest-neighbor upsampling into the convolution after it.
+        downscale: Pixels per latent position.
+        cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
+    """
+
+    tile: int | str | None
+    fuse: bool
+    downscale: int
+    cast_from: torch.dtype | None
+
+    def __call__(self, half: Stack, x: Tensor) -> Tensor:
+        """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
+        weight = next(half.parameters())
+        x = x.to(weight.device, weight.dtype)
+        if torch.is_grad_enabled():
+            return cast(Tensor, half(x)).float()
+        plan = self.plan(half, x[:1])
+        results = [_run(half, image, plan, self.fuse) for image in x.split(1)]
+        return results[0] if len(results) == 1 else torch.cat(results)
+
+    def plan(self, stack: Stack, x: Tensor) -> Plan:
+        """The strips of a pass.
+
+        Args:
+            stack: Encoder or decoder.
+            x: An image or latent of shape (1, C, H, W).
+        """
+        if self.tile is None:
+            return FASTEST
+        pixels = x.shape[-2] * (1 if stack.scale < 1 else self.downscale)
+        if isinstance(self.tile, int):
+            return Plan(NO_LIMIT, kept_bytes=0, share=self.tile / pixels)
+        free = USABLE * free_bytes(x.device)
+        for plan in (FASTEST, *SMALLER):
+            need = needed_bytes(stack, x, plan, self.fuse)
+            if need <= free:
+                break
+        if plan is not FASTEST:
+            text = f"{pixels} x {x.shape[-1] * pixels // x.shape[-2]} pixels in strips of about"
+            logger.warning(f"{text} {plan.strip_bytes >> 20} MiB, with {need / 2**20:,.0f} MiB in all")
+        return plan
+
+
+def strips_by_memory(vae: VAE) -> StripExecutor:
+    """The executor that chooses the height of strips by the free memory, for a model as it is."""
+    return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None)
+
+
+def _run(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Tensor:
+    channels_last = any(p.ndim == 4 and p.shape[1] > 1 and p.stride(1) == 1 for p in stack.parameters())
+    x = x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    run = Run(plan, fuse)
+    box = [Rows.of(run, of_tensor(x), x.device)]
+    del x
+    for block in stack:
+        # without hooks, `forward` is called directly: then no frame holds the input while the block runs, and it can be
+        # freed strip by strip
+        call = block if block._forward_hooks or block._forward_pre_hooks else block.forward
+        box.append(call(box.pop()))
+    made = box.pop()
+    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else cast(Tensor, made).float()
+
+
+def needed_bytes(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> int:
+    """Peak memory of a pass beyond weights, from running it on the meta device.
+
+    Args:
+        stack: Encoder or decoder.
+        x: Its input, of which only shape, dtype and memory format matter.
+        plan: The strips.
+        fuse: As for `StripExecutor`.
+    """
+    shadow = copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
+    weights = [*shadow.parameters(), *shadow.buffers()]
+    return peak_of(lambda image: _run(shadow, image, plan, fuse), x.to("meta"), weights)
+
+
+def _on_meta(x: Tensor) -> Tensor:
+    shape_only = torch.empty_like(x, device="meta")
+    return nn.Parameter(shape_only, requires_grad=x.requires_grad) if isinstance(x, nn.Parameter) else shape_only

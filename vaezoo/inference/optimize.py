@@ -1,0 +1,126 @@
+"""`optimize`: the same model, run as fast or in as little memory as this machine allows."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from vaezoo.errors import InputError
+from vaezoo.inference.compiled import CompiledExecutor
+from vaezoo.inference.executor import StripExecutor
+from vaezoo.inference.process_memory import keep_freed_memory
+from vaezoo.nn.dtypes import DTYPES
+from vaezoo.nn.vae import VAE
+from vaezoo.specs.faults import unknown
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of /proc/cpuinfo: without one of them, bfloat16 is slower than float32
+AMPERE = (8, 0)  # compute capability of the first GPUs with fast bfloat16
+
+
+def optimize(
+    vae: VAE,
+    dtype: str | torch.dtype = "auto",
+    memory_format: str = "auto",
+    fuse: bool = True,
+    compile: bool = False,
+    tile: int | Literal["auto"] | None = None,
+    keep_memory: bool = False,
+) -> VAE:
+    """A model with the same weights whose `encode` and `decode` are faster or need less memory.
+
+    Both accept any floating-point dtype and device and return float32. Results equal those of `vae` up to rounding in
+    the chosen dtype, also with `tile`: the image is computed in strips that overlap as far as convolutions reach, and
+    norms and attention see the whole of it. With gradients enabled, encoder and decoder are called as they are.
+
+    Args:
+        vae: The model, which stays as it is. Weights that need no conversion are shared with it.
+        dtype: Dtype of the weights, "fp32", "bf16", "fp16" or a `torch.dtype`. "auto" takes bf16 on CPUs with AMX or
+            AVX512-BF16 and on GPUs since Ampere, and keeps the dtype of `vae` elsewhere.
+        memory_format: "contiguous" or "channels_last"; "auto" takes channels_last on CPUs.
+        fuse: Whether to fold nearest-neighbor upsampling into the 3x3 convolution after it, which is exact in real
+            numbers.
+        compile: Whether to compile encoder and decoder with `torch.compile` for any height and width. The first call
+            takes long. Cannot be combined with `tile`.
+        tile: Height of a strip in pixels, for images that do not fit into memory as a whole; "auto" chooses it by the
+            free memory of the device. `None` aims at speed.
+        keep_memory: Whether this process keeps memory that it frees for its next tensors
+            (`vaezoo.inference.process_memory.keep_freed_memory`); faster on Linux, but it affects the whole process.
+
+    Returns:
+        The model, in eval mode. `vaezoo.save` and `push_to_hub` accept it if its dtype is that of `vae`.
+
+    Raises:
+        InputError: If an argument is not one of its choices, or `compile` and `tile` are combined.
+
+    Examples:
+        >>> import torch, vaezoo
+        >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+        >>> fast = vaezoo.optimize(vae, dtype="fp32", tile=64)
+        >>> images = torch.rand(1, 3, 256, 128) * 2 - 1
+        >>> with torch.inference_mode():
+        ...     torch.allclose(fast(images).reconstruction, vae(images).reconstruction, atol=1e-4)
+        True
+    """
+    if compile and tile is not None:
+        raise InputError("compile and tile cannot be combined: a compiled half sees the whole image; choose one")
+    if tile is not None and tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
+        raise InputError(f"tile is {tile!r}; expected a height in pixels, 'auto' or None")
+    chosen = _dtype(vae, dtype)
+    made = _converted(vae, chosen, _memory_format(vae, memory_format))
+    cast_from = None if chosen == vae.dtype else vae.dtype
+    if compile:
+        made.executor = CompiledExecutor(cast_from)
+    else:
+        made.executor = StripExecutor(tile, fuse, vae.downscale, cast_from)
+    if keep_memory:
+        keep_freed_memory()
+    return made
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= AMPERE
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return device.type == "cpu" and not BF16_FLAGS.isdisjoint(flags)
+
+
+def _dtype(vae: VAE, dtype: str | torch.dtype) -> torch.dtype:
+    if dtype == "auto":
+        return torch.bfloat16 if fast_bf16(vae.device) else vae.dtype
+    if isinstance(dtype, str):
+        if dtype not in DTYPES:
+            raise InputError(unknown(dtype, ["auto", *DTYPES], "dtype"))
+        return DTYPES[dtype]
+    if dtype not in DTYPES.values():
+        raise InputError(f"dtype is {dtype!r}; expected 'auto', {', '.join(DTYPES)} or one of {list(DTYPES.values())}")
+    return dtype
+
+
+def _memory_format(vae: VAE, memory_format: str) -> torch.memory_format:
+    if memory_format == "auto":
+        return torch.channels_last if vae.device.type == "cpu" else torch.contiguous_format
+    if memory_format not in FORMATS:
+        raise InputError(unknown(memory_format, ["auto", *FORMATS], "memory_format"))
+    return FORMATS[memory_format]
+
+
+def _converted(vae: VAE, dtype: torch.dtype, memory_format: torch.memory_format) -> VAE:
+    """A VAE with the weights of another in a dtype and memory format."""
+    with torch.device("meta"):
+        made = VAE(vae.spec)
+    state = {
+        name: x.detach().to(dtype=dtype, memory_format=memory_format if x.ndim == 4 else torch.preserve_format)
+        for name, x in vae.state_dict().items()
+    }
+    made.load_state_dict(state, assign=True)
+    made.latent_stats, made.source, made.statistics_remedy = vae.latent_stats, vae.source, vae.statistics_remedy
+    flags: dict[str, nn.Parameter] = dict(vae.named_parameters())
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(flags[name].requires_grad)
+    return made.eval()
