@@ -116,7 +116,7 @@ def test_ratios_are_ours_by_the_peers_turn_by_turn(tmp_path, monkeypatch, ldm):
 @pytest.mark.parametrize("what", ["encode", "decode", "train"])
 @pytest.mark.parametrize("implementation", ["vaezoo", "diffusers"])
 def test_a_process_answers_every_question_by_a_step(what, implementation, ldm):
-    case = case_of(ldm, what, implementation=implementation, channels_last=True, dtype="bf16")
+    case = case_of(ldm, what, implementation=implementation, channels_last=True)  # bfloat16 is slow on many CPUs
     answers = io.StringIO()
     work(io.StringIO(f"{json.dumps(asdict(case))}\nstep\nstep\n"), answers)
     begun, *steps = [json.loads(line) for line in answers.getvalue().splitlines()]
