@@ -1,8 +1,8 @@
 """Nets by name, and rows of results in files."""
 
 import csv
-import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -154,14 +154,20 @@ def test_columns_are_unique_and_the_published_results_have_them():
         assert tuple(next(csv.reader(file))) == COLUMNS
 
 
-def test_rows_of_several_processes_are_all_there(row, tmp_path):
+def add_rows(path, name):
+    for i in range(20):
+        add_row(path, dict.fromkeys(COLUMNS, f"{name} {i}"))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children use a single thread
+def test_rows_of_several_processes_are_all_there(tmp_path):
     path = tmp_path / "results.csv"
-    code = (
-        "import sys, pathlib; from vaezoo.evaluation.results import COLUMNS, add_row\n"
-        "for i in range(20): add_row(pathlib.Path(sys.argv[1]), dict.fromkeys(COLUMNS, f'{sys.argv[2]} {i}'))"
-    )
-    many = [subprocess.Popen([sys.executable, "-c", code, path, name], cwd=ROOT) for name in "abc"]
-    assert [each.wait() for each in many] == [0, 0, 0]
+    many = [get_context("fork").Process(target=add_rows, args=(path, name)) for name in "abc"]
+    for process in many:
+        process.start()
+    for process in many:
+        process.join()
+    assert [process.exitcode for process in many] == [0, 0, 0]
     assert len({found["model"] for found in check_results(path)}) == 60
 
 

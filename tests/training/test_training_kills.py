@@ -49,28 +49,28 @@ def with_published(run, other, names):
 
 
 @pytest.mark.parametrize("names", [PUBLISHED, PUBLISHED[:1], PUBLISHED[1:2], PUBLISHED[2:]], ids="+".join)
-def test_a_published_folder_that_is_not_of_the_last_checkpoint_is_written_again(tmp_path, names):
-    recipe, run, stale, expected = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run", tmp_path / "a", tmp_path / "b"
-    quiet(recipe, run)
+def test_a_published_folder_that_is_not_of_the_last_checkpoint_is_written_again(tmp_path, names, finished):
+    run, stale, expected = tmp_path / "run", tmp_path / "a", tmp_path / "b"
+    recipe = finished(run, "steps=2")
     shutil.copytree(run, expected)
-    quiet(tiny_recipe(tmp_path, "steps=1"), stale)
+    finished(stale, "steps=1")
     with_published(run, stale, names)
     quiet(recipe, run, resume=True)
     assert content(run) == content(expected)
 
 
-def test_a_damaged_published_folder_is_written_again_from_the_checkpoint(tmp_path):
-    recipe, run, expected = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run", tmp_path / "b"
-    quiet(recipe, run)
+def test_a_damaged_published_folder_is_written_again_from_the_checkpoint(tmp_path, finished):
+    run, expected = tmp_path / "run", tmp_path / "b"
+    recipe = finished(run, "steps=2")
     shutil.copytree(run, expected)
     (run / "model.safetensors").write_bytes(b"cut")
     quiet(recipe, run, resume=True)
     assert content(run) == content(expected)
 
 
-def test_temporary_files_of_a_killed_run_are_removed_and_others_are_kept(tmp_path):
-    recipe, run = tiny_recipe(tmp_path, "steps=2"), tmp_path / "run"
-    quiet(recipe, run)
+def test_temporary_files_of_a_killed_run_are_removed_and_others_are_kept(tmp_path, finished):
+    run = tmp_path / "run"
+    recipe = finished(run, "steps=2")
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     mine = temporary_name(".safetensors")
     dead = mine.replace(str(os.getpid()), ended.stdout.strip())

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,12 +43,13 @@ from vaezoo.training.log import read_log
 from vaezoo.training.start import begin
 
 
-def test_a_resumed_run_has_every_tensor_of_one_that_was_not_interrupted(tmp_path):
-    recipe, whole, part = tiny_recipe(tmp_path, "keep=9"), tmp_path / "whole", tmp_path / "part"
-    quiet(recipe, whole)
+def test_a_resumed_run_has_every_tensor_of_one_that_was_not_interrupted(tmp_path, finished):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    recipe = finished(whole, "keep=9")
     shutil.copytree(whole, part)
     (part / "checkpoints" / "step_000000006.safetensors").unlink()
-    quiet(tiny_recipe(tmp_path, "keep=9", "data.workers=1"), part, resume=True)  # who reads the photos may change
+    with_worker = replace(recipe, data=replace(recipe.data, workers=1))
+    quiet(with_worker, part, resume=True)  # who reads the photos may change
     expected, found = (tensors_of(run, 6) for run in (whole, part))
     for what in ("task.vae.", "task.adversary.", "ema.", "optimizers.vae.", "optimizers.discriminator.", "random."):
         assert any(name.startswith(what) for name in expected), what
@@ -166,9 +168,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_the_file_that_has
     assert steps_of(run)[-1] == 6
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_serves(tmp_path):
-    recipe, run = tiny_recipe(tmp_path, "keep=9"), tmp_path / "run"
-    quiet(recipe, run)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_serves(tmp_path, finished):
+    run = tmp_path / "run"
+    recipe = finished(run, "keep=9")
     last = checkpoints(run)[-1]
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(
@@ -180,9 +182,9 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_serves(tmp_path):
     assert steps_of(run) == [2, 4, 6]
 
 
-def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(tmp_path):
-    recipe, run = tiny_recipe(tmp_path), tmp_path / "run"
-    quiet(recipe, run)
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(tmp_path, finished):
+    run = tmp_path / "run"
+    recipe = finished(run)
     weights = (run / "model.safetensors").read_bytes()
     for path in checkpoints(run):
         path.unlink()
@@ -191,11 +193,11 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew_over_its_weights(t
     assert (run / "model.safetensors").read_bytes() == weights
 
 
-def test_a_run_does_not_go_back_to_fewer_steps_than_it_has_made(tmp_path):
+def test_a_run_does_not_go_back_to_fewer_steps_than_it_has_made(tmp_path, finished):
     run = tmp_path / "run"
-    quiet(tiny_recipe(tmp_path), run)
+    recipe = finished(run)
     with pytest.raises(SpecError, match="already at step 6, past the 4 steps of the recipe"):
-        quiet(tiny_recipe(tmp_path, "steps=4"), run, resume=True)
+        quiet(replace(recipe, steps=4), run, resume=True)
     assert "steps: 6" in (run / "recipe.yaml").read_text()
 
 

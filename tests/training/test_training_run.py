@@ -60,8 +60,8 @@ def test_a_grid_ends_with_the_colours_of_the_latents(tmp_path):
     assert max(colors[0].std(dim=(2, 3)).flatten()) > 0.1
 
 
-def test_every_step_has_a_line_with_losses_speed_and_learning_rate(tmp_path):
-    quiet(tiny_recipe(tmp_path), tmp_path / "run")
+def test_every_step_has_a_line_with_losses_speed_and_learning_rate(tmp_path, finished):
+    finished(tmp_path / "run")
     lines = [json.loads(text) for text in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]

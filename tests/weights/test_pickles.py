@@ -25,16 +25,15 @@ def mar() -> vaezoo.VAE:
     return small_vae("mar_f16_z16")
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda state: state,
-        lambda state: {"state_dict": state, "epoch": 3, "global_step": 10},
-        lambda state: {"model": state},
-        lambda state: {"model": {"module": state}, "optimizer": {"x": [1, 2]}},
-    ],
-)
+WRAPS = [
+    lambda state: state,
+    lambda state: {"state_dict": state, "epoch": 3, "global_step": 10},
+    lambda state: {"model": state},
+    lambda state: {"model": {"module": state}, "optimizer": {"x": [1, 2]}},
+]
+
+
+@pytest.mark.parametrize(("wrap", "zipped"), [*((wrap, True) for wrap in WRAPS), (WRAPS[0], False), (WRAPS[3], False)])
 def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(mar, tmp_path, capsys, wrap, zipped):
     network = write_small("mar_f16_z16", tmp_path)
     state = tensors_in_layout(mar, "ldm")
