@@ -86,7 +86,7 @@ def test_evaluate_measures_every_picture_as_one_would_by_hand(folder):
 def test_the_reference_of_a_half_precision_model_is_the_photo_itself(folder):
     """A model that is the identity but for its precision has the error of that precision, not none."""
 
-    class Identity(torch.nn.Module):
+    class Identity:
         device, dtype = torch.device("cpu"), torch.bfloat16
 
         def encode(self, images):
