@@ -6,6 +6,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from vaezoo.inference.executor import FASTEST, each_row
+from vaezoo.inference.finite_guard import FiniteGuard
 from vaezoo.nn.stack import Stack
 
 
@@ -16,10 +18,11 @@ class CompiledExecutor:
 
     Args:
         cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
+        guard: Checks results in lower precision than float32.
     """
 
-    def __init__(self, cast_from: torch.dtype | None) -> None:
-        self.cast_from = cast_from
+    def __init__(self, cast_from: torch.dtype | None, guard: FiniteGuard) -> None:
+        self.cast_from, self.guard = cast_from, guard
         self._compiled: WeakKeyDictionary[Stack, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
@@ -27,4 +30,8 @@ class CompiledExecutor:
         if half not in self._compiled:
             self._compiled[half] = torch.compile(half, dynamic=True)
         weight = next(half.parameters())
-        return self._compiled[half](x.to(weight.device, weight.dtype)).float()
+        given = x.to(weight.device, weight.dtype)
+        result = self._compiled[half](given).float()
+        if torch.is_grad_enabled():
+            return result
+        return self.guard(half, x, result, lambda: each_row(half, given, FASTEST, fuse=False))

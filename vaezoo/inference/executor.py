@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.analysis.memory import peak_of
+from vaezoo.inference.finite_guard import FiniteGuard
 from vaezoo.inference.process_memory import free_bytes
 from vaezoo.inference.strips.nodes import of_tensor
 from vaezoo.inference.strips.rows import Rows
@@ -39,22 +41,31 @@ class StripExecutor:
         fuse: Whether to fold nearest-neighbor upsampling into the convolution after it.
         downscale: Pixels per latent position.
         cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
+        guard: Checks results in lower precision than float32; `None` to check nothing.
     """
 
     tile: int | str | None
     fuse: bool
     downscale: int
     cast_from: torch.dtype | None
+    guard: FiniteGuard | None = None
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
         weight = next(half.parameters())
-        x = x.to(weight.device, weight.dtype)
         if torch.is_grad_enabled():
-            return cast(Tensor, half(x)).float()
-        plan = self.plan(half, x[:1])
-        results = [_run(half, image, plan, self.fuse) for image in x.split(1)]
+            return cast(Tensor, half(x.to(weight.device, weight.dtype))).float()
+        plan = self.plan(half, x[:1].to(weight.device, weight.dtype))
+        results = [self._of_image(half, image, plan) for image in x.split(1)]
         return results[0] if len(results) == 1 else torch.cat(results)
+
+    def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
+        weight = next(half.parameters())
+        x = image.to(weight.device, weight.dtype)
+        result = _run(half, x, plan, self.fuse)
+        if self.guard is None:
+            return result
+        return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
 
     def plan(self, stack: Stack, x: Tensor) -> Plan:
         """The strips of a pass.
@@ -81,22 +92,39 @@ class StripExecutor:
 
 def strips_by_memory(vae: VAE) -> StripExecutor:
     """The executor that chooses the height of strips by the free memory, for a model as it is."""
-    return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None)
+    return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None, guard=FiniteGuard(vae.spec))
 
 
 def _run(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Tensor:
     channels_last = any(p.ndim == 4 and p.shape[1] > 1 and p.stride(1) == 1 for p in stack.parameters())
     x = x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     run = Run(plan, fuse)
-    box = [Rows.of(run, of_tensor(x), x.device)]
+    box: list[Tensor] = [Rows.of(run, of_tensor(x), x.device)]
     del x
-    for block in stack:
+    for index, block in enumerate(stack):
+        box.append(stack.input_of(index, box.pop()))
         # without hooks, `forward` is called directly: then no frame holds the input while the block runs, and it can be
         # freed strip by strip
         call = block if block._forward_hooks or block._forward_pre_hooks else block.forward
         box.append(call(box.pop()))
     made = box.pop()
-    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else cast(Tensor, made).float()
+    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else made.float()
+
+
+def each_row(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Iterator[Tensor]:
+    """The whole result of each block, one after the other; the first one is `x`, the input.
+
+    Args:
+        stack: Encoder or decoder.
+        x: Its input, of shape (1, C, H, W).
+        plan: The strips.
+        fuse: As for `StripExecutor`.
+    """
+    dtypes = stack.dtypes or (x.dtype,) * len(stack)
+    yield x
+    for index, dtype in enumerate(dtypes):
+        x = _run(cast(Stack, stack[index : index + 1]), x.to(dtype), plan, fuse)
+        yield x
 
 
 def needed_bytes(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> int:

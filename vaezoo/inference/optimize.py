@@ -1,14 +1,17 @@
 """`optimize`: the same model, run as fast or in as little memory as this machine allows."""
 
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaezoo.errors import InputError
 from vaezoo.inference.compiled import CompiledExecutor
 from vaezoo.inference.executor import StripExecutor
+from vaezoo.inference.finite_guard import FiniteGuard
 from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
@@ -27,6 +30,8 @@ def optimize(
     compile: bool = False,
     tile: int | Literal["auto"] | None = None,
     keep_memory: bool = False,
+    keep_fp32: Sequence[str] = (),
+    retry: str | torch.dtype | None = None,
 ) -> VAE:
     """A model with the same weights whose `encode` and `decode` are faster or need less memory.
 
@@ -47,12 +52,17 @@ def optimize(
             free memory of the device. `None` aims at speed.
         keep_memory: Whether this process keeps memory that it frees for its next tensors
             (`vaezoo.inference.process_memory.keep_freed_memory`); faster on Linux, but it affects the whole process.
+        keep_fp32: Names of rows to keep in float32, such as `("decoder[3]", "decoder[4]")`, where `dtype` overflows or
+            is too coarse; `vaezoo probe` finds them.
+        retry: Dtype in which an image is run again whose result is not finite in `dtype`; the weights are converted
+            when that first happens. `None` raises an error instead. Results in float32 are not checked.
 
     Returns:
         The model, in eval mode. `vaezoo.save` and `push_to_hub` accept it if its dtype is that of `vae`.
 
     Raises:
-        InputError: If an argument is not one of its choices, or `compile` and `tile` are combined.
+        InputError: If an argument is not one of its choices, or `compile` and `tile` are combined. `encode` and
+            `decode` raise it if a result in lower precision than float32 is not finite; it names the first such row.
 
     Examples:
         >>> import torch, vaezoo
@@ -67,13 +77,16 @@ def optimize(
         raise InputError("compile and tile cannot be combined: a compiled half sees the whole image; choose one")
     if tile is not None and tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
         raise InputError(f"tile is {tile!r}; expected a height in pixels, 'auto' or None")
-    chosen = _dtype(vae, dtype)
-    made = _converted(vae, chosen, _memory_format(vae, memory_format))
-    cast_from = None if chosen == vae.dtype else vae.dtype
+    made = _converted(vae, _dtype(vae, dtype), _memory_format(vae, memory_format), _rows(vae, keep_fp32))
+    cast_from = None if all(map(_same_dtype, made.parameters(), vae.parameters())) else vae.dtype
+    safer = None
+    if retry is not None:
+        safer = cache(partial(optimize, vae, _dtype(vae, retry), memory_format, fuse, compile, tile))
+    guard = FiniteGuard(vae.spec, safer)
     if compile:
-        made.executor = CompiledExecutor(cast_from)
+        made.executor = CompiledExecutor(cast_from, guard)
     else:
-        made.executor = StripExecutor(tile, fuse, vae.downscale, cast_from)
+        made.executor = StripExecutor(tile, fuse, vae.downscale, cast_from, guard)
     if keep_memory:
         keep_freed_memory()
     return made
@@ -110,15 +123,45 @@ def _memory_format(vae: VAE, memory_format: str) -> torch.memory_format:
     return FORMATS[memory_format]
 
 
-def _converted(vae: VAE, dtype: torch.dtype, memory_format: torch.memory_format) -> VAE:
-    """A VAE with the weights of another in a dtype and memory format."""
+def _rows(vae: VAE, names: Sequence[str]) -> set[str]:
+    """The prefixes in a state dict of rows that are named as in messages: "decoder.3." for "decoder[3]"."""
+    known = {
+        f"{half.name}[{index}]": f"{half.name}.{index}."
+        for half in (vae.encoder, vae.decoder)
+        for index in range(len(half))
+    }
+    for name in names:
+        if name not in known:
+            raise InputError(f"keep_fp32: {unknown(name, known, 'row')}")
+    return {known[name] for name in names}
+
+
+def _same_dtype(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype
+
+
+def _converted(vae: VAE, dtype: torch.dtype, memory_format: torch.memory_format, kept: set[str]) -> VAE:
+    """A VAE with the weights of another in a dtype and memory format.
+
+    Args:
+        vae: The other.
+        dtype: The dtype.
+        memory_format: The memory format.
+        kept: Prefixes of the rows that are float32 instead.
+    """
     with torch.device("meta"):
         made = VAE(vae.spec)
     state = {
-        name: x.detach().to(dtype=dtype, memory_format=memory_format if x.ndim == 4 else torch.preserve_format)
+        name: x.detach().to(
+            dtype=torch.float32 if name.startswith(tuple(kept)) else dtype,
+            memory_format=memory_format if x.ndim == 4 else torch.preserve_format,
+        )
         for name, x in vae.state_dict().items()
     }
     made.load_state_dict(state, assign=True)
+    for half in (made.encoder, made.decoder) if kept else ():
+        prefixes = (f"{half.name}.{index}." for index in range(len(half)))
+        half.dtypes = tuple(torch.float32 if prefix in kept else dtype for prefix in prefixes)
     made.latent_stats, made.source, made.statistics_remedy = vae.latent_stats, vae.source, vae.statistics_remedy
     flags: dict[str, nn.Parameter] = dict(vae.named_parameters())
     for name, parameter in made.named_parameters():

@@ -21,10 +21,14 @@ class Stack(nn.Sequential):
     """The blocks of an encoder or decoder, in order.
 
     Attributes:
+        name: `"encoder"` or `"decoder"`.
         checkpointing: Whether to recompute the activations of each block in the backward pass, which saves memory.
+        dtypes: Dtype in which each block gets its input, if `vaezoo.optimize` keeps some blocks in float32; else empty.
     """
 
+    name = ""
     checkpointing = False
+    dtypes: tuple[torch.dtype, ...] = ()
 
     def __iter__(self) -> Iterator[Block]:
         return cast(Iterator[Block], super().__iter__())
@@ -35,12 +39,17 @@ class Stack(nn.Sequential):
         return math.prod((block.scale for block in self), start=Fraction(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self:
+        for index, block in enumerate(self):
+            x = self.input_of(index, x)
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
         return x
+
+    def input_of(self, index: int, x: Tensor) -> Tensor:
+        """`x` in the dtype of the block with an index."""
+        return x if not self.dtypes or x.dtype == self.dtypes[index] else x.to(self.dtypes[index])
 
 
 class Executor(Protocol):
@@ -73,6 +82,7 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
     named = named_channels(spec)
     start, end = ("image", "moments") if half == "encoder" else ("latent", "image")
     stack, channels = Stack(), named[start]
+    stack.name = half
     for index, row in enumerate(getattr(spec, half)):
         arguments = dict(row.arguments)
         if isinstance(arguments.get("out"), str):
