@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vaezoo.benchmark.measure import COLUMNS as BENCHMARK_COLUMNS
+from vaezoo.benchmark.benchmark_row import COLUMNS as BENCHMARK_COLUMNS
+from vaezoo.benchmark.benchmark_row import FIRST_COLUMNS
 from vaezoo.evaluation.results import check_results
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -56,7 +57,7 @@ def _short(cell: str) -> str:
 
 def benchmark() -> str:
     """Table of the benchmark file: time and memory of steps, with ratios to the peer if there is one."""
-    found = check_results(RESULTS / "benchmark.csv", BENCHMARK_COLUMNS, "benchmark")
+    found = check_results(RESULTS / "benchmark.csv", BENCHMARK_COLUMNS, "benchmark", FIRST_COLUMNS)
     titles = ["network", "step", "pixels", "batch", "dtype", "memory format", "seconds (quartiles)"]
     titles += ["processor seconds", "images/s", "MiB", "time, processor time, memory by diffusers'"]
     rows = [" | ".join(titles), "--- | --- | --: | --: | --- | --- | --: | --: | --: | --: | --:"]

@@ -40,6 +40,11 @@ def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
 
     arguments.add_argument("--device", default="cpu", help="device to run on, such as cuda or mps (default: cpu)")
     arguments.add_argument("--dtype", choices=DTYPES, help="precision to run in (default: fp32)")
+    add_fast_and_tile(arguments)
+
+
+def add_fast_and_tile(arguments: argparse.ArgumentParser) -> None:
+    """Add `--fast` and `--tile`."""
     arguments.add_argument("--fast", action="store_true", help="run as fast as this device can, in bf16 if that helps")
     arguments.add_argument(
         "--tile", type=_tile, metavar="PIXELS", help="compute strips of this height, exactly; auto goes by free memory"

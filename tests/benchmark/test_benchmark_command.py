@@ -6,8 +6,9 @@ import pytest
 from support.checkout import ROOT
 from support.tiny_pipeline import LDM, small
 
+from vaezoo.benchmark import case as cases
 from vaezoo.benchmark import measure as measured
-from vaezoo.benchmark.measure import COLUMNS
+from vaezoo.benchmark.benchmark_row import COLUMNS, FIRST_COLUMNS, about, figures
 from vaezoo.cli import main
 from vaezoo.evaluation.results import check_results
 
@@ -21,14 +22,15 @@ def pretended(monkeypatch):
 
     def run(asked, repeats, warmup):
         jobs.extend(asked)
-        rows = [measured._about(job, repeats, warmup) for job in asked]
+        rows = [about(job, repeats, warmup) for job in asked]
         for job, row in zip(asked, rows, strict=True):
             step = {
                 "seconds": 2.0,
                 "cpu_seconds": 1.0,
                 "peak_mib": 100.0 + job.batch * (10 if job.implementation == "vaezoo" else 20),
             }
-            row |= measured._figures(row, [{"before_mib": 100.0, "threads": 2}, *[step] * (warmup + repeats)], warmup)
+            start = {"before_mib": 100.0, "threads": 2, "matmul_gmacs": 50.0}
+            row |= figures(row, start, [step] * (warmup + repeats))
         return rows
 
     monkeypatch.setattr(measured, "_run", run)
@@ -47,7 +49,7 @@ def test_every_combination_is_a_row_of_the_file(tmp_path, pretended, capsys):
     assert row["hardware"]
     assert row["error"] == row["time_ratio"] == ""
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(rows)
+    assert len(lines) == len(rows) + 4  # each exponent over the two sizes is a line
     assert lines[0].startswith(
         f"{MICRO} encode (vaezoo, 32 pixels, batch 4, fp32, channels_last): 2 s (2 to 2), 2 images/s"
     )
@@ -65,9 +67,70 @@ def test_the_largest_batch_and_the_peer_have_their_columns(tmp_path, pretended, 
     assert "largest batch within 75 MiB: 7" in capsys.readouterr().out
 
 
+def test_fast_and_tile_are_ours_alone_and_the_dtype_is_that_of_optimize(tmp_path, pretended, monkeypatch, capsys):
+    monkeypatch.setattr(cases, "fast_bf16", lambda device: True)
+    assert main(["benchmark", MICRO, "--sizes", "32", "--fast", "--tile", "16", "--peer", "documented"]) == 0
+    known = [(job.what, job.implementation, job.fast, job.tile, job.dtype, job.channels_last) for job in pretended]
+    assert known == [
+        row
+        for what in ("encode", "decode")
+        for row in ((what, "vaezoo", True, 16, "bf16", True), (what, "documented", False, None, "bf16", True))
+    ]
+    assert "(vaezoo, fast, strips of 16, 32 pixels, batch 1, bf16, channels_last)" in capsys.readouterr().out
+
+
+def test_a_peer_runs_at_its_defaults_on_request(tmp_path, pretended):
+    command = [
+        "benchmark",
+        MICRO,
+        "--sizes",
+        "32",
+        "--what",
+        "decode",
+        "--dtypes",
+        "bf16",
+        "--formats",
+        "channels_last",
+    ]
+    assert main([*command, "--peer", "documented", "--peer-defaults"]) == 0
+    ours, theirs = pretended
+    assert (ours.dtype, ours.channels_last, theirs.dtype, theirs.channels_last) == ("bf16", True, "fp32", False)
+
+
+def test_each_peer_has_a_row_of_ours_beside_it_and_loading_has_no_sizes(tmp_path, pretended):
+    small(tmp_path, LDM, scale=0.5)
+    command = ["benchmark", str(tmp_path / "small.yaml"), "--sizes", "32,64", "--formats", "contiguous,channels_last"]
+    assert main([*command, "--what", "load", "--peer", "diffusers"]) == 0
+    assert [job.implementation for job in pretended] == ["vaezoo", "diffusers"]
+    pretended.clear()
+    assert main(["benchmark", MICRO, "--sizes", "32", "--what", "encode", "--peer", "documented"]) == 0
+    assert [job.implementation for job in pretended] == ["vaezoo", "documented"]
+
+
+def test_the_exponent_over_pixels_is_a_line_of_its_own(pretended, capsys):
+    assert main(["benchmark", MICRO, "--sizes", "32,64", "--what", "encode"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == f"{MICRO} encode (vaezoo, fp32, contiguous): time grows with pixels ^ 0.00 (32 to 64)"
+
+
+def test_a_file_without_the_newest_columns_is_continued(tmp_path, pretended):
+    path = tmp_path / "bench.csv"
+    path.write_text(f"{','.join(FIRST_COLUMNS)}\nold{',' * (len(FIRST_COLUMNS) - 1)}\n", encoding="utf-8")
+    assert main(["benchmark", MICRO, "--sizes", "32", "--what", "encode", "--out", str(path)]) == 0
+    old, new = check_results(path, COLUMNS, "benchmark")
+    assert (old["model"], old["gmacs"]) == ("old", "")
+    assert float(new["gmacs"]) > 0
+    assert float(new["matmul_share"]) == pytest.approx(float(new["gmacs"]) / 2 / 50, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [
+        (["--fast", "--what", "train"], "train does not run optimized"),
+        (["--tile", "64", "--what", "load"], "load does not run optimized"),
+        (["--what", "load", "--peer", "documented"], "no folders to load"),
+        (["--what", "load", "--budget", "10"], "loading has no batch"),
+        (["--peer-defaults"], "add --peer"),
         (["--sizes", "64,big"], "--sizes 64,big: expected pixels"),
         (["--sizes", "64,60"], "60x60 is not a positive multiple of 8"),
         (["--what", "encode,paint"], "unknown step 'paint'"),
@@ -100,7 +163,7 @@ def test_every_column_is_described_in_the_docs():
 
 
 def test_the_published_rows_hold_a_training_step_and_a_peer():
-    rows = check_results(ROOT / "docs" / "results" / "benchmark.csv", COLUMNS, "benchmark")
+    rows = check_results(ROOT / "docs" / "results" / "benchmark.csv", COLUMNS, "benchmark", FIRST_COLUMNS)
     trained = {
         (row["model"], row["size"]) for row in rows if row["what"] == "train" and row["implementation"] == "vaezoo"
     }

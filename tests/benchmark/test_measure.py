@@ -7,27 +7,23 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from support.tiny_pipeline import LDM, small
 
 import vaezoo
-from vaezoo.benchmark import case as cases
+from vaezoo.analysis.costs import costs
 from vaezoo.benchmark import measure as measured
-from vaezoo.benchmark.case import DIFFUSERS, make_case
+from vaezoo.benchmark.benchmark_row import COLUMNS, about, figures
+from vaezoo.benchmark.case import make_case
 from vaezoo.benchmark.child import main as work
-from vaezoo.benchmark.measure import COLUMNS, largest_batch, measure, measure_beside_diffusers
+from vaezoo.benchmark.measure import largest_batch, measure, measure_beside
+from vaezoo.benchmark.peers import DIFFUSERS
 from vaezoo.benchmark.process import ProcessLost, benchmark_process
-from vaezoo.benchmark.steps import DiffusersPeer, make_network, make_step
+from vaezoo.benchmark.scaling import SAME, exponents
+from vaezoo.benchmark.steps import make_network, make_step
 from vaezoo.benchmark.training_step import ADAMW
 from vaezoo.errors import InputError, UnknownNameError
 
 MICRO = "vae_f8_z4_micro"
 DEFAULTS = {"size": 16, "batch": 2, "dtype": "fp32", "channels_last": False, "device": "cpu"}
-
-
-@pytest.fixture
-def ldm(tmp_path) -> vaezoo.ModelSpec:
-    """A small network that AutoencoderKL has."""
-    return small(tmp_path, LDM, scale=0.5).spec
 
 
 def case_of(network, what, **changes):
@@ -46,6 +42,7 @@ def test_a_row_is_measured_in_a_process_of_its_own():
     assert 0 <= row["peak_rss_growth_mib"] < 1000
     assert row["peak_allocated_mib"] is row["time_ratio"] is row["largest_batch"] is None
     assert row["threads"] >= 1
+    assert 0 < row["matmul_share"] < 1
 
 
 def test_running_out_of_memory_is_a_row_that_says_so():
@@ -85,11 +82,11 @@ def test_why_a_process_ended_is_told_in_a_line(tmp_path, monkeypatch, text, erro
 
 
 def test_a_crash_of_one_implementation_leaves_the_row_of_the_other(tmp_path, monkeypatch, ldm):
-    begun = '{"before_mib": 100, "threads": 1, "params": 2}'
+    begun = '{"before_mib": 100, "threads": 1, "params": 2, "matmul_gmacs": 9}'
     step = '{"seconds": 2.0, "cpu_seconds": 1.0, "peak_mib": 150}'
     crash = 'case "$job" in *\\"diffusers\\"*) kill -11 $$;; esac'
     script(tmp_path, monkeypatch, f"read job; echo '{begun}'; {crash}; while read ask; do echo '{step}'; done")
-    ours, theirs = measure_beside_diffusers(ldm, "encode", 16, repeats=2)
+    ours, theirs = measure_beside(DIFFUSERS, ldm, "encode", 16, repeats=2)
     assert (ours["error"], ours["seconds"], ours["peak_rss_growth_mib"]) == (None, 2.0, 50)
     assert (theirs["error"], theirs["seconds"]) == ("killed by SIGSEGV", None)
     assert ours["time_ratio"] is ours["memory_ratio"] is None
@@ -101,10 +98,10 @@ def test_ratios_are_ours_by_the_peers_turn_by_turn(tmp_path, monkeypatch, ldm):
         'for s in 100 1 2 8; do read ask; echo "{\\"seconds\\": $s, \\"cpu_seconds\\": 1, \\"peak_mib\\": 160}"; done'
     )
     theirs = 'while read ask; do echo \'{"seconds": 4, "cpu_seconds": 3, "peak_mib": 140}\'; done'
-    begun = '{"before_mib": 100, "threads": 1, "params": 2}'
+    begun = '{"before_mib": 100, "threads": 1, "params": 2, "matmul_gmacs": 9}'
     choose = f'case "$job" in *\\"diffusers\\"*) {theirs};; *) {ours};; esac'
     script(tmp_path, monkeypatch, f"read job; echo '{begun}'; {choose}")
-    row, peer = measure_beside_diffusers(ldm, "encode", 16, repeats=3, warmup=1)
+    row, peer = measure_beside(DIFFUSERS, ldm, "encode", 16, repeats=3, warmup=1)
     assert (row["seconds"], row["seconds_q1"], row["seconds_q3"]) == (2, 1.5, 5)
     assert row["time_ratio"] == 0.5
     assert row["cpu_ratio"] == pytest.approx(1 / 3)
@@ -115,26 +112,52 @@ def test_ratios_are_ours_by_the_peers_turn_by_turn(tmp_path, monkeypatch, ldm):
 
 @pytest.mark.parametrize("what", ["encode", "decode", "train"])
 @pytest.mark.parametrize("implementation", ["vaezoo", "diffusers"])
-def test_a_process_answers_every_question_by_a_step(what, implementation, ldm):
+def test_a_process_answers_every_question_by_a_step(what, implementation, ldm, monkeypatch):
+    monkeypatch.setattr("vaezoo.benchmark.child.matmul_gmacs", lambda device, dtype: 9.0)
     case = case_of(ldm, what, implementation=implementation, channels_last=True)  # bfloat16 is slow on many CPUs
     answers = io.StringIO()
     work(io.StringIO(f"{json.dumps(asdict(case))}\nstep\nstep\n"), answers)
     begun, *steps = [json.loads(line) for line in answers.getvalue().splitlines()]
     assert begun["params"] == sum(p.numel() for p in vaezoo.create(ldm).parameters())
     assert begun["before_mib"] > 0
+    assert begun["matmul_gmacs"] == 9
     assert len(steps) == 2
     assert all(step["seconds"] > 0 and step["peak_mib"] > 0 for step in steps)
 
 
-def test_the_peer_is_the_same_function(ldm):
-    peer = DiffusersPeer(ldm).eval()
-    ours = vaezoo.from_diffusers(peer.model)
-    assert ours.spec.hash == ldm.hash
-    assert (peer.latent_channels, peer.downscale) == (ours.latent_channels, ours.downscale)
-    images, z = torch.rand(2, 3, 16, 16), torch.randn(2, 4, 8, 8)
-    with torch.no_grad():
-        torch.testing.assert_close(peer.encode(images).moments, ours.encode(images).moments, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(peer.decode(z), ours.decode(z), rtol=1e-4, atol=1e-5)
+def test_a_fast_step_is_that_of_optimize(ldm, monkeypatch):
+    kept = []
+    monkeypatch.setattr("vaezoo.inference.optimize.keep_freed_memory", lambda: kept.append(True))
+    case = case_of(ldm, "reconstruct", fast=True, tile=8, channels_last=True, dtype="bf16")
+    network = make_network(case)
+    assert kept == [True]
+    assert (network.executor.tile, network.executor.fuse, network.dtype) == (8, True, torch.bfloat16)
+    images = make_step(network, case)()
+    assert (images.shape, images.dtype, images.requires_grad) == ((2, 3, 16, 16), torch.float32, False)
+
+
+def test_the_share_of_the_matrix_peak_counts_the_macs_of_the_step(ldm):
+    gmacs = {}
+    for what in ("encode", "decode", "reconstruct", "train"):
+        row = about(case_of(ldm, what, batch=3), repeats=1, warmup=0)
+        gmacs[what] = row["gmacs"]
+    assert gmacs["encode"] == pytest.approx(3 * costs(ldm, 16).gmacs("encoder"))
+    assert gmacs["reconstruct"] == pytest.approx(gmacs["encode"] + gmacs["decode"])
+    assert gmacs["train"] == pytest.approx(3 * gmacs["reconstruct"])
+    start, step = {"before_mib": 0, "threads": 1, "matmul_gmacs": 0.5}, {"seconds": 2, "cpu_seconds": 1, "peak_mib": 0}
+    assert figures(row, start, [step])["matmul_share"] == pytest.approx(gmacs["train"] / 2 / 0.5)
+
+
+def test_the_exponent_is_that_of_the_times():
+    def row(size, seconds, **changes):
+        return dict.fromkeys(SAME, "x") | {"fast": None, "tile": None, "size": size, "seconds": seconds} | changes
+
+    linear = [row(size, 1e-6 * size**2) for size in (64, 128, 512)]
+    square = [row(str(size), str(1e-9 * size**4), what="train") for size in (64, 128)]
+    others = [row(64, 1.0, dtype="bf16"), row(256, None, dtype="bf16"), row(None, 1.0, what="load")]
+    first, second = exponents([*linear, *square, *others])
+    assert (first.exponent, first.smallest, first.largest) == (pytest.approx(1), 64, 512)
+    assert (second.exponent, second.of["what"]) == (pytest.approx(2), "train")
 
 
 @pytest.mark.parametrize(("implementation", "dtype"), [("vaezoo", "fp32"), ("vaezoo", "bf16"), ("diffusers", "bf16")])
@@ -166,7 +189,7 @@ def test_the_largest_batch_is_the_last_that_fits(monkeypatch, budget, largest):
     """Of a step that takes 10 MiB and 1 MiB an image."""
     tried = []
 
-    def pretended(name, what, size, batch, *rest, repeats, warmup):
+    def pretended(name, what, size, batch, *rest, **more):
         tried.append(batch)
         return {"error": None, "peak_allocated_mib": None, "peak_rss_growth_mib": 10.0 + batch}
 
@@ -217,15 +240,3 @@ def test_arguments_are_checked_before_anything_runs(changes, text, monkeypatch):
         measure("vae_f8_z5", "encode")
     with pytest.raises(InputError, match="budget_mib is 0"):
         largest_batch(MICRO, "encode", 64, 0)
-
-
-@pytest.mark.parametrize("name", [MICRO, "taesd_f8_z4", "asym_x2_f8_z4"])
-def test_networks_that_the_peer_does_not_have_are_refused(name):
-    with pytest.raises(InputError, match="the peer is diffusers' AutoencoderKL"):
-        measure_beside_diffusers(name, "encode", 64)
-
-
-def test_a_peer_that_is_not_installed_is_said_to_be(monkeypatch):
-    monkeypatch.setattr(cases.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="diffusers is not installed; pip install diffusers"):
-        measure_beside_diffusers("ldm_f8_z4", "encode", 64)

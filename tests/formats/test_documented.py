@@ -3,10 +3,10 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.documented_vae import DocumentedVAE
 from support.small import same_weights
 
 import vaezoo
+from vaezoo.benchmark.documented_vae import DocumentedVAE
 from vaezoo.errors import CheckpointError
 from vaezoo.specs import catalog
 from vaezoo.specs.catalog import data_dir, model_file

@@ -11,7 +11,7 @@ from vaezoo.ablation import measured_costs as measurements
 from vaezoo.ablation.plan import AblationPlan, make_plan
 from vaezoo.ablation.question import check_question
 from vaezoo.ablation.run_results import write_result
-from vaezoo.benchmark.measure import COLUMNS
+from vaezoo.benchmark.benchmark_row import COLUMNS
 from vaezoo.evaluation.results import hardware
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import save_picture

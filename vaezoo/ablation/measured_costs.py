@@ -10,7 +10,8 @@ import torch
 from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.question import MeasurementConfig
 from vaezoo.ablation.variants import Variant
-from vaezoo.benchmark.measure import BenchmarkRow, largest_batch, measure, memory_of
+from vaezoo.benchmark.benchmark_row import BenchmarkRow, memory_of
+from vaezoo.benchmark.measure import largest_batch, measure
 from vaezoo.errors import FileError, InputError
 from vaezoo.evaluation.results import hardware
 from vaezoo.io.files import make_folder, read_json, write_json

@@ -1,11 +1,11 @@
 """What one row of a benchmark measures, as checked plain data."""
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from vaezoo.errors import CheckpointError, InputError
-from vaezoo.formats.diffusers.classes import config_from_spec
+from vaezoo.benchmark.peers import DIFFUSERS, OURS, check_peer
+from vaezoo.errors import InputError
+from vaezoo.inference.optimize import fast_bf16
 from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.schema import check_spec
@@ -14,8 +14,8 @@ from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.tree import Location, from_plain
 from vaezoo.zoo.create import get_spec, usable_device
 
-STEPS = ("encode", "decode", "train")
-OURS, DIFFUSERS = "vaezoo", "diffusers"
+OPTIMIZABLE = ("encode", "decode", "reconstruct")
+STEPS = (*OPTIMIZABLE, "train", "load")
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,16 @@ class BenchmarkCase:
     Args:
         network: The network as `ModelSpec.to_dict()` returns it, so that a case is plain data.
         name: Name of the network, for the row.
-        implementation: `OURS` or `DIFFUSERS`, whose own class builds the same network.
+        implementation: `OURS`, or the peer that builds the same network with its own classes.
         what: One of `STEPS`.
-        size: Pixels per side of the images.
-        batch: Number of images per step, at least 1.
-        dtype: A key of `DTYPES`. Encoding and decoding run with weights of this dtype; a training step keeps float32
-            weights and computes under autocast.
+        size: Pixels per side of the images; without meaning for `load`.
+        batch: Number of images per step, at least 1; without meaning for `load`.
+        dtype: A key of `DTYPES`. Weights have this dtype, except that a training step keeps float32 weights and
+            computes under autocast.
         channels_last: Whether weights and images are in the channels_last memory format.
         device: Device to run on.
+        fast: Whether the network is run by `vaezoo.optimize`, with all that makes it faster.
+        tile: Height of the strips of `vaezoo.optimize` in pixels, "auto", or `None` for the whole image.
     """
 
     network: dict[str, Any]
@@ -44,6 +46,8 @@ class BenchmarkCase:
     dtype: str
     channels_last: bool
     device: str
+    fast: bool = False
+    tile: int | str | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -57,14 +61,18 @@ def make_case(
     size: int,
     batch: int,
     dtype: str,
-    channels_last: bool,
+    channels_last: bool | None,
     device: str,
     implementation: str = OURS,
+    fast: bool = False,
+    tile: int | str | None = None,
 ) -> BenchmarkCase:
     """Check the arguments of a benchmark case and create it; see `BenchmarkCase` for their meaning.
 
     Args:
         name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
+        dtype: A key of `DTYPES`, or "auto" for the choice of `vaezoo.optimize`.
+        channels_last: The memory format; `None` is the choice of `vaezoo.optimize`.
 
     Raises:
         InputError: If an argument is invalid, or the implementation does not support the network.
@@ -74,27 +82,33 @@ def make_case(
     name = spec.label if isinstance(name_or_spec, ModelSpec) else name_or_spec
     if what not in STEPS:
         raise InputError(f"{unknown(what, STEPS, 'step')}")
-    if dtype not in DTYPES:
-        raise InputError(f"{unknown(dtype, DTYPES, 'dtype')}")
+    if dtype not in ("auto", *DTYPES):
+        raise InputError(f"{unknown(dtype, ['auto', *DTYPES], 'dtype')}")
     if (what, dtype) == ("train", "fp16"):
         raise InputError("a training step in fp16 needs loss scaling, which is not supported; measure fp32 or bf16")
     if batch < 1:
         raise InputError(f"batch is {batch}; expected 1 or more")
-    build(spec, "meta").diffusion_shape(size, size)
-    usable_device(device)
-    if implementation == DIFFUSERS:
-        _check_peer(spec)
-    return BenchmarkCase(spec.to_dict(), name, implementation, what, size, batch, dtype, channels_last, device)
+    on = usable_device(device)
+    if dtype == "auto":
+        dtype = "bf16" if fast_bf16(on) else "fp32"
+    if channels_last is None:
+        channels_last = on.type == "cpu"
+    if (fast or tile is not None) and what not in OPTIMIZABLE:
+        raise InputError(f"{what} does not run optimized; measure it without fast and tile")
+    if what == "load":
+        _check_load(implementation, on.type)
+    else:
+        build(spec, "meta").diffusion_shape(size, size)
+    if implementation != OURS:
+        check_peer(spec, implementation)
+    plain = spec.to_dict()
+    return BenchmarkCase(
+        plain, name, implementation, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile
+    )
 
 
-def _check_peer(spec: ModelSpec) -> None:
-    if importlib.util.find_spec(DIFFUSERS) is None:
-        raise InputError("the peer diffusers is not installed; pip install diffusers, or measure without a peer")
-    try:
-        kind = config_from_spec(spec)["_class_name"]
-    except CheckpointError:
-        kind = "none of its classes"
-    if kind != "AutoencoderKL":
-        raise InputError(
-            f"{spec.label}: the peer is diffusers' AutoencoderKL, and this network is {kind}; measure it without a peer"
-        )
+def _check_load(implementation: str, device: str) -> None:
+    if device != "cpu":
+        raise InputError(f"load is measured on the CPU, and the device is {device}; measure it without a device")
+    if implementation not in (OURS, DIFFUSERS):
+        raise InputError(f"the peer {implementation} has no folders to load; measure load with the peer diffusers")

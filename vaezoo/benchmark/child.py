@@ -8,16 +8,18 @@ import contextlib
 import ctypes
 import gc
 import json
-import os
 import sys
 import time
 from typing import Any, TextIO
 
 import torch
 
+from vaezoo.benchmark.answers import answers_alone
 from vaezoo.benchmark.case import BenchmarkCase
+from vaezoo.benchmark.matrix_peak import matmul_gmacs
 from vaezoo.benchmark.steps import make_network, make_step, warm_libraries
 from vaezoo.benchmark.timing import meter
+from vaezoo.nn.dtypes import DTYPES
 
 
 def main(questions: TextIO, answers: TextIO) -> None:
@@ -25,8 +27,8 @@ def main(questions: TextIO, answers: TextIO) -> None:
 
     Args:
         questions: Lines of questions.
-        answers: Where the lines of answers go: first `before_mib`, `threads` and `params`, then `seconds`,
-            `cpu_seconds` and `peak_mib` of each step.
+        answers: Where the lines of answers go: first `before_mib`, `threads`, `params` and `matmul_gmacs`, then
+            `seconds`, `cpu_seconds` and `peak_mib` of each step.
     """
 
     def answer(**facts: Any) -> None:
@@ -34,6 +36,7 @@ def main(questions: TextIO, answers: TextIO) -> None:
 
     case = BenchmarkCase(**json.loads(next(questions)))
     device = torch.device(case.device)
+    peak = matmul_gmacs(device, DTYPES[case.dtype])
     network = make_network(case)
     warm_libraries(network, case)
     step = make_step(network, case)
@@ -41,7 +44,7 @@ def main(questions: TextIO, answers: TextIO) -> None:
     with meter(device) as before:
         pass
     params = sum(p.numel() for p in network.parameters())
-    answer(before_mib=before.peak_mib, threads=torch.get_num_threads(), params=params)
+    answer(before_mib=before.peak_mib, threads=torch.get_num_threads(), params=params, matmul_gmacs=peak)
     for _ in questions:
         start = time.process_time()
         with meter(device) as usage:
@@ -57,6 +60,4 @@ def _return_freed_memory() -> None:
 
 
 if __name__ == "__main__":
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes to standard error
-    main(sys.stdin, answers)
+    main(sys.stdin, answers_alone())

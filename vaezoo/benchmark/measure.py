@@ -4,31 +4,23 @@ A process that crashes or runs out of memory costs its row only, which then has 
 """
 
 import contextlib
-import importlib.metadata
 import json
 import re
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
-from vaezoo.benchmark.case import DIFFUSERS, BenchmarkCase, make_case
+from vaezoo.benchmark.benchmark_row import BenchmarkRow, about, conditions, figures, memory_of, ratios
+from vaezoo.benchmark.case import BenchmarkCase, make_case
+from vaezoo.benchmark.loading import loading_questions
+from vaezoo.benchmark.peers import PEERS
 from vaezoo.benchmark.process import ProcessLost, benchmark_process
 from vaezoo.errors import InputError
-from vaezoo.evaluation.results import hardware
+from vaezoo.specs.faults import unknown
 from vaezoo.specs.model import ModelSpec
-from vaezoo.version import __version__
 
-BenchmarkRow = dict[str, Any]
-COLUMNS = (
-    *("model", "spec_hash", "implementation", "what", "size", "batch", "dtype", "memory_format", "device", "threads"),
-    *("warmup", "repeats", "seconds", "seconds_q1", "seconds_q3", "cpu_seconds", "images_per_second"),
-    *("peak_rss_growth_mib", "peak_allocated_mib", "time_ratio", "cpu_ratio", "memory_ratio"),
-    *("largest_batch", "budget_mib"),
-    *("error", "vaezoo", "torch", "diffusers", "hardware"),
-)
+Ask = Callable[[int, int], dict[str, Any]]  # index of a case and number of the turn to the answer of its process
+
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|MemoryError|SIGKILL", re.IGNORECASE)
 MAX_BATCH = 4096  # images of the largest batch that is tried
 
@@ -39,25 +31,31 @@ def measure(
     size: int = 256,
     batch: int = 1,
     dtype: str = "fp32",
-    channels_last: bool = False,
+    channels_last: bool | None = False,
     device: str = "cpu",
     repeats: int = 5,
     warmup: int = 1,
+    fast: bool = False,
+    tile: int | str | None = None,
 ) -> BenchmarkRow:
     """Measure time and memory of one step with random weights and images, in a process of its own.
 
     Args:
         name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
-        what: "encode", "decode" or "train". A training step is forward, backward and an AdamW update with L1 and KL
-            losses.
+        what: "encode", "decode", "reconstruct" (both), "train" or "load". A training step is forward, backward and an
+            AdamW update with L1 and KL losses. "load" imports the library and loads a saved model, in a new process
+            each time; size, batch and memory format do not matter then.
         size: Pixels per side of the images.
         batch: Number of images per step.
-        dtype: Dtype of the weights: "fp32", "bf16" or "fp16". A training step keeps float32 weights, computes under
-            autocast, and takes the first two.
-        channels_last: Whether weights and images are in the channels_last memory format.
+        dtype: Dtype of the weights: "fp32", "bf16" or "fp16", or "auto" for the choice of `vaezoo.optimize`. A training
+            step keeps float32 weights, computes under autocast, and does not take "fp16".
+        channels_last: Whether weights and images are in the channels_last memory format; `None` leaves the choice to
+            `vaezoo.optimize`.
         device: Device to run on.
         repeats: Number of timed steps, at least 1.
         warmup: Number of steps before them; they count for peak memory but not for time.
+        fast: Whether to run the network by `vaezoo.optimize`, as `--fast` does.
+        tile: Height in pixels of the strips of `vaezoo.optimize`, or "auto"; `None` runs whole images.
 
     Returns:
         A value for each of `COLUMNS`, `None` where it does not apply; `docs/benchmark.md` explains them. If the process
@@ -68,38 +66,48 @@ def measure(
         UnknownNameError: If there is no model of this name.
     """
     _check_times(repeats, warmup)
-    return _run([make_case(name_or_spec, what, size, batch, dtype, channels_last, device)], repeats, warmup)[0]
+    case = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile)
+    return _run([case], repeats, warmup)[0]
 
 
-def measure_beside_diffusers(
+def measure_beside(
+    peer: str,
     name_or_spec: str | ModelSpec,
     what: str,
     size: int = 256,
     batch: int = 1,
     dtype: str = "fp32",
-    channels_last: bool = False,
+    channels_last: bool | None = False,
     device: str = "cpu",
     repeats: int = 5,
     warmup: int = 1,
+    fast: bool = False,
+    tile: int | str | None = None,
+    peer_defaults: bool = False,
 ) -> tuple[BenchmarkRow, BenchmarkRow]:
-    """Measure the network and diffusers' `AutoencoderKL` of it, in two processes that alternate step by step.
+    """Measure the network and the same network of another implementation, in two processes that alternate step by step.
 
     Args:
+        peer: "diffusers" for its `AutoencoderKL`, or "documented" for the documented VAE in plain PyTorch.
         name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
-        what: As for `measure`, like all further arguments.
+        what: As for `measure`, like all further arguments but the last.
+        peer_defaults: Whether the peer runs in float32 and contiguous, as it does if nothing is asked of it. Otherwise
+            it runs in the dtype and memory format of this library.
 
     Returns:
         The rows of both. The first also has `time_ratio` and `cpu_ratio`, medians of this library's time divided by
-        that of diffusers in the same turn, and `memory_ratio`.
+        that of the peer in the same turn, and `memory_ratio`.
 
     Raises:
-        InputError: As `measure`, or if diffusers is not installed or its `AutoencoderKL` does not support the network.
+        InputError: As `measure`, or if the peer is not installed or does not have the network.
         UnknownNameError: If there is no model of this name.
     """
     _check_times(repeats, warmup)
-    ours = make_case(name_or_spec, what, size, batch, dtype, channels_last, device)
-    theirs = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, DIFFUSERS)
-    first, second = _run([ours, theirs], repeats, warmup)
+    if peer not in PEERS:
+        raise InputError(f"{unknown(peer, PEERS, 'peer')}")
+    ours = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile)
+    own = ("fp32", False) if peer_defaults else (ours.dtype, ours.channels_last)
+    first, second = _run([ours, make_case(name_or_spec, what, size, batch, *own, device, peer)], repeats, warmup)
     return first, second
 
 
@@ -109,8 +117,10 @@ def largest_batch(
     size: int,
     budget_mib: float,
     dtype: str = "fp32",
-    channels_last: bool = False,
+    channels_last: bool | None = False,
     device: str = "cpu",
+    fast: bool = False,
+    tile: int | str | None = None,
 ) -> BenchmarkRow:
     """Find the largest batch whose step stays within a memory budget.
 
@@ -119,7 +129,7 @@ def largest_batch(
 
     Args:
         name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
-        what: "encode", "decode" or "train".
+        what: "encode", "decode", "reconstruct" or "train".
         size: Pixels per side of the images.
         budget_mib: Memory in MiB, more than 0, compared with the peak that `measure` reports.
         dtype: As for `measure`, like the remaining arguments.
@@ -132,11 +142,11 @@ def largest_batch(
         InputError: As `measure`, or if the budget is not positive.
         UnknownNameError: If there is no model of this name.
     """
-    check_budget(budget_mib)
+    check_budget(budget_mib, what)
     fitting, too_many = 0, MAX_BATCH + 1
     while too_many - fitting > 1:
         batch = min(max(2 * fitting, 1), MAX_BATCH) if too_many > MAX_BATCH else (fitting + too_many) // 2
-        row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, repeats=2, warmup=0)
+        row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, 2, 0, fast=fast, tile=tile)
         if row["error"] and not OUT_OF_MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
         memory = None if row["error"] else memory_of(row)
@@ -147,10 +157,12 @@ def largest_batch(
     return {"largest_batch": fitting, "budget_mib": budget_mib, "error": None}
 
 
-def check_budget(budget_mib: float) -> None:
-    """Raise `InputError` unless the budget is more than 0 MiB."""
+def check_budget(budget_mib: float, what: str) -> None:
+    """Raise `InputError` unless the budget is more than 0 MiB, and the step has a batch."""
     if not budget_mib > 0:
         raise InputError(f"budget_mib is {budget_mib}; expected more than 0 MiB")
+    if what == "load":
+        raise InputError("loading has no batch; name other steps, or leave out the budget")
 
 
 def _check_times(repeats: int, warmup: int) -> None:
@@ -162,68 +174,42 @@ def _run(cases: Sequence[BenchmarkCase], repeats: int, warmup: int) -> list[Benc
     """Measure the cases, whose processes alternate step by step, and return a row for each."""
     answers: list[list[dict[str, Any]]] = [[] for _ in cases]
     errors: dict[int, str] = {}
-    with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(benchmark_process()) for _ in cases]
-        turns = [[json.dumps(asdict(case)) for case in cases], *([["step"] * len(cases)] * (warmup + repeats))]
-        for turn in turns:
-            for index, question in enumerate(turn):
+    with _one_load_each(cases) if cases[0].what == "load" else _one_process_each(cases) as ask:
+        for turn in range(1 + warmup + repeats):
+            for index in range(len(cases)):
                 if index not in errors:
                     try:
-                        answers[index].append(processes[index].ask(question))
+                        answers[index].append(ask(index, turn))
                     except ProcessLost as lost:
                         errors[index] = str(lost)
-    rows = [_about(case, repeats, warmup) for case in cases]
+    rows = [about(case, repeats, warmup) for case in cases]
     for index, row in enumerate(rows):
-        row |= {"error": errors[index]} if index in errors else _figures(row, answers[index], warmup)
-    if len(cases) == 2 and not errors:
-        steps = list(zip(*(each[1 + warmup :] for each in answers), strict=True))
-        for ratio, key in (("time_ratio", "seconds"), ("cpu_ratio", "cpu_seconds")):
-            rows[0][ratio] = statistics.median(ours[key] / theirs[key] for ours, theirs in steps)
-        ours_mib, theirs_mib = map(memory_of, rows)
-        rows[0]["memory_ratio"] = ours_mib / theirs_mib if ours_mib is not None and theirs_mib else None
+        row |= {"error": errors[index]} if index in errors else figures(row, answers[index][0], answers[index][1:])
+    if len(cases) == 2:
+        rows[0]["against"] = conditions(cases[1])
+        if not errors:
+            ours, theirs = (each[1 + warmup :] for each in answers)
+            rows[0] |= ratios(ours, theirs)
+            ours_mib, theirs_mib = map(memory_of, rows)
+            rows[0]["memory_ratio"] = ours_mib / theirs_mib if ours_mib is not None and theirs_mib else None
     return rows
 
 
-def _about(case: BenchmarkCase, repeats: int, warmup: int) -> BenchmarkRow:
-    """Return a row with its conditions and without figures."""
-    known = {
-        "model": case.name,
-        "spec_hash": case.spec.hash[:12],
-        **{name: getattr(case, name) for name in ("implementation", "what", "size", "batch", "dtype", "device")},
-        "memory_format": "channels_last" if case.channels_last else "contiguous",
-        "warmup": warmup,
-        "repeats": repeats,
-        "vaezoo": __version__,
-        "torch": torch.__version__.partition("+")[0],
-        "diffusers": importlib.metadata.version(DIFFUSERS) if case.implementation == DIFFUSERS else None,
-        "hardware": hardware(torch.device(case.device)),
-    }
-    return {column: known.get(column) for column in COLUMNS}
+@contextlib.contextmanager
+def _one_process_each(cases: Sequence[BenchmarkCase]) -> Iterator[Ask]:
+    """Start a process per case; the first question to it is the case, and every further one asks for a step."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(benchmark_process()) for _ in cases]
+        yield lambda index, turn: processes[index].ask("step" if turn else json.dumps(asdict(cases[index])))
 
 
-def _figures(row: BenchmarkRow, answers: Sequence[dict[str, Any]], warmup: int) -> BenchmarkRow:
-    """Return the figures of a row from the answers of its process, of which the first is about the process."""
-    start, steps = answers[0], answers[1:]
-    seconds = [step["seconds"] for step in steps[warmup:]]
-    quartiles = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
-    peak = max(step["peak_mib"] for step in steps)
-    cuda = torch.device(row["device"]).type == "cuda"
-    return {
-        "threads": start["threads"],
-        "seconds": statistics.median(seconds),
-        "seconds_q1": quartiles[0],
-        "seconds_q3": quartiles[2],
-        "cpu_seconds": statistics.median(step["cpu_seconds"] for step in steps[warmup:]),
-        "images_per_second": row["batch"] / statistics.median(seconds),
-        "peak_allocated_mib": peak if cuda else None,
-        "peak_rss_growth_mib": None if cuda else peak - start["before_mib"],
-    }
+@contextlib.contextmanager
+def _one_load_each(cases: Sequence[BenchmarkCase]) -> Iterator[Ask]:
+    """Start a process for every question."""
+    with loading_questions(cases) as questions:
 
+        def ask(index: int, turn: int) -> dict[str, Any]:
+            with benchmark_process("vaezoo.benchmark.load_child") as process:
+                return process.ask(questions[index])
 
-def memory_of(row: BenchmarkRow) -> float | None:
-    """Return the peak memory of a row in MiB: that of the GPU's allocator, or the growth of the process.
-
-    `None` for a row that failed.
-    """
-    memory: float | None = row["peak_allocated_mib"]
-    return row["peak_rss_growth_mib"] if memory is None else memory
+        yield ask

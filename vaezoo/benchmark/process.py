@@ -40,10 +40,11 @@ class BenchmarkProcess:
         """Send one line and return the answer to it.
 
         Args:
-            question: The case as JSON first, then any text for each step.
+            question: A line that the program reads: for `vaezoo.benchmark.child` the case as JSON first, then any text
+                for each step.
 
         Returns:
-            The answer of `vaezoo.benchmark.child`.
+            Its answer.
 
         Raises:
             ProcessLost: If the process ended instead.
@@ -69,10 +70,14 @@ class BenchmarkProcess:
 
 
 @contextlib.contextmanager
-def benchmark_process() -> Iterator[BenchmarkProcess]:
-    """Start a benchmark process for the duration of a block."""
+def benchmark_process(module: str = "vaezoo.benchmark.child") -> Iterator[BenchmarkProcess]:
+    """Start a benchmark process for the duration of a block.
+
+    Args:
+        module: The program.
+    """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        command = python_command("vaezoo.benchmark.child")
+        command = python_command(module)
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
         ) as process:

@@ -1,57 +1,45 @@
-"""The step that is measured: encoding, decoding or training a network with random weights."""
+"""The step that is measured: encoding, decoding, both, or training, of a network with random weights."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vaezoo.benchmark.case import OURS, BenchmarkCase
-from vaezoo.formats.diffusers.classes import config_from_spec
-from vaezoo.nn.distributions import LATENTS, Posterior
+from vaezoo.benchmark.case import BenchmarkCase
+from vaezoo.benchmark.peers import DIFFUSERS, DOCUMENTED, OURS, DiffusersPeer, DocumentedPeer
+from vaezoo.inference.optimize import optimize
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 from vaezoo.zoo.create import create
 
-
-class DiffusersPeer(nn.Module):
-    """The same network as diffusers' `AutoencoderKL`, with the interface of `VAE`.
-
-    Args:
-        spec: Network that `AutoencoderKL` supports.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        from diffusers import AutoencoderKL
-
-        super().__init__()
-        self.model = AutoencoderKL.from_config(config_from_spec(spec))
-        self.kind = LATENTS[spec.latent.kind]
-        self.latent_channels = spec.latent.channels
-        self.downscale: int = 2 ** (len(self.model.config.block_out_channels) - 1)
-
-    def encode(self, images: Tensor) -> Posterior:
-        """Encode images (B, C, H, W) in [-1, 1] to the posterior of their latents."""
-        return self.kind(self.model.encode(images).latent_dist.parameters)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Decode latents (B, z, h, w) to images."""
-        images: Tensor = self.model.decode(z).sample
-        return images
-
-
-Network = VAE | DiffusersPeer
+Network = VAE | DiffusersPeer | DocumentedPeer
+NETWORKS: dict[str, Callable[[ModelSpec], Network]] = {
+    OURS: create,
+    DIFFUSERS: DiffusersPeer,
+    DOCUMENTED: DocumentedPeer,
+}
 
 
 def make_network(case: BenchmarkCase) -> Network:
     """Create the network of a case with random weights, in the mode, dtype and memory format of its step."""
     torch.manual_seed(0)
-    network: Network = create(case.spec) if case.implementation == OURS else DiffusersPeer(case.spec)
+    if case.fast or case.tile is not None:
+        return _optimized(create(case.spec, device=case.device), case)
+    network = NETWORKS[case.implementation](case.spec)
     network.to(case.device)
     if case.channels_last:
         network.to(memory_format=torch.channels_last)
     return network.train() if case.what == "train" else network.eval().to(DTYPES[case.dtype])
+
+
+def _optimized(vae: VAE, case: BenchmarkCase) -> VAE:
+    """Optimize a VAE as the commands do for `--fast` and `--tile`, in the dtype and memory format of the case."""
+    memory_format = "channels_last" if case.channels_last else "contiguous"
+    tile = cast(Any, case.tile)  # "auto" among its strings, as the case was checked
+    return optimize(vae, case.dtype, memory_format, fuse=case.fast, tile=tile, keep_memory=case.fast)
 
 
 def make_step(network: Network, case: BenchmarkCase) -> Callable[[], object]:
@@ -66,6 +54,9 @@ def make_step(network: Network, case: BenchmarkCase) -> Callable[[], object]:
     if case.what == "encode":
         images = random_images(network, case)
         return torch.no_grad()(lambda: network.encode(images))
+    if case.what == "reconstruct":
+        images = random_images(network, case)
+        return torch.no_grad()(lambda: network.decode(network.encode(images).mode()))
     latents = random_latents(network, case)
     return torch.no_grad()(lambda: network.decode(latents))
 

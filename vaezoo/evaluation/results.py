@@ -71,16 +71,20 @@ def model_cells(vae: VAE) -> dict[str, str]:
     return {"model": name, "sha256": sha256 or "", "spec_hash": vae.spec.hash[:12]}
 
 
-def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> list[dict[str, str]]:
+def check_results(
+    path: Path, columns: tuple[str, ...] = COLUMNS, command: str = "evaluate", first: tuple[str, ...] | None = None
+) -> list[dict[str, str]]:
     """Read the rows of a results file, and check that a row can be added to it; call it before the work.
 
     Args:
         path: The file; it may be missing, but its folder must exist.
         columns: Columns that it must have.
         command: The command that writes these columns, for the message.
+        first: Columns that files of earlier versions have, the first of `columns`; `None` means that there are none.
 
     Returns:
-        The rows, with every cell as text; none if the file is missing.
+        The rows, with every cell as text; none if the file is missing. Columns that an earlier version did not have are
+        empty.
 
     Raises:
         FileError: If the columns differ, the file cannot be read, or its folder does not exist.
@@ -97,12 +101,19 @@ def check_results(path: Path, columns: tuple[str, ...] = COLUMNS, command: str =
             rows = list(reader)
         except (UnicodeDecodeError, csv.Error) as error:
             raise FileError(f"{path}: not a CSV file in UTF-8 ({error}); name another file") from error
-    if tuple(reader.fieldnames or ()) != columns or any(None in row or None in row.values() for row in rows):
+    known = tuple(reader.fieldnames or ()) in (columns, first)
+    if not known or any(None in row or None in row.values() for row in rows):
         raise FileError(f"{path}: its columns are not those of vaezoo {command}; name another file")
-    return rows
+    return [dict.fromkeys(columns, "") | row for row in rows]
 
 
-def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUMNS, command: str = "evaluate") -> None:
+def add_row(
+    path: Path,
+    row: Mapping[str, Any],
+    columns: tuple[str, ...] = COLUMNS,
+    command: str = "evaluate",
+    first: tuple[str, ...] | None = None,
+) -> None:
     """Add a row to a results file; several processes of one machine may do so at the same time.
 
     Args:
@@ -110,6 +121,7 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
         row: A value for each column; `None` leaves the cell empty.
         columns: Columns of the file.
         command: The command that writes these columns, for the message.
+        first: As for `check_results`; such a file gets the missing columns.
 
     Raises:
         FileError: As `check_results`, or if the file cannot be written; its previous content is kept.
@@ -117,7 +129,7 @@ def add_row(path: Path, row: Mapping[str, Any], columns: tuple[str, ...] = COLUM
     new = {column: csv_cell(format_cell(row[column], f".{DIGITS.get(column, 4)}f")) for column in columns}
     with locked_folder(path.parent):
         sweep(path.parent)
-        rows = [*check_results(path, columns, command), new]
+        rows = [*check_results(path, columns, command, first), new]
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()

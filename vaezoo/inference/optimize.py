@@ -96,11 +96,17 @@ def fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 on a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= AMPERE
+    return device.type == "cpu" and not BF16_FLAGS.isdisjoint(cpu_flags())
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """The features of the CPU as Linux names them; none on other systems."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    return device.type == "cpu" and not BF16_FLAGS.isdisjoint(flags)
+        return frozenset()
+    return frozenset(flag for line in lines if line.startswith("flags") for flag in line.split()[2:])
 
 
 def _dtype(vae: VAE, dtype: str | torch.dtype) -> torch.dtype:
