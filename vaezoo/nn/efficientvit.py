@@ -81,7 +81,7 @@ def mix_positions(qkv: Tensor, head_channels: int) -> Tensor:
         qkv: For each head its queries, keys and values.
         head_channels: Channels of one head.
     """
-    if has_torch_function_unary(qkv):
+    if type(qkv) is not Tensor and has_torch_function_unary(qkv):  # function modes get the calls below
         return handle_torch_function(mix_positions, (qkv,), qkv, head_channels)
     b, _, h, w = qkv.shape
     q, k, v = qkv.reshape(b, -1, 3 * head_channels, h * w).chunk(3, dim=2)  # (B, heads, C / heads, positions)

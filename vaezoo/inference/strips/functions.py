@@ -14,6 +14,7 @@ from vaezoo.inference.strips.normalized import Normalized
 from vaezoo.inference.strips.spatial import Extended, Gathered, Nearest, Spread, Transposed, Window, Windowed
 from vaezoo.inference.strips.strip_run import Run
 from vaezoo.nn.efficientvit import ATTENTION_EPS
+from vaezoo.nn.resamplers.upsamplers import upsample_nearest
 
 Pair = int | tuple[int, ...]
 
@@ -94,9 +95,13 @@ def interpolate(run: Run, x: MapNode, **options: Any) -> MapNode | None:
     factor = given.pop("scale_factor", None)
     if given != {"mode": "nearest"} or factor is None or factor != int(factor):
         return None
-    factor = int(factor)
+    return nearest(run, x, int(factor))
+
+
+def nearest(run: Run, x: MapNode, factor: int) -> MapNode:
+    """Nearest-neighbor upsampling of the networks of the zoo."""
     shape = torch.Size((*x.shape[:-2], factor * x.height, factor * x.shape[-1]))
-    return Nearest(shape, x, factor, partial(F.interpolate, scale_factor=float(factor), mode="nearest"))
+    return Nearest(shape, x, factor, partial(upsample_nearest, factor=factor))
 
 
 def pixel_shuffle(run: Run, x: MapNode, upscale_factor: int) -> MapNode:
@@ -172,6 +177,7 @@ FUNCTIONS: dict[str, Callable[..., MapNode | None]] = {
     "pad": pad,
     "group_norm": group_norm,
     "interpolate": interpolate,
+    "upsample_nearest": nearest,
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
     "attend": attend,

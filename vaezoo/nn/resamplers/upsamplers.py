@@ -11,10 +11,27 @@ from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from vaezoo.nn.layers import Padding, damp
 from vaezoo.nn.resamplers.resample import ResamplerTable
 from vaezoo.nn.shortcuts import check_multiple, duplicate
+
+LARGEST_INDEX = 2**31 - 1
+
+
+def upsample_nearest(x: Tensor, factor: int = 2) -> Tensor:
+    """(B, C, H, W) -> (B, C, factor * H, factor * W): every pixel becomes a square of copies.
+
+    On GPUs, PyTorch's kernel for channels_last computes positions in 32 bits and leaves zeros, without an error, in
+    results of more than 2^31 elements (pytorch/pytorch#141831); that for contiguous maps does not. Subclasses of
+    `Tensor` can override this function.
+    """
+    if type(x) is not Tensor and has_torch_function_unary(x):  # function modes get the calls below
+        return handle_torch_function(upsample_nearest, (x,), x, factor)
+    if x.device.type == "cuda" and factor**2 * x.shape.numel() > LARGEST_INDEX:
+        x = x.contiguous()
+    return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
 def shuffle_outer(x: Tensor) -> Tensor:
@@ -46,7 +63,7 @@ class NearestConv3x3(nn.Conv2d):
         super().__init__(in_channels, out, 3, padding=1, padding_mode=padding, bias=self.biased)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return super().forward(upsample_nearest(x))
 
 
 class NearestConv3x3NoBias(NearestConv3x3):
