@@ -17,6 +17,7 @@ from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.strip_run import Plan, Run
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.vae import VAE
+from vaezoo.out_of_memory import enough_memory
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,22 @@ class StripExecutor:
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
         weight = next(half.parameters())
         x = image.to(weight.device, weight.dtype)
-        result = _run(half, x, plan, self.fuse)
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()):
+            result = _run(half, x, plan, self.fuse)
         if self.guard is None:
             return result
         return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
+
+    def _work(self, half: Stack, x: Tensor, plan: Plan) -> str:
+        need = needed_bytes(half, x, plan, self.fuse) / 2**20
+        return f"the {half.name}, with an input of shape {tuple(x.shape)} in {x.dtype}, needs about {need:,.0f} MiB"
+
+    def _remedy(self) -> str:
+        if self.tile is None:
+            return "use vaezoo.optimize(vae, tile='auto'), which runs in strips, or dtype='bf16'"
+        if self.tile == "auto":
+            return "take a smaller image, dtype='bf16', or a device with more free memory"
+        return f"use tile='auto', a tile of less than {self.tile} pixels, or dtype='bf16'"
 
     def plan(self, stack: Stack, x: Tensor) -> Plan:
         """The strips of a pass.

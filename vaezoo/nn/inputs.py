@@ -46,5 +46,9 @@ def enough_memory_for(x: Tensor, name: str) -> AbstractContextManager[None]:
         x: Images or latents.
         name: What they are, for the message.
     """
-    remedy = "take fewer or smaller images at a time, or the model in bf16"
+    remedy = "take fewer or smaller images at a time, the model in bf16, or "
+    if torch.is_grad_enabled():
+        remedy += "torch.inference_mode() where no gradients are needed"
+    else:
+        remedy += "vaezoo.optimize(vae, tile='auto'), which runs it in strips"
     return enough_memory(lambda: f"{name} of shape {tuple(x.shape)} in {x.dtype} on {x.device}", remedy)
