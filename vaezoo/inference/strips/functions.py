@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaezoo.inference.strips import winograd
 from vaezoo.inference.strips.fold import fold_nearest
 from vaezoo.inference.strips.nodes import Local, MapNode, Range
 from vaezoo.inference.strips.normalized import Normalized
@@ -42,7 +43,12 @@ def conv2d(
     height = (x.height + 2 * pads[0] - kernel[0]) // strides[0] + 1
     width = (x.shape[-1] + 2 * pads[1] - kernel[1]) // strides[1] + 1
 
+    points: list[Tensor] = []  # of the weight, shared by all strips
+
     def convolve(rows: Tensor, zeros: Range) -> Tensor:
+        if run.fuse and winograd.pays(rows, weight, strides, groups):
+            points[:] = points or [winograd.evaluated(weight)]
+            return winograd.convolve(rows, points[0], bias, zeros, pads[1])
         above = pads[0] if zeros == (pads[0], pads[0]) else 0
         if not above and any(zeros):
             rows = F.pad(rows, (0, 0, *zeros))
@@ -85,8 +91,8 @@ def group_norm(
     run: Run, x: MapNode, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> MapNode:
     """Group norm, for which the map before it is computed."""
-    run.gather(x)
-    return Normalized(x, num_groups, weight, bias, eps)
+    run.gather(x, num_groups)
+    return Normalized(x, weight, bias, eps)
 
 
 def interpolate(run: Run, x: MapNode, **options: Any) -> MapNode | None:

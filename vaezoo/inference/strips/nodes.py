@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vaezoo.inference.strips.moments import ChannelMoments
+from vaezoo.inference.strips.moments import GroupMoments
 
 Range = tuple[int, int]
 
@@ -59,7 +59,7 @@ class MapNode:
     def __init__(self, shape: torch.Size, dtype: torch.dtype, inputs: tuple["MapNode", ...] = ()) -> None:
         self.shape, self.dtype, self.inputs = shape, dtype, inputs
         self.stored: Stored | None = None
-        self.moments: ChannelMoments | None = None
+        self.moments: GroupMoments | None = None
         self.is_sum = False
 
     @property

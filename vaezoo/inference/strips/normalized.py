@@ -12,7 +12,6 @@ class Normalized(MapNode):
 
     Args:
         source: The input, whose moments are known.
-        groups: Number of groups.
         weight: Scale of each channel; `None` for 1.
         bias: Bias of each channel; `None` for 0.
         eps: Added to the variance.
@@ -20,11 +19,11 @@ class Normalized(MapNode):
 
     owns_result = True
 
-    def __init__(self, source: MapNode, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
+    def __init__(self, source: MapNode, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
         super().__init__(source.shape, source.dtype, (source,))
         if source.moments is None:
             raise AssertionError("the moments of the source are needed first")
-        mean, variance = source.moments.of_groups(groups)
+        mean, variance = source.moments.of_channels(source.shape[1])
         scale = torch.rsqrt(variance + eps)
         if weight is not None:
             scale = scale * weight.double()

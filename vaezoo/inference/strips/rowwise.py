@@ -71,7 +71,7 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
         result = call(rows, cut)
         return result[index] if several else result
 
-    fits = all(x.dtype == inputs[0].dtype and x.shape == inputs[0].shape for x in (*inputs, *results))
+    fits = len({(x.dtype, x.shape[:-2]) for x in (*inputs, *results)}) == 1
     overwrite = OVERWRITING.get(name) if fits and len(inputs) == len(args) else None
     return [
         Local(

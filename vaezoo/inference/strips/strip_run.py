@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vaezoo.inference.strips.moments import ChannelMoments
+from vaezoo.inference.strips.moments import GroupMoments
 from vaezoo.inference.strips.nodes import MapNode, Range, Stored
 from vaezoo.inference.strips.spatial import Windowed
 
@@ -86,39 +86,34 @@ class Run:
                 source.stored.release(ranges[source][0])  # type: ignore[union-attr]
             yield first, _evaluate(order, ranges, node, spent if last == node.height else [])
 
-    def store(self, node: MapNode, moments: bool = False) -> Stored:
+    def store(self, node: MapNode, groups: int | None = None) -> Stored:
         """Compute a map and keep it in memory.
 
         Args:
             node: The map.
-            moments: Whether to gather the statistics of its channels meanwhile.
+            groups: Number of groups whose moments are gathered meanwhile; `None` for none.
         """
         if node.stored is None:
-            stored, gathered = Stored(), ChannelMoments()
+            stored, gathered = Stored(), GroupMoments(groups or 1)
             for first, rows in self.strips(node):
-                if moments:
+                if groups is not None:
                     gathered.add(rows)
                 stored.append(first, _own(rows))
             node.keep(stored)
-            node.moments = gathered if moments else None
+            node.moments = None if groups is None else gathered
         return node.stored  # type: ignore[return-value]
 
-    def gather(self, node: MapNode) -> None:
+    def gather(self, node: MapNode, groups: int) -> None:
         """Compute the moments of a map; keep the map unless it is large and cheap to compute again."""
-        if node.moments is not None:
+        if node.moments is not None and node.moments.groups == groups:
             return
-        if node.stored is not None:
-            gathered = ChannelMoments()
-            for piece in node.stored.pieces(0, node.height):
-                gathered.add(piece)
-            node.moments = gathered
-        elif node.nbytes <= self.plan.kept_bytes or node.is_sum:
-            self.store(node, moments=True)
-        else:
-            gathered = ChannelMoments()
-            for _, rows in self.strips(node, release=False):
-                gathered.add(rows)
-            node.moments = gathered
+        if node.stored is None and (node.nbytes <= self.plan.kept_bytes or node.is_sum):
+            self.store(node, groups)
+            return
+        node.moments = GroupMoments(groups)
+        stored = node.stored and node.stored.pieces(0, node.height)
+        for rows in stored or (rows for _, rows in self.strips(node, release=False)):
+            node.moments.add(rows)
 
     def tensor(self, node: MapNode, dtype: torch.dtype | None = None) -> Tensor:
         """The whole map as a tensor."""

@@ -1,0 +1,53 @@
+"""Convolutions by Winograd's minimal filtering: the result of the convolution, as accurately."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vaezoo
+from vaezoo.inference.optimize import optimize
+from vaezoo.inference.strips import winograd
+
+
+def layer(into, out):
+    torch.manual_seed(0)
+    return torch.randn(out, into, 3, 3) / (9 * into) ** 0.5, torch.randn(out)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 10), (4, 5), (33, 3)])
+@pytest.mark.parametrize(("rows", "columns"), [((1, 1), 1), ((0, 1), 1), ((1, 0), 1), ((0, 0), 0)])
+def test_it_gives_the_convolution_of_rows_with_zeros_around_them(height, width, rows, columns):
+    weight, bias = layer(5, 6)
+    x = torch.randn(1, 5, height, width)
+    result = winograd.convolve(x, winograd.evaluated(weight), bias, rows, columns)
+    expected = F.conv2d(F.pad(x, (columns, columns, *rows)), weight, bias)
+    assert result.shape == expected.shape
+    torch.testing.assert_close(result, expected, atol=2e-5, rtol=0)
+
+
+def test_it_is_about_as_accurate_as_the_convolution():
+    weight, _ = layer(256, 128)
+    x = F.silu(torch.randn(1, 256, 32, 32))
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    error = (winograd.convolve(x, winograd.evaluated(weight), None, (1, 1), 1) - exact).abs().max()
+    assert error < 3 * (F.conv2d(x, weight, padding=1) - exact).abs().max()
+
+
+def test_it_is_used_for_wide_float32_convolutions_on_large_maps_only():
+    weight, _ = layer(128, 128)
+    x = torch.empty(1, 128, 48, 48)
+    assert winograd.pays(x, weight, (1, 1), 1)
+    assert not winograd.pays(x, weight, (2, 2), 1)
+    assert not winograd.pays(x[..., :16, :16], weight, (1, 1), 1)
+    assert not winograd.pays(x.bfloat16(), weight.bfloat16(), (1, 1), 1)
+    assert not winograd.pays(x[:, :64], weight[:64, :64], (1, 1), 1)
+    assert not winograd.pays(x, torch.empty(128, 128, 1, 1), (1, 1), 1)
+
+
+def test_images_of_a_wide_network_do_not_change(monkeypatch):
+    vae, used, convolve = vaezoo.create("vae_f8_z4", pretrained=True), [], winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *args: used.append(1) or convolve(*args))
+    fast, x = optimize(vae, "fp32", tile=96), torch.rand(1, 3, 192, 128) * 2 - 1
+    with torch.inference_mode():
+        assert (fast(x).reconstruction - vae(x).reconstruction).abs().max() < 1e-5
+    assert used
