@@ -3,10 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import vaezoo
 from vaezoo.inference.optimize import optimize
 from vaezoo.inference.strips import winograd
+from vaezoo.inference.strips.nodes import of_tensor
+from vaezoo.inference.strips.rows import Rows
+from vaezoo.inference.strips.strip_run import Plan, Run
 
 
 def layer(into, out):
@@ -44,10 +48,27 @@ def test_it_is_used_for_wide_float32_convolutions_on_large_maps_only():
     assert not winograd.pays(x, torch.empty(128, 128, 1, 1), (1, 1), 1)
 
 
-def test_images_of_a_wide_network_do_not_change(monkeypatch):
-    vae, used, convolve = vaezoo.create("vae_f8_z4", pretrained=True), [], winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *args: used.append(1) or convolve(*args))
+@pytest.fixture
+def uses(monkeypatch):
+    """A list that grows with every use."""
+    used, convolve = [], winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *arguments: used.append(1) or convolve(*arguments))
+    return used
+
+
+def test_strips_of_a_wide_layer_do_not_change(uses):
+    half, x = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.GroupNorm(4, 128)), torch.randn(1, 128, 101, 48)
+    run = Run(Plan(1 << 40, 0, share=0.5))
+    with torch.inference_mode():
+        result = run.tensor(half(Rows.of(run, of_tensor(x), x.device)).handle.node)
+        assert (result - half(x)).abs().max() < 2e-5
+    assert uses
+
+
+@pytest.mark.slow
+def test_images_of_a_wide_network_do_not_change(uses):
+    vae = vaezoo.create("vae_f8_z4", pretrained=True)
     fast, x = optimize(vae, "fp32", tile=96), torch.rand(1, 3, 192, 128) * 2 - 1
     with torch.inference_mode():
         assert (fast(x).reconstruction - vae(x).reconstruction).abs().max() < 1e-5
-    assert used
+    assert uses

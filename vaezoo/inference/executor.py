@@ -39,7 +39,7 @@ class StripExecutor:
 
     Args:
         tile: Height of a strip in pixels of the image; "auto" chooses it by the free memory, and `None` by speed.
-        fuse: Whether to fold nearest-neighbor upsampling into the convolution after it.
+        fuse: Whether to rewrite convolutions, as `vaezoo.optimize` explains.
         downscale: Pixels per latent position.
         cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
         guard: Checks results in lower precision than float32; `None` to check nothing.

@@ -44,8 +44,8 @@ def optimize(
         dtype: Dtype of the weights, "fp32", "bf16", "fp16" or a `torch.dtype`. "auto" takes bf16 on CPUs with AMX or
             AVX512-BF16 and on GPUs since Ampere, and keeps the dtype of `vae` elsewhere.
         memory_format: "contiguous" or "channels_last"; "auto" takes channels_last on CPUs.
-        fuse: Whether to fold nearest-neighbor upsampling into the 3x3 convolution after it, which is exact in real
-            numbers.
+        fuse: Whether to fold nearest-neighbor upsampling into the convolution after it and to compute wide 3x3
+            convolutions by Winograd's filtering; both are exact in real numbers.
         compile: Whether to compile encoder and decoder with `torch.compile` for any height and width. The first call
             takes long. Cannot be combined with `tile`.
         tile: Height of a strip in pixels, for images that do not fit into memory as a whole; "auto" chooses it by the

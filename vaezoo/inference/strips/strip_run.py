@@ -34,7 +34,7 @@ class Run:
 
     Args:
         plan: How maps are cut into strips.
-        fuse: Whether to fold nearest-neighbor upsampling into the convolution after it.
+        fuse: Whether to rewrite convolutions, as `vaezoo.optimize` explains.
 
     Attributes:
         held: The nodes to which the code of the network still has access.
