@@ -108,12 +108,14 @@ def test_gradients_flow_through_an_optimized_model(micro):
 
 
 def test_strips_need_less_memory_and_small_strips_less_again():
-    vae = vaezoo.create("ldm_f8_z4", device="meta").to(memory_format=torch.channels_last)
-    z = torch.empty(1, 4, 128, 128, device="meta")
-    whole = needed_bytes(vae.decoder, z, Plan(1 << 60, 1 << 60), fuse=True)
-    strips = needed_bytes(vae.decoder, z, Plan(64 << 20, 1 << 60), fuse=True)
-    lean = needed_bytes(vae.decoder, z, Plan(64 << 20, 0), fuse=True)
-    assert lean < 0.5 * strips < 0.35 * whole * 1.2
+    vae = vaezoo.create("vae_f8_z4", device="meta").to(memory_format=torch.channels_last)
+    z = torch.empty(1, 4, 64, 64, device="meta")
+    whole, strips, lean = (
+        needed_bytes(vae.decoder, z, Plan(*plan), fuse=True)
+        for plan in ((1 << 60, 1 << 60), (8 << 20, 1 << 60), (8 << 20, 0))
+    )
+    assert lean < 0.6 * strips
+    assert strips < 0.8 * whole
 
 
 def test_auto_takes_the_first_strips_that_fit(micro, monkeypatch, caplog):

@@ -40,7 +40,7 @@ def pays(x: Tensor, weight: Tensor, strides: tuple[int, int], groups: int) -> bo
 def evaluated(weight: Tensor) -> Tensor:
     """The values of weights (out, in, 3, 3) at the points, of shape (36, in, out)."""
     taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-    return torch.mm(_kronecker(WEIGHTS), taps).view(SIDE**2, weight.shape[1], weight.shape[0])
+    return torch.mm(WEIGHTS.to(weight.device), taps).view(SIDE**2, weight.shape[1], weight.shape[0])
 
 
 def convolve(x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, int], columns: int) -> Tensor:
@@ -65,14 +65,16 @@ def convolve(x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, in
     row, column = padded.stride()[:2]
     result = padded.new_empty(down, TILE, across, TILE, out)
     step = max(TILES_AT_ONCE // across, 1)
-    for first in range(0, down, step):
+    starts = range(0, down, step)
+    values_of, results_of = VALUES.to(x.device), RESULTS.to(x.device)
+    for first in starts[:1] if x.is_meta else starts:  # all need the same memory, which is what the meta device counts
         count = min(step, down - first)
         tiles = padded.as_strided(
             (SIDE, SIDE, count, across, channels), (row, column, TILE * row, TILE * column, 1), first * TILE * row
         )
-        values = torch.mm(_kronecker(VALUES), tiles.reshape(SIDE**2, -1)).view(SIDE**2, -1, channels)
+        values = torch.mm(values_of, tiles.reshape(SIDE**2, -1)).view(SIDE**2, -1, channels)
         products = torch.bmm(values, points).view(SIDE**2, -1)
-        made = torch.mm(_kronecker(RESULTS), products).view(TILE, TILE, count, across, out)
+        made = torch.mm(results_of, products).view(TILE, TILE, count, across, out)
         result[first : first + count] = made.permute(2, 0, 3, 1, 4)
     if bias is not None:
         result += bias
@@ -80,7 +82,7 @@ def convolve(x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, in
 
 
 def _transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """The matrices that evaluate values and weights at the points, and that interpolate results, by Toom and Cook."""
+    """Toom and Cook's matrices for values and weights at the points, and for results from their products."""
     values, weights = [], []
     for point in POINTS:
         others = [other for other in POINTS if other != point]
@@ -90,10 +92,13 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     values.append(_product(POINTS))
     weights.append([Fraction(0)] * (KERNEL - 1) + [Fraction(1)])
     results = [[point**power for point in POINTS] + [Fraction(int(power == TILE - 1))] for power in range(TILE)]
-    made = [
-        torch.tensor([[float(x) for x in row] for row in m], dtype=torch.float64) for m in (values, weights, results)
-    ]
-    return made[0], made[1], made[2]
+    return _both_sides(values), _both_sides(weights), _both_sides(results)
+
+
+def _both_sides(rows: list[list[Fraction]]) -> Tensor:
+    """The matrix that transforms both sides of a tile at once, in float32."""
+    matrix = torch.tensor([[float(x) for x in row] for row in rows], dtype=torch.float64)
+    return torch.kron(matrix, matrix).float()
 
 
 def _product(roots: list[Fraction]) -> list[Fraction]:
@@ -103,11 +108,6 @@ def _product(roots: list[Fraction]) -> list[Fraction]:
         shifted = [Fraction(0), *coefficients]
         coefficients = [s - root * c for s, c in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
     return coefficients
-
-
-def _kronecker(matrix: Tensor) -> Tensor:
-    """The matrix that transforms both sides of a tile at once, in float32."""
-    return torch.kron(matrix, matrix).float()
 
 
 VALUES, WEIGHTS, RESULTS = _transforms()
