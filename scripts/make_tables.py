@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from performance_tables import performance, profile, scaling
 from result_tables import answer, benchmark, results, runs, table_of, taesd
 
 import vaezoo
@@ -29,7 +30,7 @@ from vaezoo.weights.record_schema import QuotedMetrics
 from vaezoo.weights.records import NamedWeights, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "training")
+GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "performance", "training")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
 OURS = "vae_*"  # networks of published VAEs have the names of their families
 
@@ -187,6 +188,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "taesd": taesd,
     "results": results,
     "benchmark": benchmark,
+    "performance": performance,
+    "scaling": scaling,
+    "profile": profile,
     "runs": runs,
     **{f"answer_{name}": functools.partial(answer, name) for name in files("ablations") if name != "quickstart"},
     "blocks": blocks,

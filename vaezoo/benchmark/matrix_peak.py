@@ -25,8 +25,7 @@ def matmul_gmacs(device: torch.device, dtype: torch.dtype) -> float:
 def _speed(device: torch.device, dtype: torch.dtype) -> float:
     for side in SIDES:
         a, b = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
-        _seconds(a, b)  # loads the kernel
-        if _seconds(a, b) > LONG_ENOUGH:
+        if min(_seconds(a, b) for _ in range(3)) > LONG_ENOUGH:  # the first loads the kernel, others may have to wait
             break
     return side**3 / min(_seconds(a, b) for _ in range(TRIES)) / 1e9
 
