@@ -1,15 +1,20 @@
 """Reconstruct images: a side-by-side picture, PSNR, time and peak memory.
 
-Without arguments it reconstructs the bundled sample photos with the bundled weights of vae_f8_z4.
+Without arguments it reconstructs the bundled sample photos with the bundled weights of vae_f8_z4. With --tile, large
+pictures are read and written in strips.
 """
 
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
-from vaezoo.benchmark.timing import meter
+from vaezoo.benchmark.timing import Usage, meter
 from vaezoo.console import (
     add_json,
     add_model_arguments,
@@ -20,14 +25,21 @@ from vaezoo.console import (
     print_json,
     progress,
     say,
+    work_bar,
 )
 from vaezoo.errors import InputError
-from vaezoo.evaluation.metrics.psnr import psnr
+from vaezoo.evaluation.metrics.psnr import decibels, psnr
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.inference.stream import reconstruct_rows
 from vaezoo.io.files import make_folder
-from vaezoo.io.images import SUFFIXES, check_picture_path, load_image, save_picture
-from vaezoo.io.sheets import difference, tile
+from vaezoo.io.images import SUFFIXES, check_picture_path, load_image, save_picture, to_array, to_pil, to_tensor
+from vaezoo.io.pixels import Array
+from vaezoo.io.read_image import read_picture
+from vaezoo.io.sheets import GAP, difference, stacked, tile
+from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
+
+T = TypeVar("T")
 
 
 def main(arguments: list[str]) -> None:
@@ -58,41 +70,68 @@ def main(arguments: list[str]) -> None:
     paths = options.images or sample_photos()
     vae = pretrained(options.name, options)
     results: list[dict[str, Any]] = []
-    rows: list[list[Tensor]] = []
-    for path in progress(paths, "reconstruct"):
-        images = load_image(path)
-        with meter(vae.device) as measured:
-            reconstruction = reconstruct(vae, images)
-        rows.append([images, reconstruction, difference(images, reconstruction)])
-        results.append(_result(path, images, reconstruction, measured.seconds, measured.peak_mib))
-    written = _write(rows, paths, options.out)
+    if options.tile is not None:
+        sheets: list[Array] = []
+        for path in paths:
+            sheets.append(_by_strips(vae, path, results))
+        written = _write(sheets, paths, options.out, lambda chosen: Image.fromarray(stacked(chosen)))
+    else:
+        rows: list[list[Tensor]] = []
+        for path in progress(paths, "reconstruct"):
+            rows.append(_whole(vae, path, results))
+        written = _write(rows, paths, options.out, lambda chosen: to_pil(tile(chosen)))
     if options.json:
         print_json({"model": options.name, "images": results, "written": [str(path) for path in written]})
     else:
         _print(results, written)
 
 
-def _result(path: Path, images: Tensor, reconstruction: Tensor, seconds: float, peak_mib: float) -> dict[str, Any]:
+def _whole(vae: VAE, path: Path, results: list[dict[str, Any]]) -> list[Tensor]:
+    """Reconstruct a picture, append its figures to `results`, and return the images to show."""
+    images = load_image(path)
+    with meter(vae.device) as measured:
+        reconstruction = reconstruct(vae, images)
+    results.append(_result(path, images.shape[2:], psnr(images, reconstruction).item(), measured))
+    return [images, reconstruction, difference(images, reconstruction)]
+
+
+def _by_strips(vae: VAE, path: Path, results: list[dict[str, Any]]) -> Array:
+    """Reconstruct a picture strip by strip, append its figures to `results`, and return the images to show as one."""
+    picture = np.asarray(read_picture(path))
+    height, width = picture.shape[:2]
+    sheet = np.empty((height, 3 * width + 2 * GAP, 3), np.uint8)
+    error = torch.zeros((), dtype=torch.float64)
+    with meter(vae.device) as measured, work_bar(path.name) as advance:
+        for first, rows in reconstruct_rows(vae, picture, advance):
+            last = first + rows.shape[2]
+            images = to_tensor(picture[first:last])
+            sheet[first:last] = to_array(tile([[images, rows, difference(images, rows)]]))
+            error += (images - rows).double().square().sum()
+    results.append(_result(path, (height, width), decibels(error / (3 * height * width)).item(), measured))
+    return sheet
+
+
+def _result(path: Path, size: Sequence[int], quality: float, measured: Usage) -> dict[str, Any]:
     return {
         "image": str(path),
-        "height": images.shape[2],
-        "width": images.shape[3],
-        "psnr": psnr(images, reconstruction).item(),
-        "seconds": seconds,
-        "peak_mib": peak_mib,
+        "height": size[0],
+        "width": size[1],
+        "psnr": quality,
+        "seconds": measured.seconds,
+        "peak_mib": measured.peak_mib,
     }
 
 
-def _write(rows: list[list[Tensor]], paths: list[Path], out: Path) -> list[Path]:
-    """Write one contact sheet, or one picture per image if `out` is a folder, and return the paths."""
+def _write(shown: list[T], paths: list[Path], out: Path, draw: Callable[[list[T]], Image.Image]) -> list[Path]:
+    """Write one picture of all that is shown, or one for each image if `out` is a folder, and return the paths."""
     if out.suffix:
-        save_picture(tile(rows), out)
+        save_picture(draw(shown), out)
         return [out]
     folder, written = make_folder(out), list[Path]()
-    for row, path in zip(rows, paths, strict=True):
+    for each, path in zip(shown, paths, strict=True):
         names = (f"{path.stem}_reconstruction{number or ''}.png" for number in itertools.count())
         target = next(folder / name for name in names if folder / name not in [*written, *paths])
-        save_picture(tile([row]), target)
+        save_picture(draw([each]), target)
         written.append(target)
     return written
 

@@ -1,10 +1,11 @@
 """Shared by the commands: arguments for models, aligned columns, JSON, progress bars."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -107,3 +108,20 @@ def print_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -
 def progress(items: Iterable[T], label: str) -> Iterable[T]:
     """The items, with a progress bar after one second if standard error is a terminal."""
     return tqdm(items, desc=terminal_text(label), delay=1, leave=False, disable=not sys.stderr.isatty())
+
+
+@contextlib.contextmanager
+def work_bar(label: str) -> Iterator[Callable[[float], object]]:
+    """A progress bar like that of `progress` for one long piece of work.
+
+    Args:
+        label: What the work is on.
+
+    Yields:
+        Function that takes shares of the work as they are done; all together are 1.
+    """
+    form = "{l_bar}{bar}| {elapsed}<{remaining}"
+    with tqdm(
+        desc=terminal_text(label), total=1.0, delay=1, leave=False, disable=not sys.stderr.isatty(), bar_format=form
+    ) as bar:
+        yield bar.update

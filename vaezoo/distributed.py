@@ -47,6 +47,19 @@ class ProcessGroup:
         dist.all_gather_object(values, value)
         return values
 
+    def exchange(self, sent: Sequence[tuple[int, Tensor]], received: Sequence[tuple[int, Tensor]]) -> None:
+        """Send contiguous tensors to other processes and fill tensors with what they send.
+
+        Args:
+            sent: Tensors, each with the process that it is for.
+            received: Tensors of the same shapes and dtypes, each with the process that it comes from; in the order in
+                which that one sends them.
+        """
+        sending = [dist.P2POp(dist.isend, tensor, rank) for rank, tensor in sent]
+        receiving = [dist.P2POp(dist.irecv, tensor, rank) for rank, tensor in received]
+        for work in dist.batch_isend_irecv([*sending, *receiving]) if sending or receiving else ():
+            work.wait()
+
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is true in at least one process."""
         return any(self.gather(flag))

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.analysis.memory import peak_of
+from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.inference.finite_guard import FiniteGuard
 from vaezoo.inference.process_memory import free_bytes
-from vaezoo.inference.strips.nodes import of_tensor
+from vaezoo.inference.strips.nodes import Reading, of_tensor
 from vaezoo.inference.strips.rows import Rows
-from vaezoo.inference.strips.strip_run import Plan, Run
+from vaezoo.inference.strips.split_run import SplitRun
+from vaezoo.inference.strips.strip_run import DryRun, Plan, Run
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.vae import VAE
 from vaezoo.out_of_memory import enough_memory
@@ -28,6 +30,7 @@ SMALLER = (  # each needs less memory than the one before and repeats more work
     Plan(strip_bytes=64 << 20, kept_bytes=0),
     Plan(strip_bytes=8 << 20, kept_bytes=0),
 )
+PLANS = (FASTEST, *SMALLER)
 USABLE = 0.8  # share of the free memory that a pass may take; the rest is for other programs and for fragmentation
 
 
@@ -43,6 +46,7 @@ class StripExecutor:
         downscale: Pixels per latent position.
         cast_from: Dtype of the weights before they were cast for speed; `None` if they were not.
         guard: Checks results in lower precision than float32; `None` to check nothing.
+        processes: The processes that share each image.
     """
 
     tile: int | str | None
@@ -50,6 +54,7 @@ class StripExecutor:
     downscale: int
     cast_from: torch.dtype | None
     guard: FiniteGuard | None = None
+    processes: ProcessGroup = SINGLE
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
@@ -64,7 +69,7 @@ class StripExecutor:
         weight = next(half.parameters())
         x = image.to(weight.device, weight.dtype)
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()):
-            result = _run(half, x, plan, self.fuse)
+            result = _run(half, x, self._new_run(plan))
         if self.guard is None:
             return result
         return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
@@ -80,6 +85,44 @@ class StripExecutor:
             return "take a smaller image, dtype='bf16', or a device with more free memory"
         return f"use tile='auto', a tile of less than {self.tile} pixels, or dtype='bf16'"
 
+    def _new_run(self, plan: Plan) -> Run:
+        if self.processes.world_size == 1:
+            return Run(plan, self.fuse)
+        return SplitRun(plan, self.fuse, group=self.processes)
+
+    def stream(
+        self,
+        half: Stack,
+        shape: tuple[int, int, int, int],
+        read: Callable[[int, int], Tensor],
+        progress: Callable[[float], object],
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The float32 result of a half strip by strip from top to bottom, each with its first row.
+
+        Args:
+            half: Encoder or decoder.
+            shape: Shape of its input, (1, C, H, W).
+            read: Returns the rows of a range of the input, of any floating-point dtype and device; it is called several
+                times for each.
+            progress: Called after each step with its share of the work; the shares add up to 1.
+        """
+        weight = next(half.parameters())
+        x = torch.empty(1, dtype=weight.dtype, device=weight.device).expand(shape)  # takes no memory
+        plan, memory_format = self.plan(half, x), _memory_format(half)
+        work = _values(half, x, plan, self.fuse)
+        run = Run(plan, self.fuse, on_strip=lambda values: progress(values / work))
+
+        def rows(first: int, last: int) -> Tensor:
+            return read(first, last).to(weight.device, weight.dtype).contiguous(memory_format=memory_format)
+
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()):
+            made = _through(half, [Rows.of(run, Reading(x.shape, x.dtype, rows), x.device)])
+            if not isinstance(made, Rows):
+                yield 0, made.float()
+                return
+            for first, strip in run.strips(made.handle.node):
+                yield first, strip.float()
+
     def plan(self, stack: Stack, x: Tensor) -> Plan:
         """The strips of a pass.
 
@@ -93,10 +136,11 @@ class StripExecutor:
         if isinstance(self.tile, int):
             return Plan(NO_LIMIT, kept_bytes=0, share=self.tile / pixels)
         free = USABLE * free_bytes(x.device)
-        for plan in (FASTEST, *SMALLER):
+        for plan in PLANS:
             need = needed_bytes(stack, x, plan, self.fuse)
             if need <= free:
                 break
+        plan = PLANS[max(self.processes.gather(PLANS.index(plan)))]  # all processes must cut maps in the same way
         if plan is not FASTEST:
             text = f"{pixels} x {x.shape[-1] * pixels // x.shape[-2]} pixels in strips of about"
             logger.warning(f"{text} {plan.strip_bytes >> 20} MiB, with {need / 2**20:,.0f} MiB in all")
@@ -108,20 +152,28 @@ def strips_by_memory(vae: VAE) -> StripExecutor:
     return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None, guard=FiniteGuard(vae.spec))
 
 
-def _run(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Tensor:
-    channels_last = any(p.ndim == 4 and p.shape[1] > 1 and p.stride(1) == 1 for p in stack.parameters())
-    x = x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    run = Run(plan, fuse)
-    box: list[Tensor] = [Rows.of(run, of_tensor(x), x.device)]
+def _run(stack: Stack, x: Tensor, run: Run) -> Tensor:
+    x = x.contiguous(memory_format=_memory_format(stack))
+    box: list[Tensor] = [Rows.of(run, of_tensor(x, run.rows(x.shape[-2])), x.device)]
     del x
+    made = _through(stack, box)
+    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else made.float()
+
+
+def _memory_format(stack: Stack) -> torch.memory_format:
+    channels_last = any(p.ndim == 4 and p.shape[1] > 1 and p.stride(1) == 1 for p in stack.parameters())
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _through(stack: Stack, box: list[Tensor]) -> Tensor:
+    """The result of all blocks; `box` has the only reference to the input."""
     for index, block in enumerate(stack):
         box.append(stack.input_of(index, box.pop()))
         # without hooks, `forward` is called directly: then no frame holds the input while the block runs, and it can be
         # freed strip by strip
         call = block if block._forward_hooks or block._forward_pre_hooks else block.forward
         box.append(call(box.pop()))
-    made = box.pop()
-    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else made.float()
+    return box.pop()
 
 
 def each_row(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Iterator[Tensor]:
@@ -136,7 +188,7 @@ def each_row(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Iterator[Tensor
     dtypes = stack.dtypes or (x.dtype,) * len(stack)
     yield x
     for index, dtype in enumerate(dtypes):
-        x = _run(cast(Stack, stack[index : index + 1]), x.to(dtype), plan, fuse)
+        x = _run(cast(Stack, stack[index : index + 1]), x.to(dtype), Run(plan, fuse))
         yield x
 
 
@@ -149,9 +201,21 @@ def needed_bytes(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> int:
         plan: The strips.
         fuse: As for `StripExecutor`.
     """
-    shadow = copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
+    shadow = _shadow(stack)
     weights = [*shadow.parameters(), *shadow.buffers()]
-    return peak_of(lambda image: _run(shadow, image, plan, fuse), x.to("meta"), weights)
+    return peak_of(lambda image: _run(shadow, image, Run(plan, fuse)), x.to("meta"), weights)
+
+
+def _values(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> float:
+    """The number of values in all strips of a pass."""
+    run = DryRun(plan, fuse)
+    _run(_shadow(stack), x.to("meta"), run)
+    return run.values
+
+
+def _shadow(stack: Stack) -> Stack:
+    """A copy on the meta device."""
+    return copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
 
 
 def _on_meta(x: Tensor) -> Tensor:

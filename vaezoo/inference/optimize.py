@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.errors import InputError
 from vaezoo.inference.compiled import CompiledExecutor
 from vaezoo.inference.executor import StripExecutor
@@ -32,6 +33,7 @@ def optimize(
     keep_memory: bool = False,
     keep_fp32: Sequence[str] = (),
     retry: str | torch.dtype | None = None,
+    processes: ProcessGroup = SINGLE,
 ) -> VAE:
     """A model with the same weights whose `encode` and `decode` are faster or need less memory.
 
@@ -56,13 +58,17 @@ def optimize(
             is too coarse; `vaezoo probe` finds them.
         retry: Dtype in which an image is run again whose result is not finite in `dtype`; the weights are converted
             when that first happens. `None` raises an error instead. Results in float32 are not checked.
+        processes: Processes that share each image, every one computing a part of its rows, as
+            `vaezoo.distributed.process_group` yields them. All must have the same weights, call `encode` and `decode`
+            with the same tensors, and get the whole result. Cannot be combined with `compile`.
 
     Returns:
         The model, in eval mode. `vaezoo.save` and `push_to_hub` accept it if its dtype is that of `vae`.
 
     Raises:
-        InputError: If an argument is not one of its choices, or `compile` and `tile` are combined. `encode` and
-            `decode` raise it if a result in lower precision than float32 is not finite; it names the first such row.
+        InputError: If an argument is not one of its choices, or `compile` is combined with `tile` or `processes`.
+            `encode` and `decode` raise it if a result in lower precision than float32 is not finite; it names the first
+            such row. They also raise it if the image has fewer rows of latents than there are `processes`.
 
     Examples:
         >>> import torch, vaezoo
@@ -75,18 +81,21 @@ def optimize(
     """
     if compile and tile is not None:
         raise InputError("compile and tile cannot be combined: a compiled half sees the whole image; choose one")
+    if compile and processes.world_size > 1:
+        raise InputError("compile and processes cannot be combined: a compiled half sees the whole image; choose one")
     if tile is not None and tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
         raise InputError(f"tile is {tile!r}; expected a height in pixels, 'auto' or None")
     made = _converted(vae, _dtype(vae, dtype), _memory_format(vae, memory_format), _rows(vae, keep_fp32))
     cast_from = None if all(map(_same_dtype, made.parameters(), vae.parameters())) else vae.dtype
     safer = None
     if retry is not None:
-        safer = cache(partial(optimize, vae, _dtype(vae, retry), memory_format, fuse, compile, tile))
+        safe = _dtype(vae, retry)
+        safer = cache(partial(optimize, vae, safe, memory_format, fuse, compile, tile, processes=processes))
     guard = FiniteGuard(vae.spec, safer)
     if compile:
         made.executor = CompiledExecutor(cast_from, guard)
     else:
-        made.executor = StripExecutor(tile, fuse, vae.downscale, cast_from, guard)
+        made.executor = StripExecutor(tile, fuse, vae.downscale, cast_from, guard, processes)
     if keep_memory:
         keep_freed_memory()
     return made

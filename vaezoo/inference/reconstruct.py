@@ -1,5 +1,7 @@
 """Reconstruction of images of any size."""
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -9,17 +11,22 @@ from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 
 
-def reconstruct(vae: VAE, images: Tensor) -> Tensor:
+@overload
+def reconstruct(vae: VAE, images: Tensor) -> Tensor: ...
+@overload
+def reconstruct(vae: VAE, images: list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]: ...
+def reconstruct(vae: VAE, images: Tensor | list[Tensor] | tuple[Tensor, ...]) -> Tensor | list[Tensor]:
     """Encode images and decode the mode of the posterior.
 
     The images are reflect-padded to multiples of `vae.size_multiple`, and the result is cropped back.
 
     Args:
         vae: The model; its device and dtype are used.
-        images: Images of shape (B, C, H, W) with values in [-1, 1], of any size, dtype and device.
+        images: Images of shape (B, C, H, W) with values in [-1, 1], of any size, dtype and device; or a list of them,
+            whose sizes may differ.
 
     Returns:
-        Reconstructions of the same shape, clamped to [-1, 1], float32 on the CPU.
+        Reconstructions of the same shape, clamped to [-1, 1], float32 on the CPU; for a list, a list of them.
 
     Raises:
         InputError: If the model computes NaN or infinite values.
@@ -30,7 +37,11 @@ def reconstruct(vae: VAE, images: Tensor) -> Tensor:
         >>> vae = vaezoo.create("vae_f8_z4_micro")
         >>> tuple(reconstruct(vae, torch.zeros(1, 3, 30, 45)).shape)
         (1, 3, 30, 45)
+        >>> [tuple(x.shape) for x in reconstruct(vae, [torch.zeros(1, 3, 30, 45), torch.zeros(2, 3, 8, 9)])]
+        [(1, 3, 30, 45), (2, 3, 8, 9)]
     """
+    if isinstance(images, list | tuple):
+        return [reconstruct(vae, each) for each in images]
     vae = unwrapped(vae)
     height, width = images.shape[-2:]
     with torch.inference_mode():

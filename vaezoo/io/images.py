@@ -108,15 +108,20 @@ def to_pil(images: Tensor) -> Image.Image:
         >>> vaezoo.to_pil(torch.zeros(1, 3, 32, 48)).size
         (48, 32)
     """
+    return Image.fromarray(to_array(images))
+
+
+def to_array(images: Tensor) -> Array:
+    """Convert one image, as `to_pil` takes it, to an array of shape (H, W, 3) and dtype uint8."""
     levels = ((one_image(images).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    return levels.permute(1, 2, 0).contiguous().numpy()
 
 
-def save_picture(images: Tensor, path: str | Path) -> None:
+def save_picture(images: Tensor | Image.Image, path: str | Path) -> None:
     """Write one image to a file, atomically.
 
     Args:
-        images: One image, as `to_pil` takes it.
+        images: One image, as `to_pil` takes it, or a Pillow image.
         path: A path that ends in .png, .jpg (quality 95, 4:4:4) or .webp (lossless).
 
     Raises:
@@ -124,7 +129,7 @@ def save_picture(images: Tensor, path: str | Path) -> None:
         FileError: If the path cannot be written.
     """
     writer = WRITERS[check_picture_path(path).suffix.lower()]
-    picture = to_pil(images)
+    picture = images if isinstance(images, Image.Image) else to_pil(images)
     try:
         with replacing(path) as temporary:
             picture.save(temporary, **writer)

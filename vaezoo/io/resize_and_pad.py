@@ -57,11 +57,20 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     if images.ndim != 4 or 0 in images.shape[2:]:
         raise InputError(f"images of shape {tuple(images.shape)}; expected (B, C, H, W)")
     for dim in (2, 3):
-        length = images.shape[dim]
-        if missing := -length % multiple:  # F.pad cannot reflect beyond the far edge
-            steps = torch.arange(length + missing, device=images.device) % max(2 * (length - 1), 1)
-            images = images.index_select(dim, torch.minimum(steps, 2 * (length - 1) - steps))
+        if images.shape[dim] % multiple:
+            images = images.index_select(dim, reflected(images.shape[dim], multiple).to(images.device))
     return images
+
+
+def reflected(length: int, multiple: int) -> Tensor:
+    """The index of the row or column of which `pad_to_multiple` makes each one of its result.
+
+    Args:
+        length: Rows or columns of the image, at least 1.
+        multiple: Pixels, at least 1.
+    """
+    steps = torch.arange(length + -length % multiple) % max(2 * (length - 1), 1)
+    return torch.minimum(steps, 2 * (length - 1) - steps)  # F.pad cannot reflect beyond the far edge
 
 
 def _check_count(name: str, value: int) -> None:

@@ -4,11 +4,13 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaezoo.errors import InputError
 from vaezoo.io.images import one_image
+from vaezoo.io.pixels import Array
 
 GAP, GAP_VALUE = 4, 0.8  # pixels between the images of a sheet, and their gray value in [-1, 1]
 
@@ -35,6 +37,23 @@ def tile(rows: Sequence[Sequence[Tensor]]) -> Tensor:
     for (i, j), image in cells.items():
         sheet[:, tops[i] :, lefts[j] :][:, : image.shape[1], : image.shape[2]] = image
     return sheet
+
+
+def stacked(sheets: Sequence[Array]) -> Array:
+    """Arrange drawn sheets one below the other, with the gaps of `tile`.
+
+    Args:
+        sheets: Arrays of shape (H, W, 3) and dtype uint8, at least one.
+    """
+    if len(sheets) == 1:
+        return sheets[0]
+    height = sum(len(sheet) + GAP for sheet in sheets) - GAP
+    drawn = np.full((height, max(sheet.shape[1] for sheet in sheets), 3), round((GAP_VALUE + 1) * 127.5), np.uint8)
+    top = 0
+    for sheet in sheets:
+        drawn[top : top + len(sheet), : sheet.shape[1]] = sheet
+        top += len(sheet) + GAP
+    return drawn
 
 
 def difference(images: Tensor, reconstruction: Tensor, gain: float = 4) -> Tensor:

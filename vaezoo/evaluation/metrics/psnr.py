@@ -21,6 +21,11 @@ def psnr(images: Tensor, reconstruction: Tensor) -> Tensor:
     """
     check_same_shape(images, reconstruction, "psnr")
     error = (images.double() - reconstruction.double().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    return decibels(error)
+
+
+def decibels(error: Tensor) -> Tensor:
+    """PSNR in dB for the mean squared error of images in [-1, 1]; infinite for 0."""
     return 10 * torch.log10(4 / error)  # the peak-to-peak range is 2
 
 

@@ -127,12 +127,13 @@ def pixel_unshuffle(run: Run, x: MapNode, downscale_factor: int) -> MapNode:
 def attend(run: Run, x: MapNode, qkv: nn.Linear, proj: nn.Linear, heads: int) -> MapNode:
     """Self-attention: keys and values of all positions are kept, and a strip has the queries of its own positions."""
     b, c, h, w = x.shape
-    key_value = torch.empty(2, b, heads, h * w, c // heads, dtype=x.dtype, device=qkv.weight.device)
+    start, end = run.rows(h)
+    key_value = torch.empty(2, b, heads, (end - start) * w, c // heads, dtype=x.dtype, device=qkv.weight.device)
     for first, rows in run.strips(x, release=False):
         projected = F.linear(rows.flatten(2).transpose(1, 2), qkv.weight[c:], qkv.bias[c:])
         split = projected.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-        key_value[:, :, :, first * w : first * w + split.shape[3]] = split
-    keys, values = key_value
+        key_value[:, :, :, (first - start) * w :][..., : split.shape[3], :] = split
+    keys, values = run.all_rows(key_value, 3, h)
 
     def mixed(rows: list[Tensor], first: int, last: int) -> Tensor:
         queries = F.linear(rows[0].flatten(2).transpose(1, 2), qkv.weight[:c], qkv.bias[:c])
@@ -158,7 +159,7 @@ def mix_positions(run: Run, x: MapNode, head_channels: int) -> MapNode | None:
         _, k, v = split(rows)
         return F.pad(v.float(), (0, 0, 0, 1), value=1.0) @ F.relu(k).float().transpose(-1, -2)
 
-    sums = torch.stack([products(rows) for _, rows in run.strips(x, release=False)]).sum(dim=0)
+    sums = run.total(torch.stack([products(rows) for _, rows in run.strips(x, release=False)]).sum(dim=0))
 
     def mixed(rows: list[Tensor], first: int, last: int) -> Tensor:
         q = F.relu(split(rows[0])[0]).float()

@@ -43,6 +43,10 @@ class GroupMoments:
         self.squares = self.squares + squares + delta.square() * (self.count * count / total)
         self.count = total
 
+    def packed(self) -> Tensor:
+        """Count, mean and sum of squared deviations as one tensor of shape (3, B, groups)."""
+        return torch.stack([torch.full_like(self.mean, self.count), self.mean, self.squares])
+
     def of_channels(self, channels: int) -> tuple[Tensor, Tensor]:
         """Mean and variance of the group of each channel: two tensors of shape (B, channels)."""
         size = channels // self.groups

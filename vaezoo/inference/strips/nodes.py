@@ -18,15 +18,27 @@ class Stored:
 
     def __init__(self) -> None:
         self._strips: list[tuple[int, Tensor]] = []  # first row, rows
+        self._borrowed: list[tuple[int, Tensor]] = []
 
     def append(self, first: int, rows: Tensor) -> None:
         """Add the next strip, which begins at row `first`."""
         self._strips.append((first, rows))
 
+    def borrow(self, first: int, rows: Tensor) -> None:
+        """Add rows of another process, in the memory format of the strips, until `give_back`."""
+        like = self._strips[0][1]
+        if rows.ndim == 4 and like.stride(1) == 1:
+            rows = rows.contiguous(memory_format=torch.channels_last)
+        self._borrowed.append((first, rows))
+
+    def give_back(self) -> None:
+        """Free the rows of other processes."""
+        self._borrowed.clear()
+
     def pieces(self, first: int, last: int) -> list[Tensor]:
         """Views of the strips that together are the rows from `first` to `last`."""
         found = []
-        for start, rows in self._strips:
+        for start, rows in sorted((*self._strips, *self._borrowed), key=lambda strip: strip[0]):
             end = start + rows.shape[-2]
             if start < last and first < end:
                 low, high = max(first, start) - start, min(last, end) - start
@@ -142,10 +154,16 @@ class Reading(MapNode):
         return self.read(first, last)
 
 
-def of_tensor(x: Tensor) -> MapNode:
-    """A map that is in memory as a whole."""
+def of_tensor(x: Tensor, rows: Range | None = None) -> MapNode:
+    """A map that is in memory.
+
+    Args:
+        x: The whole map.
+        rows: The range of rows to keep; `None` for all.
+    """
     node = MapNode(x.shape, x.dtype)
+    first, last = rows or (0, node.height)
     stored = Stored()
-    stored.append(0, x)
+    stored.append(first, x[..., first:last, :])
     node.keep(stored)
     return node

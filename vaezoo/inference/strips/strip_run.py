@@ -1,12 +1,13 @@
 """Computes maps strip by strip and decides which of them are kept in memory."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from vaezoo.inference.strips.graph import evaluate, order_of, ranges_of
 from vaezoo.inference.strips.moments import GroupMoments
 from vaezoo.inference.strips.nodes import MapNode, Range, Stored
 from vaezoo.inference.strips.spatial import Windowed
@@ -35,6 +36,7 @@ class Run:
     Args:
         plan: How maps are cut into strips.
         fuse: Whether to rewrite convolutions, as `vaezoo.optimize` explains.
+        on_strip: Called with the number of values of each strip that was computed and used.
 
     Attributes:
         held: The nodes to which the code of the network still has access.
@@ -43,8 +45,31 @@ class Run:
 
     plan: Plan
     fuse: bool = True
+    on_strip: Callable[[int], object] | None = None
     held: "weakref.WeakSet[Handle]" = field(default_factory=weakref.WeakSet)
     whole: list[str] = field(default_factory=list)
+
+    def rows(self, height: int) -> Range:
+        """The rows of a map of a height that this run computes: all of them."""
+        return 0, height
+
+    def all_rows(self, x: Tensor, dim: int, height: int) -> Tensor:
+        """A tensor made of computed rows, completed to all rows of a map.
+
+        Args:
+            x: The tensor.
+            dim: The dimension along which it has an equal number of values for each row.
+            height: Rows of the map.
+        """
+        return x
+
+    def total(self, x: Tensor) -> Tensor:
+        """A sum over computed rows, completed to the sum over all rows."""
+        return x
+
+    def merged(self, moments: GroupMoments) -> GroupMoments:
+        """Moments of computed rows, completed to those of all rows."""
+        return moments
 
     def step(self, node: MapNode, order: list[MapNode]) -> int:
         """Rows of a strip of `node`, such that the largest map of `order` has the aimed size; even, for resamplers."""
@@ -56,11 +81,11 @@ class Run:
 
     def limit_halo(self, node: MapNode) -> None:
         """Compute and keep a map if strips of it would repeat too many rows of the maps before it."""
-        order = _order(node)
+        order = order_of(node)
         if len(order) < 3 or not (node.is_sum or isinstance(node, Windowed)):
             return
         middle = node.height // 2
-        ranges = _ranges(order, node, middle, middle + 1)
+        ranges = ranges_of(order, node, middle, middle + 1)
         halo = max((high - low) * node.height / source.height for source, (low, high) in ranges.items())
         step = self.step(node, order)
         if step < node.height and halo > max(step // (4 if node.is_sum else 2), 12):
@@ -73,18 +98,23 @@ class Run:
             node: The map.
             release: Whether maps that nothing else reads are freed as they are used up.
         """
+        top, bottom = self.rows(node.height)
         if node.stored is not None:
-            yield 0, torch.cat(node.stored.pieces(0, node.height), dim=-2)
+            yield top, torch.cat(node.stored.pieces(0, node.height), dim=-2)
             return
-        order = _order(node)
+        order = order_of(node)
         spent = self._spent(node, order) if release else []
         step = self.step(node, order)
-        for first in range(0, node.height, step):
-            last = min(first + step, node.height)
-            ranges = _ranges(order, node, first, last)
+        for first in range(top, bottom, step):
+            last = min(first + step, bottom)
+            ranges = ranges_of(order, node, first, last)
             for source in spent:
                 source.stored.release(ranges[source][0])  # type: ignore[union-attr]
-            yield first, _evaluate(order, ranges, node, spent if last == node.height else [])
+            rows = evaluate(order, ranges, node, spent if last == bottom else [])
+            if self.on_strip is not None:
+                self.on_strip(rows.numel())
+            yield first, rows
+            del rows  # before the next one allocates
 
     def store(self, node: MapNode, groups: int | None = None) -> Stored:
         """Compute a map and keep it in memory.
@@ -100,7 +130,7 @@ class Run:
                     gathered.add(rows)
                 stored.append(first, _own(rows))
             node.keep(stored)
-            node.moments = None if groups is None else gathered
+            node.moments = None if groups is None else self.merged(gathered)
         return node.stored  # type: ignore[return-value]
 
     def gather(self, node: MapNode, groups: int) -> None:
@@ -110,31 +140,50 @@ class Run:
         if node.stored is None and (node.nbytes <= self.plan.kept_bytes or node.is_sum):
             self.store(node, groups)
             return
-        node.moments = GroupMoments(groups)
+        gathered = GroupMoments(groups)
         stored = node.stored and node.stored.pieces(0, node.height)
         for rows in stored or (rows for _, rows in self.strips(node, release=False)):
-            node.moments.add(rows)
+            gathered.add(rows)
+        node.moments = self.merged(gathered)
 
     def tensor(self, node: MapNode, dtype: torch.dtype | None = None) -> Tensor:
-        """The whole map as a tensor."""
+        """The map as a tensor."""
+        top, bottom = self.rows(node.height)
         if node.stored is not None:
             pieces = node.stored.pieces(0, node.height)
             return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)).to(dtype or node.dtype)
         result: Tensor | None = None
         for first, rows in self.strips(node):
-            if rows.shape[-2] == node.height:
+            if rows.shape[-2] == bottom - top:
                 return rows.to(dtype or node.dtype)
             if result is None:
-                result = torch.empty(node.shape, dtype=dtype or node.dtype, device=rows.device)
-            result[..., first : first + rows.shape[-2], :] = rows
+                shape = (*node.shape[:-2], bottom - top, node.shape[-1])
+                result = torch.empty(shape, dtype=dtype or node.dtype, device=rows.device)
+            result[..., first - top :, :][..., : rows.shape[-2], :] = rows
         if result is None:
             raise AssertionError("a map without rows")
         return result
 
     def _spent(self, node: MapNode, order: list[MapNode]) -> list[MapNode]:
         """The stored maps that are read for `node` and for nothing else."""
-        needed = {map_ for handle in self.held if handle.node is not node for map_ in _order(handle.node)}
+        needed = {map_ for handle in self.held if handle.node is not node for map_ in order_of(handle.node)}
         return [source for source in order if source.stored is not None and source not in needed]
+
+
+@dataclass(eq=False)
+class DryRun(Run):
+    """A run on the meta device that computes nothing.
+
+    Attributes:
+        values: The number of values that would be computed in all strips.
+    """
+
+    values: int = 0
+
+    def strips(self, node: MapNode, release: bool = True) -> Iterator[tuple[int, Tensor]]:
+        """The map as a single strip."""
+        self.values += 0 if node.stored is not None else node.shape.numel()
+        yield 0, torch.empty(node.shape, dtype=node.dtype, device="meta")
 
 
 class Handle:
@@ -143,69 +192,6 @@ class Handle:
     def __init__(self, run: Run, node: MapNode) -> None:
         self.node = node
         run.held.add(self)
-
-
-def _order(node: MapNode) -> list[MapNode]:
-    """The maps that `node` is computed from, back to stored ones, each after its inputs; ends with `node`."""
-    found: dict[MapNode, None] = {}
-
-    def visit(current: MapNode) -> None:
-        if current not in found:
-            for source in current.inputs:
-                visit(source)
-            found[current] = None
-
-    visit(node)
-    return list(found)
-
-
-def _ranges(order: list[MapNode], node: MapNode, first: int, last: int) -> dict[MapNode, Range]:
-    """The rows of each map that the rows from `first` to `last` of `node` are computed from."""
-    ranges = {node: (first, last)}
-    for current in reversed(order):
-        if current.stored is not None:
-            continue
-        for source, (low, high) in zip(current.inputs, current.needs(*ranges[current]), strict=True):
-            known = ranges.get(source)
-            ranges[source] = (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
-    return ranges
-
-
-def _evaluate(order: list[MapNode], ranges: dict[MapNode, Range], node: MapNode, spent: list[MapNode]) -> Tensor:
-    """The rows of `node`, after computing those of all others once; each is freed after its last reader.
-
-    Args:
-        order: The maps in the order of computation, up to `node`.
-        ranges: The rows of each.
-        node: The last one.
-        spent: Stored maps that can be freed after their last reader.
-    """
-    readers: dict[MapNode, int] = {}
-    for current in order:
-        for source in current.inputs:
-            readers[source] = readers.get(source, 0) + 1
-    single = {source for source, count in readers.items() if count == 1}
-    rows: dict[MapNode, Tensor] = {}
-    for current in order:
-        if current.stored is not None:
-            continue
-        inputs, owned = [], []
-        for source, needed in zip(current.inputs, current.needs(*ranges[current]), strict=True):
-            readers[source] -= 1
-            if source.stored is not None:
-                inputs.append(source.stored.pieces(*needed))
-                owned.append(False)
-                if source in spent and not readers[source]:
-                    source.stored.release(source.height)
-                continue
-            value = rows[source] if readers[source] else rows.pop(source)
-            start = ranges[source][0]
-            whole = needed == ranges[source]
-            inputs.append([value if whole else value[..., needed[0] - start : needed[1] - start, :]])
-            owned.append(source.owns_result and whole and source in single)
-        rows[current] = current.compute(inputs, owned, *ranges[current])
-        del inputs  # before the next one allocates
-    return rows[node]
 
 
 def _own(rows: Tensor) -> Tensor:
