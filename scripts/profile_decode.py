@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from vaezoo.benchmark.benchmark_row import about
 from vaezoo.benchmark.case import make_case
 from vaezoo.benchmark.steps import make_network, make_step
+from vaezoo.inference.strips.winograd import SIDE
 from vaezoo.io.files import replacing
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "decode_profile.csv"
@@ -33,6 +34,8 @@ def kind_of(name: str, shapes: list[list[int]]) -> str:
     name = name.removeprefix("aten::").strip("_")
     if "conv" in name:
         return "upsampling" if len(shapes) > 1 and shapes[1][-1:] == [FOLDED] else "convolution"
+    if name in ("mm", "bmm") and SIDE**2 in shapes[0][:2]:  # the points of Winograd's filtering
+        return "convolution"
     return next((kind for kind, names in KINDS.items() if name in names), "other")
 
 
