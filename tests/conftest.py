@@ -1,5 +1,6 @@
 """Fixtures for all tests: an environment without network access, and the files beside the checkout."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from support.config_folder import write_network
 from vaezoo.specs import catalog
 
 SHARED = ROOT.parent / "shared"
+gc.disable()  # until all tests are collected: what imports create stays
+
+
+def pytest_collection_finish():
+    """Let the garbage collector skip the hundreds of thousands of objects of imported libraries."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

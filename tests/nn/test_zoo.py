@@ -6,7 +6,7 @@ from support.small import on_meta
 
 import vaezoo
 from vaezoo.analysis.costs import costs
-from vaezoo.analysis.group_norm_shapes import GroupNormShapes
+from vaezoo.analysis.meta_kernels import MetaKernels
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.catalog import data_dir, model_file
@@ -69,7 +69,7 @@ def test_encode_and_decode_keep_the_promised_shapes(name):
     vae, rows, columns = on_meta(name), 3, 5
     height, width = rows * vae.downscale, columns * vae.downscale
     images = torch.empty(2, vae.spec.image.channels, height, width, device="meta")
-    with GroupNormShapes():  # PyTorch's own group norm on the meta device is slow
+    with MetaKernels():  # PyTorch's own group norm on the meta device is slow
         posterior = vae.encode(images)
         reconstruction = vae.decode(posterior.mode())
     assert posterior.mode().shape == (2, vae.latent_channels, rows, columns)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.analysis.group_norm_shapes import GroupNormShapes
+from vaezoo.analysis.meta_kernels import MetaKernels
+from vaezoo.analysis.operations import CountedOperations
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.build import build
 from vaezoo.nn.efficientvit import LinearAttention
@@ -108,10 +108,10 @@ def costs_of(vae: VAE, height: int, width: int) -> Costs:
 def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[RowCost]:
     rows = []
     for index, (row, block) in enumerate(zip(getattr(spec, half), stack, strict=True)):
-        counter = FlopCounterMode(display=False)
-        with counter, _attention_flops(block, counter) as attention, GroupNormShapes():
+        counter = CountedOperations()
+        with MetaKernels(), counter, _attention_flops(block, counter) as attention:
             x = block(x)
-        gmacs = counter.get_total_flops() / 2e9  # PyTorch counts a multiply-accumulate as two operations
+        gmacs = counter.total / 2e9  # PyTorch counts a multiply-accumulate as two operations
         _, channels, height, width = x.shape
         shape, params = (channels, height, width), count_params(block)
         rows.append(RowCost(half, index, row.block, row.arguments, shape, params, gmacs, sum(attention) / 2e9))
@@ -119,14 +119,14 @@ def _rows(spec: ModelSpec, half: str, stack: Stack, x: torch.Tensor) -> list[Row
 
 
 @contextlib.contextmanager
-def _attention_flops(block: nn.Module, counter: FlopCounterMode) -> Iterator[list[int]]:
+def _attention_flops(block: nn.Module, counter: CountedOperations) -> Iterator[list[int]]:
     """Collect the operations that the counter counts in attention layers, as numbers that add up to the total."""
     counted: list[int] = []
     hooks = []
     for layer in block.modules():
         if isinstance(layer, (Attention, LinearAttention)):
-            hooks.append(layer.register_forward_pre_hook(lambda *_: counted.append(-counter.get_total_flops())))
-            hooks.append(layer.register_forward_hook(lambda *_: counted.append(counter.get_total_flops())))
+            hooks.append(layer.register_forward_pre_hook(lambda *_: counted.append(-counter.total)))
+            hooks.append(layer.register_forward_hook(lambda *_: counted.append(counter.total)))
     yield counted
     for hook in hooks:
         hook.remove()

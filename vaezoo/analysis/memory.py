@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from vaezoo.analysis.group_norm_shapes import GroupNormShapes
+from vaezoo.analysis.dispatch_mode import DispatchMode
+from vaezoo.analysis.meta_kernels import MetaKernels
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(DispatchMode):
     """Dispatch mode that counts the bytes of the tensors that are alive.
 
     Args:
@@ -85,7 +85,7 @@ def peak_of(function: Callable[[Tensor], object], x: Tensor, ignored: list[Tenso
         ignored: Tensors that do not count, such as weights.
     """
     live = LiveBytes(ignored)
-    with torch.no_grad(), FusedAttention(), GroupNormShapes(), live:
+    with torch.no_grad(), FusedAttention(), MetaKernels(), live:
         live.add(x)
         function(x)
     return live.peak

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import nn
 
-from vaezoo.analysis.group_norm_shapes import GroupNormShapes
+from vaezoo.analysis.meta_kernels import MetaKernels
 from vaezoo.errors import SpecError
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.efficientvit import LinearAttention
@@ -66,7 +66,7 @@ def receptive_fields(vae: VAE) -> ReceptiveFields:
         SpecError: If a block changes height and width by a layer that is not known here.
     """
     pixels, latents = 2 * vae.downscale, 2  # PyTorch's group norm raises on a single position
-    with torch.no_grad(), GroupNormShapes():
+    with torch.no_grad(), MetaKernels():
         down = _maps_of(vae, vae.encoder, "encoder", (1, vae.spec.image.channels, pixels, pixels))
         up = _maps_of(vae, vae.decoder, "decoder", (1, vae.latent_channels, latents, latents))
     return ReceptiveFields(
