@@ -86,6 +86,7 @@ def test_sizes_and_devices_are_checked_for_all_variants_first(tmp_path):
         plan_of(tmp_path, measure="{device: 'cuda:99'}")
 
 
+@pytest.mark.slow  # measures in processes that import torch
 def test_a_command_measures(tmp_path, capsys):
     arguments = ["vae_f8_z4_micro", "--set", "latent.channels=4", "--sizes", "16", "--measure", "decode"]
     arguments += ["--out", str(tmp_path), "--no-report"]

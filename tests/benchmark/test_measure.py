@@ -45,6 +45,7 @@ def test_a_row_is_measured_in_a_process_of_its_own():
     assert row["matmul_share"] > 0
 
 
+@pytest.mark.slow  # another process that imports torch
 def test_running_out_of_memory_is_a_row_that_says_so():
     row = measure(MICRO, "encode", 64, batch=10**9)
     assert tuple(row) == COLUMNS

@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.representatives import family, one_of_each
 from support.small import in_layout, on_meta, same_weights, small_on_meta, small_vae, write_small
 
 import vaezoo
@@ -35,8 +36,6 @@ def is_written(name: str, layout: str) -> bool:
 
 PAIRS = [(name, layout) for name in files("models") for layout in layouts_of(name) if layout != "native"]
 WRITTEN = [(name, layout) for name, layout in PAIRS if is_written(name, layout)]
-# the first network of each family is in the default run: the others have the same rows in other numbers and widths
-FIRST = {(name.partition("_")[0], layout): name for name, layout in reversed(WRITTEN)}
 FOREIGN = [name for name in files("models") if not name.startswith("vae_")]
 
 
@@ -65,7 +64,7 @@ def test_every_published_network_has_a_foreign_layout():
     assert {layout for _, layout in PAIRS} == LAYOUTS.keys() - {"native"}
 
 
-@pytest.mark.parametrize(("name", "layout"), PAIRS)
+@pytest.mark.parametrize(("name", "layout"), one_of_each(PAIRS, lambda pair: (family(pair[0]), pair[1])))
 def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
     vae = on_meta(name)
     translated, state = tensor_names_of(vae, layout), vae.state_dict()
@@ -79,10 +78,7 @@ def test_a_layout_names_every_tensor_once_and_cuts_nothing_off(name, layout):
 
 @pytest.mark.parametrize(
     ("name", "layout"),
-    [
-        pair if FIRST[pair[0].partition("_")[0], pair[1]] == pair[0] else pytest.param(*pair, marks=pytest.mark.slow)
-        for pair in WRITTEN
-    ],
+    one_of_each(WRITTEN, lambda pair: (family(pair[0]), pair[1])),
 )
 def test_a_network_goes_to_a_layout_and_back_without_losing_a_bit(name, layout, tmp_path):
     vae, path, network = shared_vae(name), path_for(tmp_path, layout), write_small(name, tmp_path)

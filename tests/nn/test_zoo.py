@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.representatives import one_of_each
 from support.small import on_meta
 
 import vaezoo
@@ -21,6 +22,7 @@ RECORDS = [t for name in NAMES for t in read_records(name).by_tag.values()]
 BUNDLED = [t for t in RECORDS if t.record.bundled and not t.record.removed_in]
 
 every_network = pytest.mark.parametrize("name", NAMES)
+one_network_of_each_family = pytest.mark.parametrize("name", one_of_each(NAMES))
 every_record = pytest.mark.parametrize("tagged", RECORDS, ids=lambda t: t.name)
 every_bundled_record = pytest.mark.parametrize("tagged", BUNDLED, ids=lambda t: t.name)
 
@@ -63,7 +65,7 @@ def test_a_network_published_elsewhere_says_its_source_and_what_proves_it(name):
     assert proof.because or not proof.second
 
 
-@every_network
+@one_network_of_each_family
 @torch.no_grad()
 def test_encode_and_decode_keep_the_promised_shapes(name):
     vae, rows, columns = on_meta(name), 3, 5
@@ -78,7 +80,7 @@ def test_encode_and_decode_keep_the_promised_shapes(name):
     assert reconstruction.shape == images.shape
 
 
-@every_network
+@one_network_of_each_family
 def test_the_costs_of_the_rows_add_up_to_the_whole_network(name):
     vae = on_meta(name)
     counted = costs(vae.spec, 256)  # which the tables of the docs count too

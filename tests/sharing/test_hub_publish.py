@@ -200,6 +200,7 @@ def test_commands_end_with_2_and_one_message(hub, capsys):
     assert "Traceback" not in told
 
 
+@pytest.mark.slow  # another process that imports torch
 def test_the_environment_names_the_hub_and_the_token(hub, saved, tmp_path):
     hub.commit("alice/vae", saved)
     hub.repos["alice/vae"].private = True

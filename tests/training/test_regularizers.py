@@ -184,7 +184,7 @@ def test_the_spectrum_loss_is_that_of_an_independent_dct():
 @pytest.mark.parametrize("name", sorted(REGULARIZERS))
 def test_every_regulariser_is_a_float32_scalar_whose_gradient_reaches_the_encoder(name):
     vae = vaezoo.create("vae_f8_z4_micro").train()
-    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
     share = {"share": 1.0} if name == "equivariance" else {}
     with torch.autocast("cpu", torch.bfloat16):
         value = small(name, **share)(vae, vae(images), images, generator())

@@ -102,6 +102,7 @@ def test_a_run_with_mostly_bad_photos_says_so_at_the_start_and_ends(tmp_path):
     assert "19 of 20 sampled photos are bad" in told[0]
 
 
+@pytest.mark.slow  # another process that imports torch, and its worker
 def test_a_process_ends_although_workers_that_ignore_signals_are_left():
     code = (
         "import vaezoo.data.batches as b; from torch.utils.data import DataLoader\n"

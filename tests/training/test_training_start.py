@@ -95,7 +95,11 @@ STARTS = [
 ]
 
 
-@pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)
+@pytest.mark.parametrize(
+    "start",
+    [*STARTS[:3], *(pytest.param(start, marks=pytest.mark.slow) for start in STARTS[3:5]), STARTS[5]],
+    ids=lambda start: start.__name__,
+)
 def test_a_decoder_is_trained_for_the_latents_of_an_encoder_that_stays_bit_by_bit(start, tmp_path, request):
     vae, settings, stats = start(tmp_path, request)
     before, after = vae.state_dict(), fine_tune(tmp_path, *settings, "train=decoder")

@@ -61,7 +61,10 @@ def photos() -> Tensor:
     return torch.cat([to_tensor(resize_and_crop(read_picture(path), 128)) for path in sample_photos()])
 
 
-@pytest.mark.parametrize("case", NETWORKS)
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("constants", "auto", "nearest", "narrow")]
+
+
+@pytest.mark.parametrize("case", ["checkerboard", "channels", "ldm", *MORE])
 def test_the_first_output_is_the_photo_resampled(case, photos):
     name, changes = NETWORKS[case]
     torch.manual_seed(0)

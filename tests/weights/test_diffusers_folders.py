@@ -46,7 +46,7 @@ def run(model, images):
     return moments, latents, model.decode(latents, return_dict=False)[0]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_model_saved_by_diffusers_opens_from_disk_with_the_same_numbers(name, seed, tmp_path):
     model = small_model(name, seed)

@@ -33,7 +33,13 @@ WRAPS = [
 ]
 
 
-@pytest.mark.parametrize(("wrap", "zipped"), [*((wrap, True) for wrap in WRAPS), (WRAPS[0], False), (WRAPS[3], False)])
+CASES = [
+    *[(WRAPS[1], True), (WRAPS[2], True), (WRAPS[3], False)],
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in [(WRAPS[0], True), (WRAPS[0], False), (WRAPS[3], True)]),
+]
+
+
+@pytest.mark.parametrize(("wrap", "zipped"), CASES)
 def test_a_pickled_checkpoint_is_converted_whatever_is_wrapped_around_it(mar, tmp_path, capsys, wrap, zipped):
     network = write_small("mar_f16_z16", tmp_path)
     state = tensors_in_layout(mar, "ldm")

@@ -192,6 +192,7 @@ def test_a_taesd_is_two_files_and_half_of_one_is_told_apart(tmp_path):
     assert "half of" not in str(caught.value)
 
 
+@pytest.mark.slow  # a file of the full network, read and hashed several times
 def test_recognize_says_which_networks_names_and_shapes_allow_and_why(tmp_path):
     with torch.device("meta"):
         vae = vaezoo.create("ldm_f8_z4")

@@ -16,8 +16,19 @@ from vaezoo.weights.pickles import from_pickle
 PREFIXES = ["_orig_mod.", "module.", "ema.", "autoencoder.", "module._orig_mod.", "a.b.first_stage_model.", "net/my_"]
 
 
-@pytest.mark.parametrize("layout", ["ldm", "diffusers", "native"])
-@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize(
+    ("prefix", "layout"),
+    [
+        *[(prefix, "ldm") for prefix in PREFIXES],
+        *[("module._orig_mod.", layout) for layout in ("diffusers", "native")],
+        *[
+            pytest.param(prefix, layout, marks=pytest.mark.slow)
+            for layout in ("diffusers", "native")
+            for prefix in PREFIXES
+            if prefix != "module._orig_mod."
+        ],
+    ],
+)
 def test_any_prefix_in_any_layout_is_taken_off_and_said(kl, caplog, tmp_path, layout, prefix):
     vae, load, same = kl
     other = {"cond_stage_model.encoder.x": torch.zeros(1), "n_averaged": torch.zeros(1)}

@@ -1,0 +1,21 @@
+"""Cases of proofs over all networks: one of each family by default, all with `-m slow`."""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import pytest
+
+
+def family(name: str) -> str:
+    """Return the family of a network: networks of one family have the same rows in other numbers and widths."""
+    return name.partition("_")[0]
+
+
+def one_of_each(cases: Iterable[Any], key: Callable[[Any], Hashable] = family) -> list[Any]:
+    """Mark all cases slow but the first with each key."""
+    seen: set[Hashable] = set()
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=[pytest.mark.slow] if repeated else [])
+        for case in cases
+        for repeated in [key(case) in seen or bool(seen.add(key(case)))]
+    ]
