@@ -24,9 +24,8 @@ from vaezoo.out_of_memory import enough_memory
 logger = logging.getLogger(__name__)
 
 NO_LIMIT = 1 << 60
-FASTEST = Plan(strip_bytes=NO_LIMIT, kept_bytes=NO_LIMIT)
+FASTEST = Plan(strip_bytes=64 << 20, kept_bytes=NO_LIMIT)  # higher strips are no faster and need more memory
 SMALLER = (  # each needs less memory than the one before and repeats more work
-    Plan(strip_bytes=64 << 20, kept_bytes=NO_LIMIT),
     Plan(strip_bytes=64 << 20, kept_bytes=0),
     Plan(strip_bytes=8 << 20, kept_bytes=0),
 )
