@@ -27,6 +27,8 @@ gc.disable()  # until all tests are collected: what imports create stays
 
 def pytest_collection_finish():
     """Let the garbage collector skip the hundreds of thousands of objects of imported libraries."""
+    import hypothesis  # noqa: F401  # now, because it asks the collector who refers to the objects of its plugins
+
     gc.freeze()
     gc.enable()
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from support.small import small_vae
 from torch import nn
 
@@ -143,20 +144,92 @@ def test_bad_options_are_refused(micro, options, message):
         optimize(micro, **options)
 
 
-class Unusual(nn.Module):
-    """Functions that need the whole map, beside others that do not."""
-
-    def forward(self, x):
-        y = x - x.mean(dim=(2, 3), keepdim=True)
-        y.mul_(2)
-        return torch.flip(y, dims=[2]) + x[:, :1].cumsum(dim=2)
+def conv(x):
+    return F.conv2d(x, torch.full((3, 3, 3, 3), 0.1), padding=1)
 
 
-def test_functions_that_need_the_whole_map_get_it():
-    x = torch.randn(1, 3, 20, 12)
-    result, run = by_strips(Unusual(), x, LEAN)
-    assert far(result, Unusual()(x)) < 1e-6
-    assert {"mean", "flip", "__getitem__"} <= set(run.whole)
+def changed(x, function):
+    y = conv(x)
+    earlier = y + 1
+    result = function(y)
+    return earlier + y + (0 if result is None else result)
+
+
+FUNCTIONS = {
+    "mean over positions": lambda x: conv(x) - x.mean(dim=(2, 3), keepdim=True),
+    "mean over columns": lambda x: conv(x) - x.mean(dim=3, keepdim=True),
+    "flip": lambda x: torch.flip(conv(x), dims=[2]),
+    "channels": lambda x: conv(x)[:, :1].cumsum(dim=2),
+    "rows": lambda x: conv(x)[:, :, :15],
+    "a plain map": lambda x: conv(x) + torch.arange(21.0).view(1, 1, 21, 1),
+    "add with alpha": lambda x: torch.add(conv(x), x, alpha=0.5),
+    "add in place with alpha": lambda x: conv(x).add_(x, alpha=-1),
+    "a plain tensor in place": lambda x: torch.ones(1, 3, 21, 12).add_(x) + conv(x),
+    "assignment": lambda x: changed(x, lambda y: y.__setitem__((slice(None), slice(0, 1)), 0.0)),
+    "masked fill": lambda x: changed(x, lambda y: y.masked_fill_(torch.ones(1, 3, 21, 12) > 2, 0.0)),
+    "known in place": lambda x: changed(x, lambda y: y.mul_(2)),
+    "unknown in place": lambda x: changed(x, lambda y: F.leaky_relu(y, inplace=True)),
+    "normalize over rows": lambda x: F.normalize(conv(x), dim=2),
+    "batch norm in training": lambda x: F.batch_norm(conv(x), None, None, training=True),
+    "unflatten rows": lambda x: conv(x).unflatten(2, (7, 3)).flatten(2, 3),
+    "type": lambda x: conv(x) if conv(x).type().endswith("FloatTensor") else x,
+    "two factors": lambda x: conv(F.interpolate(x, scale_factor=(2.0, 3.0), mode="nearest")),
+    "transposed": lambda x: conv(x).mT,
+    "wide zeros": lambda x: conv(F.pad(conv(x), (5, 5, 5, 5))),
+    "wide reflection": lambda x: conv(F.pad(conv(x), (5, 5, 5, 5), mode="reflect")),
+    "around": lambda x: conv(F.pad(F.group_norm(conv(x), 1), (1, 1, 1, 1), mode="circular")),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("strip", [1, 500, 1 << 30])
+def test_any_function_gives_what_it_gives_of_the_whole_map(name, strip):
+    x = torch.randn(1, 3, 21, 12)
+    result, _ = by_strips(FUNCTIONS[name], x.clone(), Plan(strip, 0))
+    assert far(result, FUNCTIONS[name](x.clone())) < 1e-5
+
+
+def test_weights_that_change_between_calls_count(micro):
+    vae = small_vae("ldm_f8_z4")
+    fast, z = optimize(vae, "fp32"), torch.randn(1, vae.latent_channels, 4, 4)
+    with torch.inference_mode():
+        fast.decode(z)
+        with torch.autocast("cpu", torch.bfloat16):
+            fast.decode(z)
+        for model in (vae, fast):
+            for parameter in model.parameters():
+                parameter.data = parameter.data * 0.9
+        assert far(fast.decode(z), vae.decode(z)) < 1e-5
+
+
+def test_changes_to_modules_are_kept(micro):
+    vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
+    for module in vae.modules():
+        if isinstance(module, nn.Conv2d) and module.padding[0]:
+            module.padding_mode = "circular"
+            module._reversed_padding_repeated_twice = [n for n in reversed(module.padding) for _ in range(2)]
+    x = images(vae, 4, 4).clamp(-1, 1)
+    with torch.inference_mode():
+        assert far(optimize(vae, "fp32", tile=16)(x).reconstruction, vae(x).reconstruction) < 1e-5
+
+
+def test_hooks_see_maps_and_a_dtype_that_was_cast_is_remembered(micro):
+    vae, seen = vaezoo.create("vae_f8_z4_micro", pretrained=True), []
+    fast = optimize(vae, "fp32", tile="auto")
+    fast.decoder[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    fast.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    x = images(vae).clamp(-1, 1)
+    with torch.inference_mode():
+        assert far(fast(x).reconstruction, vae(x).reconstruction) < 1e-5
+        assert len(seen) == 2
+        assert seen[0].mean().isfinite()
+    assert optimize(optimize(vae, "bf16"), "bf16").executor.cast_from == torch.float32
+
+
+def test_contiguous_is_contiguous(micro):
+    fast = optimize(small_vae("ldm_f8_z4"), "fp32", memory_format="contiguous")
+    assert executor._memory_format(fast.decoder) == torch.contiguous_format
+    assert executor._memory_format(optimize(fast, "fp32").decoder) == torch.channels_last
 
 
 def test_create_optimizes_on_request(micro):

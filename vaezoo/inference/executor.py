@@ -67,7 +67,7 @@ class StripExecutor:
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
         weight = next(half.parameters())
         x = image.to(weight.device, weight.dtype)
-        with enough_memory(lambda: self._work(half, x, plan), self._remedy()):
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
             result = _run(half, x, self._new_run(plan))
         if self.guard is None:
             return result
@@ -114,7 +114,7 @@ class StripExecutor:
         def rows(first: int, last: int) -> Tensor:
             return read(first, last).to(weight.device, weight.dtype).contiguous(memory_format=memory_format)
 
-        with enough_memory(lambda: self._work(half, x, plan), self._remedy()):
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
             made = _through(half, [Rows.of(run, Reading(x.shape, x.dtype, rows), x.device)])
             if not isinstance(made, Rows):
                 yield 0, made.float()
@@ -156,16 +156,28 @@ def _run(stack: Stack, x: Tensor, run: Run) -> Tensor:
     box: list[Tensor] = [Rows.of(run, of_tensor(x, run.rows(x.shape[-2])), x.device)]
     del x
     made = _through(stack, box)
-    return run.tensor(made.handle.node, torch.float32) if isinstance(made, Rows) else made.float()
+    if not isinstance(made, Rows):
+        return made.float()
+    node = made.handle.node
+    del made  # so that only hooks can still hold it
+    return run.tensor(node, torch.float32)
+
+
+def _no_autocast(x: Tensor) -> torch.autocast:
+    """Nodes know the dtype of their results, and autocast would change it."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _memory_format(stack: Stack) -> torch.memory_format:
-    channels_last = any(p.ndim == 4 and p.shape[1] > 1 and p.stride(1) == 1 for p in stack.parameters())
+    kernels = [p for p in stack.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]  # others have both formats
+    channels_last = any(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _through(stack: Stack, box: list[Tensor]) -> Tensor:
     """The result of all blocks; `box` has the only reference to the input."""
+    if stack._forward_hooks or stack._forward_pre_hooks:
+        return cast(Tensor, stack(box.pop()))
     for index, block in enumerate(stack):
         box.append(stack.input_of(index, box.pop()))
         # without hooks, `forward` is called directly: then no frame holds the input while the block runs, and it can be
@@ -213,8 +225,12 @@ def _values(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> float:
 
 
 def _shadow(stack: Stack) -> Stack:
-    """A copy on the meta device."""
-    return copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
+    """A copy on the meta device, without hooks, which would see maps without values."""
+    shadow = copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
+    for module in shadow.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return shadow
 
 
 def _on_meta(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """`optimize`: the same model, run as fast or in as little memory as this machine allows."""
 
+import copy
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -86,7 +87,8 @@ def optimize(
     if tile is not None and tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
         raise InputError(f"tile is {tile!r}; expected a height in pixels, 'auto' or None")
     made = _converted(vae, _dtype(vae, dtype), _memory_format(vae, memory_format), _rows(vae, keep_fp32))
-    cast_from = None if all(map(_same_dtype, made.parameters(), vae.parameters())) else vae.dtype
+    before = None if vae.executor is None else vae.executor.cast_from
+    cast_from = before or (None if all(map(_same_dtype, made.parameters(), vae.parameters())) else vae.dtype)
     safer = None
     if retry is not None:
         safe = _dtype(vae, retry)
@@ -164,21 +166,19 @@ def _converted(vae: VAE, dtype: torch.dtype, memory_format: torch.memory_format,
         memory_format: The memory format.
         kept: Prefixes of the rows that are float32 instead.
     """
-    with torch.device("meta"):
-        made = VAE(vae.spec)
-    state = {
-        name: x.detach().to(
+    memo: dict[int, object] = {}
+    for name, x in (*vae.named_parameters(), *vae.named_buffers()):
+        converted = x.detach().to(
             dtype=torch.float32 if name.startswith(tuple(kept)) else dtype,
             memory_format=memory_format if x.ndim == 4 else torch.preserve_format,
         )
-        for name, x in vae.state_dict().items()
-    }
-    made.load_state_dict(state, assign=True)
-    for half in (made.encoder, made.decoder) if kept else ():
-        prefixes = (f"{half.name}.{index}." for index in range(len(half)))
-        half.dtypes = tuple(torch.float32 if prefix in kept else dtype for prefix in prefixes)
-    made.latent_stats, made.source, made.statistics_remedy = vae.latent_stats, vae.source, vae.statistics_remedy
-    flags: dict[str, nn.Parameter] = dict(vae.named_parameters())
-    for name, parameter in made.named_parameters():
-        parameter.requires_grad_(flags[name].requires_grad)
+        parameter = isinstance(x, nn.Parameter)
+        memo[id(x)] = nn.Parameter(converted, requires_grad=x.requires_grad) if parameter else converted
+    if vae.executor is not None:
+        memo[id(vae.executor)] = None
+    made = copy.deepcopy(vae, memo)  # with the changes that were made to its modules
+    made.executor = None
+    for half in (made.encoder, made.decoder):
+        prefixes = [f"{half.name}.{index}." for index in range(len(half))]
+        half.dtypes = tuple(torch.float32 if prefix in kept else dtype for prefix in prefixes) if kept else ()
     return made.eval()

@@ -99,7 +99,7 @@ def interpolate(run: Run, x: MapNode, **options: Any) -> MapNode | None:
     """Nearest-neighbor upsampling by a whole number."""
     given = {key: value for key, value in options.items() if value is not None and value is not False}
     factor = given.pop("scale_factor", None)
-    if given != {"mode": "nearest"} or factor is None or factor != int(factor):
+    if given != {"mode": "nearest"} or not isinstance(factor, int | float) or factor != int(factor):
         return None
     return nearest(run, x, int(factor))
 
@@ -124,8 +124,10 @@ def pixel_unshuffle(run: Run, x: MapNode, downscale_factor: int) -> MapNode:
     return Gathered(shape, x, r, partial(F.pixel_unshuffle, downscale_factor=r))
 
 
-def attend(run: Run, x: MapNode, qkv: nn.Linear, proj: nn.Linear, heads: int) -> MapNode:
+def attend(run: Run, x: MapNode, qkv: nn.Linear, proj: nn.Linear, heads: int) -> MapNode | None:
     """Self-attention: keys and values of all positions are kept, and a strip has the queries of its own positions."""
+    if type(qkv) is not nn.Linear or qkv._forward_hooks or qkv._forward_pre_hooks:
+        return None  # something else than the product with its weight is wanted
     b, c, h, w = x.shape
     start, end = run.rows(h)
     key_value = torch.empty(2, b, heads, (end - start) * w, c // heads, dtype=x.dtype, device=qkv.weight.device)

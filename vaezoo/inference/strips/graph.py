@@ -53,7 +53,10 @@ def evaluate(order: list[MapNode], ranges: dict[MapNode, Range], node: MapNode, 
         for source, needed in zip(current.inputs, current.needs(*ranges[current]), strict=True):
             readers[source] -= 1
             if source.stored is not None:
-                inputs.append(source.stored.pieces(*needed))
+                pieces = source.stored.pieces(*needed)
+                if sum(piece.shape[-2] for piece in pieces) != needed[1] - needed[0]:
+                    raise AssertionError(f"rows {needed} of a map are not in memory any more")
+                inputs.append(pieces)
                 owned.append(False)
                 if source in spent and not readers[source]:
                     source.stored.release(source.height)

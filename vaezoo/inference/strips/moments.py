@@ -23,8 +23,9 @@ class GroupMoments:
     def add(self, rows: Tensor) -> None:
         """Include rows of shape (B, C, H, W)."""
         b, c, h, w = rows.shape
+        precise = rows if rows.dtype == torch.float64 else rows.float()
         # the kernel of the group norm has the fastest and most careful sums; its result is not needed
-        _, mean, inverse = torch.native_group_norm(rows.float(), None, None, b, c, h * w, self.groups, EPS)
+        _, mean, inverse = torch.native_group_norm(precise, None, None, b, c, h * w, self.groups, EPS)
         count = h * w * (c // self.groups)
         variance = (inverse.double().pow(-2) - EPS).clamp(min=0)
         self.merge(count, mean.double(), variance * count)

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from vaezoo.inference.strips.functions import FUNCTIONS
-from vaezoo.inference.strips.nodes import MapNode
+from vaezoo.inference.strips.nodes import MapNode, of_tensor
 from vaezoo.inference.strips.rowwise import NAMES, local
 from vaezoo.inference.strips.strip_run import Handle, Run
+
+METHODS = ("dim", "size", "is_floating_point", "__repr__", "__hash__")  # that need no values
+ATTRIBUTES = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "grad_fn", "is_meta", "is_cuda", "is_cpu")
+IN_PLACE_OPERATORS = tuple(f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"))
 
 
 class Rows(Tensor):
@@ -36,16 +40,19 @@ class Rows(Tensor):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(function, "__name__", "")
-        if name in ("__get__", "dim", "size", "is_floating_point", "__repr__", "__hash__"):
+        if name in METHODS or (name == "__get__" and _attribute(function) in ATTRIBUTES):
             return super().__torch_function__(function, types, args, kwargs)
         found: list[Rows] = []
         nodes, options = _nodes(args, found), _nodes(kwargs, found)
         run, device = found[0].run, found[0].device
-        made = _dispatch(run, name, function, nodes, options)
+        changes = _changes_first_argument(name, kwargs)
+        made = None if changes and args[0] is not found[0] else _dispatch(run, name, function, nodes, options)
         if made is None:
             run.whole.append(name)
+            if changes and isinstance(args[0], Rows):
+                return _changed(function, args, kwargs)
             return function(*_tensors(args), **_tensors(kwargs))
-        if (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+        if changes:
             found[0].handle.node = made[0]
             return found[0]
         results = tuple(Rows.of(run, node, device) for node in made)
@@ -56,11 +63,31 @@ class Rows(Tensor):
         raise NotImplementedError(f"{func} reached a map that has no values yet")
 
 
+def _attribute(getter: Any) -> str:
+    """The name of the attribute that a getter reads."""
+    return str(getter.__self__.__name__)
+
+
+def _changes_first_argument(name: str, kwargs: dict[str, Any]) -> bool:
+    in_place = name.endswith("_") and not name.endswith("__")
+    return in_place or bool(kwargs.get("inplace")) or name == "__setitem__" or name in IN_PLACE_OPERATORS
+
+
+def _changed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a function that changes its first argument, of which it gets a copy of the whole map."""
+    target: Rows = args[0]
+    others, options = _tensors(args[1:]), _tensors(kwargs)
+    copy = _tensors(target).clone()
+    result = function(copy, *others, **options)
+    target.handle.node = of_tensor(copy)
+    return target if result is copy else result
+
+
 def _dispatch(
     run: Run, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> list[MapNode] | None:
     """The nodes of the results of a function; `None` if it needs whole maps."""
-    if name in FUNCTIONS:
+    if name in FUNCTIONS and args and isinstance(args[0], MapNode) and len(args[0].shape) == 4:
         node = FUNCTIONS[name](run, *args, **kwargs)
         made = None if node is None else [node]
     elif name.strip("_") in NAMES:

@@ -18,6 +18,10 @@ NAMES = frozenset(
     half bfloat16 to type clone contiguous detach
     """.split()  # noqa: SIM905
 )
+GUARDS: dict[str, Callable[..., bool]] = {  # whether a call sees single rows where its shapes do not show it
+    "normalize": lambda x, p=2.0, dim=1, eps=1e-12, out=None: dim == 1,
+    "batch_norm": lambda x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: not training,
+}
 OVERWRITING: dict[str, Callable[..., Tensor]] = {  # put the result in the place of the first argument
     "silu": partial(F.silu, inplace=True),
     "relu": partial(F.relu, inplace=True),
@@ -41,6 +45,8 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
         args: Its arguments, with nodes in place of maps.
         kwargs: Its keyword arguments.
     """
+    if name in GUARDS and not GUARDS[name](*args, **kwargs):
+        return None
     inputs: list[MapNode] = []
     template = _with_slots((args, {**kwargs, **({"inplace": False} if "inplace" in kwargs else {})}), inputs)
     height, width = inputs[0].shape[-2:]
@@ -58,10 +64,13 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
         return torch.empty((*x.shape[:-2], *other) if same else x.shape, dtype=x.dtype, device="meta")
 
     # at another size the result must change likewise, or the call depends on the size
-    made = call([torch.empty((*n.shape[:-2], *other), dtype=n.dtype, device="meta") for n in inputs], shrunk)
+    try:
+        made = call([torch.empty((*n.shape[:-2], *other), dtype=n.dtype, device="meta") for n in inputs], shrunk)
+    except (RuntimeError, TypeError, IndexError):  # a shape or number among the arguments fits this size only
+        return None
     several = isinstance(made, tuple | list)
     results = made if several else [made]
-    if any(x.ndim < 3 or x.shape[-2:] != other for x in results):
+    if any(not isinstance(x, Tensor) or x.ndim < 3 or x.shape[-2:] != other for x in results):
         return None
 
     def run(index: int, rows: list[Tensor], first: int, last: int) -> Tensor:
@@ -71,7 +80,7 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
         result = call(rows, cut)
         return result[index] if several else result
 
-    fits = len({(x.dtype, x.shape[:-2]) for x in (*inputs, *results)}) == 1
+    fits = not kwargs.keys() - {"inplace"} and len({(x.dtype, x.shape[:-2]) for x in (*inputs, *results)}) == 1
     overwrite = OVERWRITING.get(name) if fits and len(inputs) == len(args) else None
     return [
         Local(

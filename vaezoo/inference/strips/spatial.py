@@ -167,7 +167,9 @@ class Extended(MapNode):
 
     def needs(self, first: int, last: int) -> list[Range]:
         rows = [row for row in map(self._row, range(first, last)) if row is not None]
-        return [(min(rows), max(rows) + 1)] if rows else [(0, 0)]
+        if not rows:  # only zeros, made in the shape of any row
+            rows = [min(max(first - self.above, 0), self.inputs[0].height - 1)]
+        return [(min(rows), max(rows) + 1)]
 
     def compute(self, inputs: list[list[Tensor]], owned: list[bool], first: int, last: int) -> Tensor:
         start = self.needs(first, last)[0][0]

@@ -105,11 +105,12 @@ class Run:
         order = order_of(node)
         spent = self._spent(node, order) if release else []
         step = self.step(node, order)
+        final = ranges_of(order, node, max(bottom - step, top), bottom)  # padding may make it read the first rows again
         for first in range(top, bottom, step):
             last = min(first + step, bottom)
             ranges = ranges_of(order, node, first, last)
             for source in spent:
-                source.stored.release(ranges[source][0])  # type: ignore[union-attr]
+                source.stored.release(min(ranges[source][0], final[source][0]))  # type: ignore[union-attr]
             rows = evaluate(order, ranges, node, spent if last == bottom else [])
             if self.on_strip is not None:
                 self.on_strip(rows.numel())
@@ -153,7 +154,8 @@ class Run:
             pieces = node.stored.pieces(0, node.height)
             return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)).to(dtype or node.dtype)
         result: Tensor | None = None
-        for first, rows in self.strips(node):
+        held = any(handle.node is node for handle in self.held)  # then it may be computed again
+        for first, rows in self.strips(node, release=not held):
             if rows.shape[-2] == bottom - top:
                 return rows.to(dtype or node.dtype)
             if result is None:
@@ -166,7 +168,7 @@ class Run:
 
     def _spent(self, node: MapNode, order: list[MapNode]) -> list[MapNode]:
         """The stored maps that are read for `node` and for nothing else."""
-        needed = {map_ for handle in self.held if handle.node is not node for map_ in order_of(handle.node)}
+        needed = {source for handle in self.held if handle.node is not node for source in order_of(handle.node)}
         return [source for source in order if source.stored is not None and source not in needed]
 
 
