@@ -14,10 +14,10 @@ from vaezoo.inference.optimize import optimize
 def test_a_half_is_compiled_once_for_all_sizes_and_batches_of_several(monkeypatch):
     counter = CompileCounter()  # a backend that runs graphs as they are
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)  # for each half, not for both together
     vae = vaezoo.create(tiny_spec())
     fast = optimize(vae, "fp32", compile=True)
-    with torch.inference_mode():
+    limit = torch._dynamo.config.patch(recompile_limit=1)  # for each half, not for both together
+    with limit, torch.inference_mode():
         for shape in ((2, 3, 32, 48), (2, 3, 48, 32), (3, 3, 64, 64)):
             images = torch.rand(shape) * 2 - 1
             assert torch.allclose(fast(images).reconstruction, vae(images).reconstruction, atol=1e-5)

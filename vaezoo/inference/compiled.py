@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -26,15 +25,15 @@ class CompiledExecutor:
 
     def __init__(self, cast_from: torch.dtype | None, guard: FiniteGuard) -> None:
         self.cast_from, self.guard = cast_from, guard
-        self._compiled: WeakKeyDictionary[Stack, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
+        self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # by the name of the half
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
-        if half not in self._compiled:
-            self._compiled[half] = torch.compile(_own_forward(half), dynamic=True)
+        if half.name not in self._compiled:
+            self._compiled[half.name] = torch.compile(_own_forward(half), dynamic=True)
         weight = next(half.parameters())
         given = x.to(weight.device, weight.dtype)
-        result = self._compiled[half](given).float()
+        result = self._compiled[half.name](given).float()
         if torch.is_grad_enabled():
             return result
         return self.guard(half, x, result, lambda: each_row(half, given, FASTEST, fuse=False))
