@@ -57,7 +57,7 @@ def folder(tmp_path):
 
 def test_photos_finds_pictures_in_subfolders_by_name_and_says_where_there_are_none(folder):
     assert [path.name for path in photos(folder)] == ["a.JPG", "b.png", "sub/c.webp"]
-    for empty, message in (("missing", "no such file or folder"), ("notes.txt", "no photos in it")):
+    for empty, message in (("missing", "no such file or folder"), ("notes.txt", "not a folder; name a folder")):
         with pytest.raises(FileError, match=message):
             photos(folder / empty)
 

@@ -27,7 +27,7 @@ def photo_paths(folder: Path) -> list[Path]:
     Links to folders are followed, except to those that contain the link.
 
     Raises:
-        FileError: If a folder cannot be read.
+        FileError: If `folder` is a file, or a folder cannot be read.
     """
     return sorted(path for path in (file.relative_to(folder) for file in _files(folder)) if is_photo(path.as_posix()))
 
@@ -47,6 +47,8 @@ def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
             found = [(folder / entry.name, _is_folder(entry)) for entry in entries if not is_hidden(entry.name)]
+    except NotADirectoryError:
+        raise FileError(f"{folder}: not a folder; name a folder of photos or a .tar file of them") from None
     except OSError as error:
         raise FileError(f"{folder}: cannot be read ({error.strerror}); change its permissions or remove it") from error
     for path, has_files in found:
