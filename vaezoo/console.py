@@ -68,7 +68,8 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     from vaezoo.inference.optimize import optimize
 
     dtype = options.dtype or ("auto" if options.fast else "fp32")
-    return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=options.fast)
+    keep_memory = options.fast and options.tile is None  # freed strips leave gaps, so a process that keeps them grows
+    return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=keep_memory)
 
 
 def _tile(text: str) -> int | str:

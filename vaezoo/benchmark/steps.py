@@ -39,7 +39,7 @@ def _optimized(vae: VAE, case: BenchmarkCase) -> VAE:
     """Optimize a VAE as the commands do for `--fast` and `--tile`, in the dtype and memory format of the case."""
     memory_format = "channels_last" if case.channels_last else "contiguous"
     tile = cast(Any, case.tile)  # "auto" among its strings, as the case was checked
-    return optimize(vae, case.dtype, memory_format, fuse=case.fast, tile=tile, keep_memory=case.fast)
+    return optimize(vae, case.dtype, memory_format, fuse=case.fast, tile=tile, keep_memory=case.fast and tile is None)
 
 
 def make_step(network: Network, case: BenchmarkCase) -> Callable[[], object]:
