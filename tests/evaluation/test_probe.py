@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from support.commands import run
+from support.loud import loud_model
 
 import vaezoo
 from vaezoo.cli import main
@@ -19,13 +20,7 @@ def micro():
 
 @pytest.fixture(scope="module")
 def loud():
-    """The bundled micro model with values of 1e5 times their size between the first two rows of the decoder."""
-    vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
-    with torch.no_grad():
-        for parameter in vae.decoder[0].parameters():
-            parameter.mul_(1e5)
-        vae.decoder[1].weight.mul_(1e-5)
-    return vae
+    return loud_model()
 
 
 def test_magnitudes_are_those_of_the_maps(micro):

@@ -2,22 +2,15 @@
 
 import pytest
 import torch
+from support.loud import LOUD, loud_model
 
 import vaezoo
 from vaezoo.inference.optimize import optimize
 
-LOUD = ("decoder[0]", "decoder[1]")  # the rows between which values overflow in float16
-
 
 @pytest.fixture(scope="module")
 def loud():
-    """The bundled micro model with values of 1e5 times their size between the first two rows of the decoder."""
-    vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
-    with torch.no_grad():
-        for parameter in vae.decoder[0].parameters():
-            parameter.mul_(1e5)
-        vae.decoder[1].weight.mul_(1e-5)
-    return vae
+    return loud_model()
 
 
 @pytest.fixture(scope="module")

@@ -59,5 +59,5 @@ def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or links to one; a link to itself is none."""
+    """Whether an entry is a folder or a link to one; a link to itself is not."""
     return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()

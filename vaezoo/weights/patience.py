@@ -26,7 +26,7 @@ class PatientApi(HfApi):
 
 
 def checked_commit(commit: object, endpoint: str) -> str:
-    """Return the commit that a Hub answered; raise `HubError` if it is none."""
+    """Return the commit in the answer of a Hub; raise `HubError` if the answer has no valid one."""
     if not (isinstance(commit, str) and COMMIT.fullmatch(commit)):
         raise HubError("server", f"{endpoint} does not answer like a Hub (commit {commit!r:.60}): {ADDRESS_REMEDY}")
     return commit
