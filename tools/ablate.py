@@ -78,7 +78,7 @@ def _options(arguments: list[str]) -> Namespace:
     if options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: expected 1 or more")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise InputError("vaezoo ablate: start it without torchrun; for several GPUs give each its own --device cuda:N")
+        raise InputError("vaezoo ablate: start it without torchrun; --jobs N runs on N GPUs")
     if options.device:
         usable_device(options.device)
     return options

@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import sys
 
 import pytest
 import torch
@@ -35,9 +34,9 @@ def fake(tmp_path, monkeypatch):
     """Put a script in the place of the worker; `action` is what it does `where` (the run is of `channels3`)."""
 
     def put(action="pass", where="if 'channels: 3' in (folder / 'recipe.yaml').read_text():"):
-        script = tmp_path / "worker.py"
-        script.write_text(FAKE.replace("ACTION", f"{where} {action}"), encoding="utf-8")
-        monkeypatch.setattr(schedule, "WORKER", (sys.executable, str(script)))
+        (tmp_path / "fake_worker.py").write_text(FAKE.replace("ACTION", f"{where} {action}"), encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(schedule, "WORKER", "fake_worker")
         return plan_of(tmp_path)
 
     return put
@@ -172,7 +171,7 @@ def test_failed_runs_come_again_on_request(fake, tmp_path, capsys):
     question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
     assert main(["ablate", question, *out]) == 2
     assert "2 of 6 runs failed, the first: tiny+channels3, seed 0: no; the same command with" in capsys.readouterr().err
-    (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
+    (tmp_path / "fake_worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
     assert main(["ablate", question, *out]) == 2
     assert [bool(row["error"]) for row in rows_of(plan)] == [False, True, False, False, True, False]
     assert main(["ablate", question, *out, "--retry"]) == 0
@@ -184,7 +183,7 @@ def test_runs_that_were_killed_or_found_no_space_come_again_by_themselves(action
     plan = fake(action)
     question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
     assert main(["ablate", question, *out]) == 2
-    (tmp_path / "worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
+    (tmp_path / "fake_worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
     assert main(["ablate", question, *out]) == 0
     assert not any(row["error"] for row in rows_of(plan))
 

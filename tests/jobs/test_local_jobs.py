@@ -12,7 +12,9 @@ import pytest
 
 from vaezoo.errors import FileError
 from vaezoo.io.folder_lock import LOCK, folder_lock
-from vaezoo.jobs.local import Job, run_jobs
+from vaezoo.jobs import local
+from vaezoo.jobs.job import Job
+from vaezoo.jobs.local import run_jobs
 
 HOLDER = """\
 import pathlib, sys, time
@@ -34,7 +36,7 @@ def holder(tmp_path):
 
 
 def job(folder, code, name="job"):
-    return Job(name, [sys.executable, "-c", code], folder / f"{name}.txt")
+    return Job(name, "support.run_code", [code], folder / f"{name}.txt")
 
 
 def test_the_lock_of_another_process_holds_until_it_is_killed(tmp_path, holder):
@@ -111,6 +113,19 @@ def test_output_is_appended_and_a_job_is_no_rank_of_torchrun(tmp_path, monkeypat
     for _ in range(2):
         run_jobs([job(tmp_path, code)], 1, lambda *_: None)
     assert sorted((tmp_path / "job.txt").read_text().split()) == ["None"] * 2 + ["error"] * 2
+
+
+@pytest.mark.parametrize(("chosen", "seen"), [(None, {"0", "1"}), ("GPU-a, 5,7", {"GPU-a", "5"})])
+def test_each_of_two_jobs_at_a_time_sees_one_of_two_gpus(tmp_path, monkeypatch, chosen, seen):
+    monkeypatch.setattr(local.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen) if chosen else monkeypatch.delenv("CUDA_VISIBLE_DEVICES", False)
+    both = f"import os, pathlib, time; os.chdir({str(tmp_path)!r}); pathlib.Path(f'{{os.getpid()}}.on').touch()\n"
+    both += "while len(list(pathlib.Path().glob('*.on'))) < 2: time.sleep(0.01)\n"
+    show = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
+    fixed = Job("fixed", "support.run_code", [show], tmp_path / "fixed.txt", gpu=False)
+    run_jobs([job(tmp_path, both + show, "a"), job(tmp_path, both + show, "b"), fixed], 2, lambda *_: None)
+    assert {(tmp_path / f"{name}.txt").read_text().strip() for name in "ab"} == seen
+    assert (tmp_path / "fixed.txt").read_text().strip() == str(chosen)  # its arguments name a device
 
 
 def test_an_error_of_the_scheduler_leaves_no_job_behind(tmp_path):

@@ -14,7 +14,7 @@ from vaezoo.ablation import run_worker, runs
 from vaezoo.ablation.run_results import OUTPUT as OUTPUT
 from vaezoo.cli import main
 from vaezoo.io.files import make_folder
-from vaezoo.jobs.local import Job
+from vaezoo.jobs.job import Job, OnExit
 from vaezoo.training import artifacts, loop
 
 SETTINGS = ("steps=3", "checkpoint_every=1", "keep=1", "grid_every=3", "data.sizes=[8]", "validation.every=2")
@@ -45,9 +45,9 @@ def prepare_ablation(folder: Path) -> Callable[[], Any]:
     return ablate
 
 
-def _run_inline(jobs: Iterable[Job], limit: int, on_exit: Callable[[Job, int, float], None]) -> None:
+def _run_inline(jobs: Iterable[Job], limit: int, on_exit: OnExit) -> None:
     """Run each job in this process, so that a kill ends the command and its worker, as a lack of memory does."""
     for job in jobs:
         with job.output.open("a") as output, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            status = run_worker.main(list(job.command[len(runs.WORKER) :]))
+            status = run_worker.main(list(job.arguments))
         on_exit(job, status, 0.0)

@@ -10,12 +10,12 @@ from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
-from vaezoo.io.python_command import python_command
-from vaezoo.jobs.local import Job, run_jobs
+from vaezoo.jobs.job import Job
+from vaezoo.jobs.local import run_jobs
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import recipe_text
 
-WORKER = python_command("vaezoo.ablation.run_worker")
+WORKER = "vaezoo.ablation.run_worker"
 IN_PROGRESS = "another process is making it"
 STOPPED_STATUSES = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # Ctrl-C also reaches a worker that is still starting
 REASON_LENGTH = 500  # characters of the last output line that are kept as the error of a run
@@ -83,7 +83,8 @@ def _jobs(
                 write_text(folder / RECIPE, recipe_text(run.recipe))
         if free:
             device = ["--device", options.device] if options.device else []
-            yield Job(name, [*WORKER, str(folder), *device, "--nets", *options.nets], folder / OUTPUT)
+            arguments = [str(folder), *device, "--nets", *options.nets]
+            yield Job(name, WORKER, arguments, folder / OUTPUT, gpu=options.device in (None, "cuda"))
         else:
             log(f"{name}: {IN_PROGRESS}")
 
