@@ -90,6 +90,7 @@ _SUBPACKAGES = (
     "inference",
     "io",
     "jobs",
+    "latents",
     "nn",
     "sharing",
     "specs",

@@ -31,6 +31,7 @@ ORDER = [
     "training",
     "benchmark",
     "jobs",
+    "latents",
     "ablation",
     "console",
     "cli",
