@@ -11,7 +11,8 @@ from PIL import Image
 from support.training import loader_of, tiny_recipe, write_photos
 
 from vaezoo.data.cache import PhotoCache
-from vaezoo.data.crops import Batch, Crop, CropDataset, random_crop
+from vaezoo.data.crops import Batch, Crop, CropDataset
+from vaezoo.data.random_crop import random_crop
 from vaezoo.data.seeds import numbers
 from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import FileError, ImageError

@@ -1,24 +1,24 @@
 """Random crops of photos, each a function of the settings, the seed and the number of the crop only.
 
-Crops are numbered over the whole run and all processes. Photo, position, scale and flip of a crop follow from its
+Crops are numbered over the whole run and all processes. Photo, position and all changes of a crop follow from its
 number, so a run that is resumed, or continued with another number of processes, sees exactly the crops that come next,
 and no process has a state to save.
 """
 
 import contextlib
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from vaezoo.data.augment import draw_augmentation
 from vaezoo.data.cache import PhotoCache, check_size, to_array
 from vaezoo.data.photos import Photo
+from vaezoo.data.random_crop import random_crop
 from vaezoo.data.seeds import generator, numbers
 from vaezoo.data.settings import DataConfig
 from vaezoo.errors import FileError, ImageError
@@ -33,10 +33,12 @@ class Crop(NamedTuple):
     Args:
         number: Number in the run, from 0.
         size: Pixels per side.
+        augment: Whether `data.augment` applies.
     """
 
     number: int
     size: int
+    augment: bool = True
 
 
 class CropResult(NamedTuple):
@@ -91,7 +93,8 @@ class CropDataset(Dataset[CropResult]):
         """Make a crop; raises the errors of `make_crop`, and `FileError` if all are bad or one cannot be read."""
         draw = numbers(self.seed, "crop", crop.number)
         candidates = self._candidates(crop.number, draw)
-        return make_crop(crop, self.data, draw, lambda: self._photo(next(candidates)), len(self.photos) + 1)
+        limit = len(self.photos) + 1
+        return make_crop(crop, self.data, self.seed, draw, lambda: self._photo(next(candidates)), limit)
 
     def _candidates(self, number: int, draw: random.Random) -> Iterator[int]:
         """The photo of a crop, then random ones to replace it if it is bad."""
@@ -172,17 +175,19 @@ class CropStream(IterableDataset[Batch]):
             check_size(pixels, self.data, photo.location)
             return pixels
 
-        return make_crop(crop, self.data, numbers(self.seed, "crop", crop.number), read, MAX_BAD_IN_A_ROW)
+        draw = numbers(self.seed, "crop", crop.number)
+        return make_crop(crop, self.data, self.seed, draw, read, MAX_BAD_IN_A_ROW)
 
 
 def make_crop(
-    crop: Crop, data: DataConfig, draw: random.Random, read: Callable[[], np.ndarray], limit: int
+    crop: Crop, data: DataConfig, seed: int, draw: random.Random, read: Callable[[], np.ndarray], limit: int
 ) -> CropResult:
     """Crop the first usable photo.
 
     Args:
-        crop: Number and size.
+        crop: Which crop to make.
         data: Settings of the crops.
+        seed: Seed of the run.
         draw: Random numbers of this crop.
         read: Function that returns the next candidate, a photo of shape (H, W, 3), or raises `ImageError`.
         limit: Number of bad pictures in a row that is an error.
@@ -191,38 +196,17 @@ def make_crop(
         ImageError: If a picture is bad and `data.bad` is "refuse", or `limit` bad pictures come in a row.
     """
     bad: list[str] = []
+    changes = None
+    if data.augment and crop.augment:  # by random numbers of its own, so that the square is the same without it
+        changes = draw_augmentation(data.augment, numbers(seed, "augment", crop.number))
     while len(bad) < limit:
         try:
-            return CropResult(random_crop(read(), crop.size, data, draw), crop.number, bad)
+            return CropResult(random_crop(read(), crop.size, data, draw, changes), crop.number, bad)
         except ImageError as error:
             if data.bad == "refuse":
                 raise
             bad.append(str(error))
     raise ImageError(f"{limit} bad pictures in a row; the last one: {bad[-1]}")
-
-
-def random_crop(pixels: np.ndarray, size: int, data: DataConfig, draw: random.Random) -> np.ndarray:
-    """Crop a random square and resize it by Lanczos with antialiasing.
-
-    Args:
-        pixels: Photo of shape (H, W, 3), uint8.
-        size: Pixels per side of the crop.
-        data: Its `scale` and `flip` are used.
-        draw: Random numbers of this crop.
-
-    Returns:
-        Array of shape (size, size, 3), uint8.
-    """
-    height, width = pixels.shape[:2]
-    low, high = data.scale
-    most = max(low, min(high, min(height, width) / size))
-    factor = math.exp(draw.uniform(math.log(low), math.log(most)))
-    side = min(max(round(size * factor), 1), height, width)
-    top, left = draw.randint(0, height - side), draw.randint(0, width - side)
-    square = pixels[top : top + side, left : left + side]
-    if side != size:
-        square = np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
-    return square[:, ::-1] if data.flip and draw.random() < 0.5 else square
 
 
 def collate(crops: Sequence[CropResult]) -> Batch:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from vaezoo.data.photos import Photo, photo_stream, photos
@@ -11,6 +11,31 @@ from vaezoo.errors import FileError
 from vaezoo.specs.marks import Between, Items
 
 DATASETS = (*INDEXED, *STREAMED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of crops. Each is drawn uniformly for each crop, from -x to x for a number x.
+
+    Args:
+        rotate: Rotation about the center of the crop, in degrees; less where the photo has no pixels for the corners.
+        flip_vertical: Whether to flip half of the crops vertically.
+        quarter_turns: Whether to rotate crops by 0, 90, 180 or 270 degrees.
+        exposure: Brightness in stops: linear light is multiplied by 2 ** x.
+        white_balance: Red and blue, each for itself, against green, in stops.
+        gamma: Exponent 2 ** x of the sRGB values from 0 to 1.
+        saturation: Factor 1 + x of the color differences.
+        hue: Rotation of the color differences, in degrees.
+    """
+
+    rotate: Annotated[float, Between(0.0, 45.0)] = 0.0
+    flip_vertical: bool = False
+    quarter_turns: bool = False
+    exposure: Annotated[float, Between(0.0, 4.0)] = 0.0
+    white_balance: Annotated[float, Between(0.0, 2.0)] = 0.0
+    gamma: Annotated[float, Between(0.0, 2.0)] = 0.0
+    saturation: Annotated[float, Between(0.0, 1.0)] = 0.0
+    hue: Annotated[float, Between(0.0, 180.0)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +54,7 @@ class DataConfig:
         scale: Smallest and largest number of photo pixels per crop pixel and side; drawn log-uniformly, and resized
             with antialiasing. A photo that is too small for the largest crop at the smallest scale is a bad picture.
         flip: Whether to mirror half of the crops.
+        augment: Further random changes of the crops; `None` means none.
         bad: What to do with a picture that is damaged, animated, too small or too large: "skip" and count it, or
             "refuse" it with an error that names its path.
         workers: Number of processes that read photos; 0 reads them in the training process, between the steps.
@@ -43,6 +69,7 @@ class DataConfig:
     equal_pixels: bool = False
     scale: Annotated[tuple[Annotated[float, Between(0.1, 100.0)], ...], Items(2, 2)] = (1.0, 2.0)
     flip: bool = True
+    augment: AugmentConfig | None = field(default=None, metadata={"omit": None})
     bad: Literal["skip", "refuse"] = "skip"
     workers: Annotated[int, Between(0, 256)] = 0
     cache: Annotated[int, Between(0, 1_000_000)] = 1024

@@ -31,7 +31,7 @@ PROTOCOL = "reconstruction-1"  # of validations
 
 
 def latent_statistics(vae: VAE, recipe: Recipe, crops: CropDataset | CropStream) -> LatentStats:
-    """Measure the latents of the first 64 training crops, at the largest size.
+    """Measure the latents of the first 64 training crops, at the largest size and without `data.augment`.
 
     Args:
         vae: Network to measure; posterior modes are used.
@@ -44,7 +44,9 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: CropDataset | CropStream)
     stats, size = ChannelStats(), max(recipe.data.sizes)
     with torch.inference_mode(), torch.autocast(vae.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         for number in range(STATISTICS_CROPS):
-            pixels = torch.from_numpy(crops.make(Crop(number, size)).pixels.copy()).permute(2, 0, 1)[None]
+            pixels = torch.from_numpy(crops.make(Crop(number, size, augment=False)).pixels.copy()).permute(2, 0, 1)[
+                None
+            ]
             stats.add(vae.encode(to_images(pixels, vae.device, recipe.channels_last)).mode().float())
     return LatentStats(mean=tuple(stats.mean().tolist()), std=tuple(stats.std().clamp(min=1e-6).tolist()))
 
