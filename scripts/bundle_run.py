@@ -34,7 +34,7 @@ def main(run: str, tag: str, train: str, val: str) -> None:
     trained_on, evaluated = (evaluate(stored, photos(folder), SIZE, PROTOCOL) for folder in (train, val))
     mean, std = ([round(value, 4) for value in trained_on.figures[name]] for name in ("latent_mean", "latent_std"))
     print(f"{tag}:\n  source: {{file: {path.name}}}\n  layout: native\n  sha256: {sha256_of(path)}")
-    print(f"  latent_stats:\n    mean: {mean}\n    std: {std}")
+    print(f"  latent_stats:\n    size: {SIZE}\n    mean: {mean}\n    std: {std}")
     where = f"data: photos/{Path(val).resolve().name}, images: {len(evaluated.names)}, psnr: {evaluated.mean_psnr:.2f}"
     print(f"  metrics: {{protocol: {PROTOCOL.name}, {where}}}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from performance_tables import performance, profile, scaling
-from result_tables import answer, benchmark, results, runs, table_of, taesd
+from result_tables import answer, benchmark, latent_sizes, results, runs, table_of, taesd
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
@@ -30,7 +30,7 @@ from vaezoo.weights.record_schema import QuotedMetrics
 from vaezoo.weights.records import NamedWeights, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "models", "performance", "training")
+GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "latents", "models", "performance", "training")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
 OURS = "vae_*"  # networks of published VAEs have the names of their families
 
@@ -186,6 +186,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "zoo": zoo,
     "weights": weights,
     "taesd": taesd,
+    "latent_sizes": latent_sizes,
     "results": results,
     "benchmark": benchmark,
     "performance": performance,

@@ -23,6 +23,24 @@ def taesd() -> str:
     return table_of(rows)
 
 
+def latent_sizes() -> str:
+    """Table of latents at several image sizes, as measured by `scripts/measure_latent_sizes.py`."""
+    with (RESULTS / "latent_sizes.csv").open(newline="", encoding="utf-8") as file:
+        measured = list(csv.DictReader(file))
+    rows = [
+        "weights | size | mean per channel | std per channel | after `normalize`: mean | std",
+        "--- | --: | --- | --- | --- | ---",
+    ]
+    for row in measured:
+        shown = (
+            ", ".join(f"{float(value):.2f}" for value in row[key].split())
+            for key in ("mean", "std", "normalized_mean", "normalized_std")
+        )
+        size = f"**{row['size']}**" if row["size"] == row["measured_at"] else row["size"]
+        rows.append(f"`{row['model']}` | {size} | {' | '.join(shown)}")
+    return table_of(rows)
+
+
 def results() -> str:
     """Tables of the results file: reconstruction, then the latents of the rows that have all figures."""
     rows = check_results(RESULTS / "reconstruction.csv")

@@ -69,6 +69,8 @@ def _print(description: vaezoo.Description) -> None:
         if record.metrics:
             m = record.metrics
             say(f"  PSNR {m.psnr:.2f} dB ({m.images} images of {m.data}, protocol {m.protocol})")
+        if record.latent_stats and record.latent_stats.size:
+            say(f"  latent statistics measured on images of {record.latent_stats.size} pixels per side")
 
 
 def _text(arguments: Mapping[str, Any]) -> str:

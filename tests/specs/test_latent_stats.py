@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.commands import run
 
 import vaezoo
 from vaezoo.specs.stats import LatentStats
@@ -144,3 +145,23 @@ def test_latents_of_taef2_have_the_shape_of_those_of_flux2():
     bn = vaezoo.as_diffusers(vae).bn
     assert bn.running_mean.tolist() == [0.0] * 128
     assert bn.running_var.tolist() == [1.0] * 128
+
+
+def test_the_bundled_weights_say_at_which_size_their_statistics_were_measured(capsys):
+    ours = {name: stats for name in vaezoo.list_pretrained("vae_*") if (stats := RECORDS[name].latent_stats)}
+    assert ours
+    assert {stats.size for stats in ours.values()} == {256}
+    assert "latent statistics measured on images of 256 pixels per side" in run(capsys, "describe", "vae_f8_z4_micro")
+    with pytest.raises(vaezoo.SpecError, match=r"latent_stats\.size must be from 1 to 65,536"):
+        LatentStats(scale=1.0, size=0).check(4, "mine")
+
+
+def test_the_size_of_statistics_changes_no_spec_hash_and_no_result():
+    vae = vaezoo.create("vae_f8_z4_micro")
+    z = torch.randn(1, 4, 2, 2)
+    found = []
+    for size in (None, 256):
+        vae.latent_stats = LatentStats(scale=2.0, size=size)
+        found.append((vae.spec.hash, vae.normalize(z).tolist()))
+    assert found[0] == found[1]
+    assert LatentStats(scale=2.0).to_dict() == {"scale": 2.0}

@@ -9,6 +9,7 @@ from vaezoo.specs.marks import Between
 
 Positive = Between(1e-6, 1e6)
 NotNegative = Between(0.0, 1e12)
+Size = Between(1, 65_536)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class LatentStats:
         eps: Added to `var`.
         pack: Side of the patches, 2 to 16, that are first packed into channels (channel by channel, row by row); the
             statistics are those of the packed channels.
+        size: Pixels per side of the images that they were measured on; `None` if unknown. It changes no result: it
+            tells how far images of another size are from those measured (docs/latents.md).
 
     Examples:
         >>> import vaezoo
@@ -41,6 +44,7 @@ class LatentStats:
     var: tuple[Annotated[float, NotNegative], ...] | None = None
     eps: Annotated[float, Between(1e-12, 1.0)] | None = None
     pack: Annotated[int, Between(2, 16)] | None = None
+    size: Annotated[int, Size] | None = None
 
     def check(self, channels: int, location: str) -> None:
         """Raise `SpecError` unless the statistics are valid.
@@ -90,6 +94,8 @@ class LatentStats:
             return f".var and eps must be from 0 to {NotNegative.high:,}"
         if not all(math.isfinite(value) for value in (*(self.mean or ()), self.shift or 0.0)):
             return ".mean and shift must be finite"
+        if self.size is not None and not Size.low <= self.size <= Size.high:
+            return f".size must be from {Size.low} to {Size.high:,}"
         for name in ("mean", "std", "var"):
             values = getattr(self, name)
             if values is not None and len(values) != channels:

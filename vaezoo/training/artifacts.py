@@ -39,7 +39,7 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: CropDataset | CropStream)
         crops: Training crops.
 
     Returns:
-        Mean and standard deviation of each channel.
+        Mean and standard deviation of each channel, and the size.
     """
     stats, size = ChannelStats(), max(recipe.data.sizes)
     with torch.inference_mode(), torch.autocast(vae.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
@@ -48,7 +48,8 @@ def latent_statistics(vae: VAE, recipe: Recipe, crops: CropDataset | CropStream)
                 None
             ]
             stats.add(vae.encode(to_images(pixels, vae.device, recipe.channels_last)).mode().float())
-    return LatentStats(mean=tuple(stats.mean().tolist()), std=tuple(stats.std().clamp(min=1e-6).tolist()))
+    std = stats.std().clamp(min=1e-6)
+    return LatentStats(mean=tuple(stats.mean().tolist()), std=tuple(std.tolist()), size=size)
 
 
 def draw_grid(vae: VAE, photos: Sequence[Photo], size: int, run: Path, step: int) -> Path:
