@@ -19,6 +19,7 @@ from vaezoo.evaluation.metrics.ssim import WINDOW, ssim_factors
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.nn.vae import Output
 from vaezoo.specs.marks import Between
+from vaezoo.training.objective.pyramid_losses import Contrast, Laplacian
 from vaezoo.warmstart.as_resampler import COLORS
 
 Net = Literal["vgg", "alex"]
@@ -159,6 +160,8 @@ LOSSES: dict[str, type[nn.Module]] = {
     "chroma": Chroma,
     "charbonnier": Charbonnier,
     "ssim": SSIM,
+    "laplacian": Laplacian,
+    "contrast": Contrast,
     "lpips": Perceptual,
     "kl": KL,
     "nll": NLL,
