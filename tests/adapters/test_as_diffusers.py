@@ -1,5 +1,8 @@
 """Zoo networks inside pipelines of diffusers: `vaezoo.as_diffusers`."""
 
+import json
+import pickle
+import sys
 from types import SimpleNamespace
 
 import diffusers
@@ -8,6 +11,7 @@ import torch
 from support.tiny_pipeline import DETERMINISTIC, DOCUMENTED, LDM, parts, small, twin
 
 import vaezoo
+from vaezoo.adapters import as_diffusers
 from vaezoo.inference import executor
 
 
@@ -81,6 +85,59 @@ def test_a_pipeline_in_another_dtype_takes_the_network_along(pipelines, tmp_path
     text.to(torch.bfloat16)
     assert vae.dtype == text.vae.dtype == torch.bfloat16
     assert draw(text).shape == (1, 3, 32, 16)
+
+
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # which diffusers passes on
+def test_diffusers_loads_a_saved_pipeline_with_equal_outputs(pipelines, tmp_path):
+    vae = small(tmp_path, LDM, scale=0.5)
+    adapter = vaezoo.as_diffusers(vae)
+    text, _ = pipelines(adapter)
+    adapter.register_to_config(force_upcast=False)
+    text.save_pretrained(tmp_path / "pipe")
+    index = json.loads((tmp_path / "pipe/model_index.json").read_text(encoding="utf-8"))
+    assert index["vae"] == ["diffusers", "AutoencoderKL"]
+    again = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "pipe", low_cpu_mem_usage=False)
+    assert type(again.vae) is diffusers.AutoencoderKL
+    assert again.vae.config.force_upcast is False
+    again.set_progress_bar_config(disable=True)
+    assert torch.allclose(draw(again), draw(text), atol=1e-5)
+    given = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "pipe", vae=adapter, low_cpu_mem_usage=False)
+    assert given.vae is adapter
+
+
+def test_saving_what_no_class_expresses_is_refused_before_anything_is_written(pipelines, tmp_path):
+    text, _ = pipelines(vaezoo.as_diffusers(small(tmp_path, DOCUMENTED, scale=0.5)))
+    with pytest.raises(vaezoo.CheckpointError, match=r"the nearest is AutoencoderKL, except for .*save it with vaezoo"):
+        text.save_pretrained(tmp_path / "pipe")
+    assert not (tmp_path / "pipe").exists()
+
+
+def test_without_diffusers_an_adapter_works_and_is_saved(tmp_path, monkeypatch):
+    vae = small(tmp_path, LDM, scale=0.5)
+    as_diffusers._pipeline_class.cache_clear()
+    monkeypatch.setitem(sys.modules, "diffusers", None)  # which import takes for a missing package
+    adapter = vaezoo.as_diffusers(vae)
+    as_diffusers._pipeline_class.cache_clear()
+    assert type(adapter) is as_diffusers.DiffusersVAE
+    adapter.save_pretrained(tmp_path / "vae")
+    assert vaezoo.create(f"local-dir:{tmp_path / 'vae'}").spec.hash == vae.spec.hash
+
+
+def test_an_adapter_is_saved_with_its_variant_and_never_as_a_pickle(tmp_path):
+    adapter = vaezoo.as_diffusers(small(tmp_path, LDM, scale=0.5))
+    adapter.save_pretrained(tmp_path / "vae", variant="fp16")
+    assert sorted(p.name for p in (tmp_path / "vae").iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.fp16.safetensors",
+    ]
+    with pytest.raises(vaezoo.InputError, match="safetensors, not pickles"):
+        adapter.save_pretrained(tmp_path / "other", safe_serialization=False)
+    with pytest.raises(vaezoo.InputError, match=r"variant '\.\./x' is part of a file name"):
+        adapter.save_pretrained(tmp_path / "other", variant="../x")
+    assert not (tmp_path / "other").exists()
+    again, x = pickle.loads(pickle.dumps(adapter)), images()  # noqa: S301 - made here
+    assert type(again) is type(adapter)
+    assert again(x).sample.equal(adapter(x).sample)
 
 
 def test_encode_decode_and_forward_answer_as_in_diffusers(tmp_path):

@@ -11,7 +11,7 @@ from support.kills import FILE_SYSTEM, content, killed_at
 from support.tiny_pipeline import LDM, small
 
 import vaezoo
-from vaezoo.sharing.diffusers_folder import diffusers_config
+from vaezoo.adapters.diffusers_export import diffusers_config
 from vaezoo.sharing.save import write_folder
 
 FILES = ["README.md", "config.json", "model.safetensors"]

@@ -1,20 +1,21 @@
 """A model with the interface of diffusers' `AutoencoderKL`, for its pipelines."""
 
-import math
-from fractions import Fraction
+import functools
+import importlib.util
+import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.adapters.outputs import DecoderOutput, DiffusersConfig, EncoderOutput, LatentDistribution
-from vaezoo.errors import InputError
+from vaezoo.adapters.diffusers_export import diffusers_config, save_export
+from vaezoo.adapters.outputs import DecoderOutput, EncoderOutput, LatentDistribution
+from vaezoo.adapters.pipeline_config import batch_norm, known_stats, pipeline_config
+from vaezoo.errors import CheckpointError, InputError
+from vaezoo.formats.diffusers.classes import CLASS_KEY
 from vaezoo.inference.executor import strips_by_memory
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.stats import LatentStats
-
-PACK = 2  # of Flux2Pipeline, the only pipeline that packs latents before it normalizes them
 
 
 class DiffusersVAE(nn.Module):
@@ -29,12 +30,13 @@ class DiffusersVAE(nn.Module):
     def __init__(self, vae: VAE) -> None:
         super().__init__()
         stats = known_stats(vae)
-        self.config = _config(vae, stats)
+        self.config = pipeline_config(vae, stats)
+        self._changes: dict[str, Any] = {}
         self.vae = vae
         self.use_slicing = self.use_tiling = False
         self._untiled = vae.executor
         if stats.pack:
-            self.bn = _batch_norm(stats, vae.latent_channels, self.config.batch_norm_eps, vae.device)
+            self.bn = batch_norm(stats, vae.latent_channels, self.config.batch_norm_eps, vae.device)
         self.train(vae.training)
 
     @property
@@ -132,6 +134,33 @@ class DiffusersVAE(nn.Module):
     def register_to_config(self, **entries: Any) -> None:
         """Set entries of `config`, such as `force_upcast=False`."""
         self.config.update(entries)
+        self._changes.update(entries)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], safe_serialization: bool = True, variant: str | None = None
+    ) -> None:
+        """Save the model as the class of diffusers that can express it; `save_pretrained` of a pipeline calls this.
+
+        Entries that `register_to_config` has set are saved with it.
+
+        Args:
+            save_directory: Folder for `config.json` and `diffusion_pytorch_model.safetensors`, created if it does not
+                exist.
+            safe_serialization: Must be `True`, because vaezoo writes no pickles.
+            variant: Part of the name of the weights, such as "fp16"; `None` leaves it out.
+
+        Raises:
+            CheckpointError: If no class of diffusers can express the network or its latent statistics; the text names
+                the most similar class and the first difference, and nothing is written.
+            InputError: If `safe_serialization` is `False`, or `vaezoo.optimize` has cast the weights.
+            FileError: If the folder cannot be written.
+        """
+        if not safe_serialization:
+            raise InputError("vaezoo writes safetensors, not pickles: leave out safe_serialization=False")
+        save_export(self.vae, save_directory, self._changes, variant)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the class may have been made by `_pipeline_class`
+        return as_diffusers, (self.vae,), self.__dict__
 
     def _batches(self, x: Tensor) -> tuple[Tensor, ...]:
         return x.split(1) if self.use_slicing else (x,)
@@ -146,8 +175,13 @@ class DiffusersVAE(nn.Module):
 def as_diffusers(vae: VAE) -> DiffusersVAE:
     """Give a model the interface of diffusers' `AutoencoderKL`, for its image pipelines.
 
-    The result holds `vae` itself, not a copy, and does not import diffusers. Latents are raw, as diffusers expects: the
-    pipeline normalizes them by the entries of `config`. The latent statistics become
+    The result holds `vae` itself, not a copy. It works without diffusers; if that is installed, the result is a
+    `ModelMixin` of it under the name of the class that can express the network, so that `pipeline.save_pretrained`
+    writes weights, `config.json` and `model_index.json` which diffusers loads without vaezoo. Saving a network that no
+    class can express is an error.
+
+    Latents are raw, as diffusers expects: the pipeline normalizes them by the entries of `config`. The latent
+    statistics become
 
     - `scale` and `shift`: `scaling_factor` and `shift_factor`, which all pipelines read,
     - `mean` and `std`: `latents_mean`, `latents_std` and `scaling_factor` (1 without a `scale`), which the SDXL
@@ -161,7 +195,8 @@ def as_diffusers(vae: VAE) -> DiffusersVAE:
         vae: The model, with known latent statistics.
 
     Raises:
-        InputError: If the latent statistics are unknown, or pipelines cannot express the packing or downscale.
+        InputError: If the latent statistics are unknown, pipelines cannot express the packing or downscale, or
+            diffusers is installed but cannot be imported.
 
     Examples:
         >>> import torch, vaezoo
@@ -176,72 +211,29 @@ def as_diffusers(vae: VAE) -> DiffusersVAE:
     vae = unwrapped(vae)
     if not isinstance(vae, VAE):
         raise InputError(f"as_diffusers: expected a VAE as vaezoo.create gives, not {type(vae).__name__}")
-    return DiffusersVAE(vae)
+    try:
+        name = diffusers_config(vae)[CLASS_KEY]
+    except CheckpointError:  # which saving raises again
+        name = None
+    return _pipeline_class(name)(vae)
 
 
-def _config(vae: VAE, stats: LatentStats) -> DiffusersConfig:
-    widths = _widths(vae)
-    return DiffusersConfig(
-        in_channels=vae.spec.image.channels,
-        out_channels=vae.spec.image.channels,
-        latent_channels=vae.latent_channels,
-        block_out_channels=widths,
-        encoder_block_out_channels=widths,
-        spatial_compression_ratio=vae.downscale,
-        sample_size=64 * vae.downscale,  # diffusers wants one, a convolutional network has none
-        force_upcast=True,
-        **_normalization(vae, stats),
-    )
+@functools.cache
+def _pipeline_class(name: str | None) -> type[DiffusersVAE]:
+    """`DiffusersVAE` as pipelines recognize and record it.
 
+    They save only what is a `ModelMixin`, and write package and name of its class to `model_index.json`.
 
-def _widths(vae: VAE) -> tuple[int, ...]:
-    """Channels of the encoder at full size, half, quarter…; pipelines compute the downscale from their number."""
-    levels = vae.downscale.bit_length()
-    if vae.downscale != 2 ** (levels - 1):
-        text = f"has {vae.downscale} pixels per latent pixel; pipelines of diffusers support powers of two only"
-        raise InputError(f"{vae.spec.label} {text}")
-    widths, scale = [0] * levels, Fraction(1)
-    for block in vae.encoder:
-        level = int(1 / scale).bit_length() - 1
-        widths[level] = max(widths[level], block.out)
-        scale *= block.scale
-    # a row that divides by 4 or more leaves levels without a row
-    return tuple(width or max(widths[: level + 1]) for level, width in enumerate(widths))
-
-
-def known_stats(vae: VAE) -> LatentStats:
-    """The latent statistics; raises `InputError` if unknown, because diffusers would use defaults instead."""
-    if vae.latent_stats is None:
-        raise InputError(
-            f"{vae.spec.label}: diffusers needs the latent statistics, which are unknown: {vae.statistics_remedy}; "
-            "vaezoo.LatentStats(scale=1.0) leaves latents as they are"
-        )
-    return vae.latent_stats
-
-
-def _normalization(vae: VAE, stats: LatentStats) -> dict[str, Any]:
-    """The entries by which pipelines normalize latents."""
-    if stats.pack:
-        if stats.pack != PACK:
-            raise InputError(
-                f"{vae.spec.label}: latents are packed by {stats.pack}; pipelines of diffusers pack by {PACK}"
-            )
-        plain = stats.var is not None and stats.scale is None
-        return {"batch_norm_eps": stats.eps if plain else 0.0}
-    scale = 1.0 if stats.scale is None else stats.scale
-    if stats.mean is None:
-        shift = stats.shift or 0.0
-        return {"scaling_factor": scale, "shift_factor": shift, "latents_mean": None, "latents_std": None}
-    std = [scale / gain for gain in stats.gain]
-    return {"scaling_factor": scale, "shift_factor": None, "latents_mean": list(stats.mean), "latents_std": std}
-
-
-def _batch_norm(stats: LatentStats, channels: int, eps: float, device: torch.device) -> nn.BatchNorm2d:
-    """A batch norm whose running statistics are those of packed latents, of which there may be one for all channels."""
-    packed = channels * (stats.pack or 1) ** 2
-    bn = nn.BatchNorm2d(packed, eps=eps, affine=False, device=device)
-    variance = stats.var if eps and stats.var else [math.pow(gain, -2) for gain in stats.gain]
-    mean, var = torch.tensor(stats.offset).expand(packed), torch.tensor(variance).expand(packed)
-    state = {"running_mean": mean, "running_var": var}
-    bn.load_state_dict({**bn.state_dict(), **state})
-    return bn
+    Args:
+        name: The class of diffusers that will load what is saved; `None` if there is none.
+    """
+    if importlib.util.find_spec("diffusers") is None:
+        return DiffusersVAE
+    try:
+        from diffusers import ModelMixin
+    except (ImportError, RuntimeError) as error:  # RuntimeError: an import inside diffusers failed
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"as_diffusers: diffusers cannot be imported ({reason}): repair or uninstall it") from error
+    own = DiffusersVAE.__name__
+    body = {"__module__": "diffusers", "__qualname__": own, "__doc__": DiffusersVAE.__doc__}
+    return type(name or own, (DiffusersVAE, ModelMixin), body)

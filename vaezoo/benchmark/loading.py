@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from vaezoo.adapters.diffusers_export import diffusers_config
 from vaezoo.benchmark.case import BenchmarkCase
 from vaezoo.benchmark.peers import DIFFUSERS
 from vaezoo.nn.dtypes import DTYPES
-from vaezoo.sharing.diffusers_folder import diffusers_config
 from vaezoo.sharing.save import write_folder
 from vaezoo.specs.stats import LatentStats
 from vaezoo.zoo.create import create

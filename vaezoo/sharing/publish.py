@@ -7,16 +7,17 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, though not in `__all__`
 
+from vaezoo.adapters.diffusers_export import diffusers_config
 from vaezoo.errors import HubError, InputError
 from vaezoo.io.images import save_picture
 from vaezoo.io.temporary import scratch_folder
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
-from vaezoo.sharing.diffusers_folder import diffusers_config
-from vaezoo.sharing.save import check_savable, write_folder
+from vaezoo.sharing.save import write_folder
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.patience import checked_commit
+from vaezoo.weights.write_checkpoint import check_savable
 
 
 class Push(NamedTuple):

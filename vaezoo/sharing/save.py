@@ -4,18 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vaezoo.errors import CheckpointError, FileError, InputError, VaezooError
+from vaezoo.adapters.diffusers_export import diffusers_config, write_export
+from vaezoo.errors import FileError, VaezooError
 from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
 from vaezoo.io.temporary import folder_beside, sweep
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
-from vaezoo.sharing.diffusers_folder import SUBFOLDER, diffusers_config, write_export
 from vaezoo.weights.config_json import CARD, CONFIG, WEIGHTS, config_text
-from vaezoo.weights.finite import is_finite
-from vaezoo.weights.load import check_weights_there
 from vaezoo.weights.snapshot import pending_name
-from vaezoo.weights.write_checkpoint import export_checkpoint
+from vaezoo.weights.write_checkpoint import check_savable, export_checkpoint
+
+SUBFOLDER = "vae"  # where pipelines of diffusers have their VAE
 
 
 def save(
@@ -87,7 +87,10 @@ def write_folder(
     folder = make_folder(folder)
     try:
         with folder_beside(folder) as new:
-            export = write_export(vae, new, diffusers) if diffusers else ()
+            export: list[str] = []
+            if diffusers:
+                (new / SUBFOLDER).mkdir()
+                export = [f"{SUBFOLDER}/{name}" for name in write_export(vae, new / SUBFOLDER, diffusers)]
             export_checkpoint(vae, new / WEIGHTS)
             sha256 = sha256_of(new / WEIGHTS)
             write_text(new / CARD, card)
@@ -123,16 +126,3 @@ def _remove_leftovers(folder: Path) -> None:
     for pending in folder.glob(pending_name("*")):
         pending.unlink(missing_ok=True)
     sweep(folder)
-
-
-def check_savable(vae: VAE) -> None:
-    """Raise `CheckpointError` if weights are missing or not finite, `InputError` if `optimize` has rounded them."""
-    check_weights_there(vae)
-    if vae.executor is not None and vae.executor.cast_from is not None:
-        cast = f"vaezoo.optimize has cast these weights from {vae.executor.cast_from} to {vae.dtype}"
-        raise InputError(f"{vae.spec.label}: {cast}; save the model that was given to it")
-    tensors = vae.state_dict()
-    bad = [key for key, tensor in tensors.items() if not is_finite(tensor)]
-    if bad:
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}{more}: not saved")

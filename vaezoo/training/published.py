@@ -8,12 +8,13 @@ from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import CheckpointError, TrainingError, VaezooError
 from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import card_text
-from vaezoo.sharing.save import check_savable, write_folder
+from vaezoo.sharing.save import write_folder
 from vaezoo.training.artifacts import training_text
 from vaezoo.training.checkpoint import average_of, checkpoints
 from vaezoo.training.state import State
 from vaezoo.weights.config_json import CARD, CONFIG, PublishedNetwork, read_network
 from vaezoo.weights.snapshot import pending_name
+from vaezoo.weights.write_checkpoint import check_savable
 from vaezoo.zoo.create import create
 
 

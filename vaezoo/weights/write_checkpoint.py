@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaezoo.errors import CheckpointError
+from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.tensor_file import write_tensors
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
-from vaezoo.weights.finite import cast_finite
+from vaezoo.weights.finite import cast_finite, is_finite
 from vaezoo.weights.header import HASH_KEY, weights_files
 from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, tensor_names_of
 
@@ -56,6 +56,19 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     for half, file in zip(HALVES, files, strict=True):
         prefix = f"{half}."
         _write({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}, file, metadata)
+
+
+def check_savable(vae: VAE) -> None:
+    """Raise `CheckpointError` if weights are missing or not finite, `InputError` if `optimize` has rounded them."""
+    check_weights_there(vae)
+    if vae.executor is not None and vae.executor.cast_from is not None:
+        cast = f"vaezoo.optimize has cast these weights from {vae.executor.cast_from} to {vae.dtype}"
+        raise InputError(f"{vae.spec.label}: {cast}; save the model that was given to it")
+    tensors = vae.state_dict()
+    bad = [key for key, tensor in tensors.items() if not is_finite(tensor)]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise CheckpointError(f"NaN or infinite weights in {', '.join(bad[:5])}{more}: not saved")
 
 
 def tensors_in_layout(vae: VAE, layout: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
