@@ -21,6 +21,7 @@ from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.escape import markdown_text
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
+from vaezoo.nn.own_blocks import is_own
 from vaezoo.specs.catalog import files
 from vaezoo.specs.check import REQUIRED, fields_of, inlined_in
 from vaezoo.specs.marks import Between
@@ -123,7 +124,7 @@ def weights() -> str:
 
 def blocks() -> str:
     """One section per block: its description, and its keys from its signature."""
-    return "\n\n".join(_block(name, block) for name, block in BLOCKS.items())
+    return "\n\n".join(_block(name, block) for name, block in BLOCKS.items() if not is_own(name))
 
 
 def _block(name: str, block: type) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import vaezoo
 from vaezoo.console import add_json, parser, print_columns, print_json, say
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.specs.catalog import facts
+from vaezoo.specs.listing import facts
 from vaezoo.weights.records import is_of, read_records
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}

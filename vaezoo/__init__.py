@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from vaezoo.io.images import to_pil as to_pil
     from vaezoo.io.images import to_tensor as to_tensor
     from vaezoo.io.resize_and_pad import pad_to_multiple as pad_to_multiple
+    from vaezoo.nn.base import Block as Block
+    from vaezoo.nn.own_blocks import register_block as register_block
     from vaezoo.nn.vae import VAE as VAE
     from vaezoo.out_of_memory import OutOfMemoryError as OutOfMemoryError
     from vaezoo.sharing.publish import push_to_hub as push_to_hub
     from vaezoo.sharing.save import save as save
     from vaezoo.specs.catalog import add_config_dir as add_config_dir
-    from vaezoo.specs.catalog import list_models as list_models
+    from vaezoo.specs.listing import list_models as list_models
     from vaezoo.specs.model import ModelSpec as ModelSpec
     from vaezoo.specs.stats import LatentStats as LatentStats
     from vaezoo.weights.records import list_pretrained as list_pretrained
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from vaezoo.zoo.recognize import recognize as recognize
 
 _HOMES = {
+    "Block": "nn.base",
     "CheckpointError": "errors",
     "Description": "zoo.describe",
     "FileError": "errors",
@@ -66,7 +69,7 @@ _HOMES = {
     "from_diffusers": "adapters.from_diffusers",
     "get_spec": "zoo.create",
     "is_model": "zoo.create",
-    "list_models": "specs.catalog",
+    "list_models": "specs.listing",
     "list_pretrained": "weights.records",
     "load_checkpoint": "zoo.create",
     "load_image": "io.images",
@@ -74,6 +77,7 @@ _HOMES = {
     "pad_to_multiple": "io.resize_and_pad",
     "push_to_hub": "sharing.publish",
     "recognize": "zoo.recognize",
+    "register_block": "nn.own_blocks",
     "save": "sharing.save",
     "to_pil": "io.images",
     "to_tensor": "io.images",

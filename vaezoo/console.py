@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from tqdm import tqdm
 
 from vaezoo.io.escape import json_text, terminal_text
+from vaezoo.specs.catalog import add_config_dir
+from vaezoo.specs.extensions import import_module
 
 if TYPE_CHECKING:
     from vaezoo.nn.vae import VAE
@@ -32,7 +34,21 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(command: str, doc: str | None) -> argparse.ArgumentParser:
     """Create the argument parser of `vaezoo COMMAND`, with the docstring of the tool as description."""
-    return _Parser(prog=f"vaezoo {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = _Parser(prog=f"vaezoo {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    own = made.add_argument_group("your own networks and blocks (docs/extending.md)")
+    own.add_argument("--config-dir", action=_AddConfigDir, metavar="FOLDER", help="add a folder with models/*.yaml")
+    own.add_argument("--import", action=_ImportModule, metavar="MODULE", help="import a module that registers blocks")
+    return made
+
+
+class _AddConfigDir(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        add_config_dir(values)
+
+
+class _ImportModule(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        import_module(values)
 
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:

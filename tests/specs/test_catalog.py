@@ -11,7 +11,8 @@ from support.config_folder import add_records
 import vaezoo
 from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
 from vaezoo.specs import catalog, names
-from vaezoo.specs.catalog import add_config_dir, canonical, facts, files, list_models, match, model_file, natural
+from vaezoo.specs.catalog import add_config_dir, canonical, files, match, model_file, natural
+from vaezoo.specs.listing import facts, list_models
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.weights.records import all_records, expand_alias, find_record, list_pretrained
 

@@ -8,7 +8,8 @@ import pytest
 
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.schema import change_spec, check_spec
-from vaezoo.specs.catalog import list_models, model_file
+from vaezoo.specs.catalog import model_file
+from vaezoo.specs.listing import list_models
 from vaezoo.specs.parse import parse_json, parse_yaml
 from vaezoo.specs.render import to_yaml
 from vaezoo.zoo.spec_file import read_spec

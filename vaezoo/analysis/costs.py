@@ -14,6 +14,7 @@ from vaezoo.analysis.operations import CountedOperations
 from vaezoo.nn.attention import Attention
 from vaezoo.nn.build import build
 from vaezoo.nn.efficientvit import LinearAttention
+from vaezoo.nn.own_blocks import caches_by_spec
 from vaezoo.nn.stack import Stack, count_params
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES, ModelSpec
@@ -94,6 +95,9 @@ def costs(spec: ModelSpec, height: int = 256, width: int | None = None) -> Costs
 @functools.lru_cache(maxsize=256)  # a training run writes a card with the same costs at every checkpoint
 def _costs(spec: ModelSpec, height: int, width: int) -> Costs:
     return costs_of(build(spec, "meta").eval(), height, width)
+
+
+caches_by_spec.append(_costs.cache_clear)
 
 
 def costs_of(vae: VAE, height: int, width: int) -> Costs:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from vaezoo.io.python_command import python_command
+from vaezoo.specs.catalog import catalog_environment
 
 
 class ProcessLost(Exception):
@@ -78,8 +79,9 @@ def benchmark_process(module: str = "vaezoo.benchmark.child") -> Iterator[Benchm
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         command = python_command(module)
+        environment, pipe = catalog_environment(), subprocess.PIPE
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8"
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=log, text=True, encoding="utf-8"
         ) as process:
             benchmark = BenchmarkProcess(process, log)
             try:

@@ -10,6 +10,7 @@ import torch
 
 from vaezoo.io.python_command import python_command
 from vaezoo.jobs.job import Job, OnExit
+from vaezoo.specs.catalog import catalog_environment
 from vaezoo.training.signals import stop_signals
 
 POLL = 0.1  # seconds between two looks at the running processes
@@ -71,7 +72,7 @@ def visible_gpus() -> list[str]:
 
 def _start(job: Job, slot: int, limit: int, gpus: Sequence[str]) -> _Running:
     # more threads than processors would wait for each other
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // limit)), **os.environ}
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // limit)), **catalog_environment()}
     environment = {name: value for name, value in threads.items() if name not in _TORCHRUN}
     if job.gpu and len(gpus) > 1:
         environment[VISIBLE] = gpus[slot % len(gpus)]

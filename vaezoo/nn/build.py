@@ -10,8 +10,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from vaezoo.errors import SpecError
-from vaezoo.nn.stack import count_params
+from vaezoo.nn.own_blocks import caches_by_spec, forward_fault, is_own
+from vaezoo.nn.stack import Stack, count_params, named_channels
 from vaezoo.nn.vae import VAE
+from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
 
 PARAMETER_LIMIT = 4_000_000_000
@@ -53,11 +55,24 @@ def _build_shapes(spec: ModelSpec) -> VAE:
     """Build a VAE on the meta device, and check its size."""
     with torch.device("meta"), _SkipInit():
         model = VAE(spec)
+        _check_own_blocks(model)
     params = count_params(model)
     if params > PARAMETER_LIMIT:
         name = spec.name or spec.encoder[0].location
         raise SpecError(f"{name}: {params:,} parameters; the limit is {PARAMETER_LIMIT:,}")
     return model
+
+
+def _check_own_blocks(model: VAE) -> None:
+    """Raise `SpecError` if a block from outside does not map its input to the shape that it states."""
+    faults, named = Faults(), named_channels(model.spec)
+    halves: list[tuple[Stack, int]] = [(model.encoder, named["image"]), (model.decoder, named["latent"])]
+    for stack, channels in halves:
+        for index, (row, block) in enumerate(zip(getattr(model.spec, stack.name), stack, strict=True)):
+            if is_own(row.block) and (fault := forward_fault(row.block, block, channels)):
+                faults.add(row.location, f"{stack.name}[{index}]", fault)
+            channels = block.out
+    faults.check()
 
 
 @lru_cache(maxsize=128)
@@ -68,6 +83,9 @@ def shapes_of(spec: ModelSpec) -> Mapping[str, tuple[int, ...]]:
         SpecError: As for `build`.
     """
     return MappingProxyType({name: tuple(tensor.shape) for name, tensor in _build_shapes(spec).state_dict().items()})
+
+
+caches_by_spec.append(shapes_of.cache_clear)
 
 
 def default_device() -> torch.device:

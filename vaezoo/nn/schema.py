@@ -6,7 +6,8 @@ from typing import Any
 from vaezoo.errors import SpecError
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
-from vaezoo.specs.model import HALVES, ModelSpec, check_model
+from vaezoo.nn.own_blocks import import_missing
+from vaezoo.specs.model import HALVES, ModelSpec, block_names, check_model
 from vaezoo.specs.overrides import override
 from vaezoo.specs.tree import Node
 
@@ -23,6 +24,7 @@ def check_spec(tree: Node, name: str | None = None) -> ModelSpec:
     Raises:
         SpecError: If the tree has faults; the message lists all of them.
     """
+    import_missing(block_names(tree))
     return _limited(check_model(tree, BLOCKS, LATENTS, name))
 
 
@@ -32,6 +34,8 @@ def change_spec(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
     Raises:
         SpecError: If a path or a value does not fit.
     """
+    if any(str(path).endswith(".block") for path in changes):
+        import_missing({text for value in changes.values() if isinstance(text := getattr(value, "value", value), str)})
     return _limited(override(spec, changes, BLOCKS, LATENTS))
 
 

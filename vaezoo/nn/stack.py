@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from torch.utils.checkpoint import checkpoint
 from vaezoo.nn.base import Block
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
+from vaezoo.nn.own_blocks import built_fault, is_own
 from vaezoo.specs.check import arguments_for
+from vaezoo.specs.extensions import USER_CODE_ERRORS
 from vaezoo.specs.faults import Faults
-from vaezoo.specs.model import ModelSpec
+from vaezoo.specs.model import BlockSpec, ModelSpec
 
 
 class Stack(nn.Sequential):
@@ -88,7 +90,7 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
         if isinstance(arguments.get("out"), str):
             arguments["out"] = named[arguments["out"]]
         try:
-            block = BLOCKS[row.block](channels, **arguments_for(BLOCKS[row.block], arguments))
+            block = _build_block(row, channels, arguments)
             if block.scale > 1 if half == "encoder" else block.scale < 1:
                 raise ValueError(f"a row of the {half} cannot be {row.block} with a resampler")
             stack.append(block)
@@ -101,6 +103,23 @@ def build_stack(spec: ModelSpec, half: str, faults: Faults) -> Stack:
         text = f"the {half} ends with {channels} channels, not {named[end]}; its last row should say out: {end}"
         faults.add(last.location, f"{half}[{len(getattr(spec, half)) - 1}]", text)
     return stack
+
+
+def _build_block(row: BlockSpec, channels: int, arguments: dict[str, Any]) -> Block:
+    """Build the block of a row; all faults of a block from outside are a `ValueError`, as those of vaezoo's are."""
+    target = BLOCKS[row.block]
+    if not is_own(row.block):
+        return target(channels, **arguments_for(target, arguments))
+    try:
+        block = target(channels, **arguments_for(target, arguments))
+    except ValueError:
+        raise
+    except USER_CODE_ERRORS as error:
+        text = f"{row.block}: {target.__name__} cannot be built: {type(error).__name__}: {error}"
+        raise ValueError(text) from error
+    if fault := built_fault(row.block, block):
+        raise ValueError(fault)
+    return block
 
 
 def count_params(module: nn.Module) -> int:

@@ -14,6 +14,7 @@ from vaezoo.io.escape import markdown_code, markdown_text
 from vaezoo.io.images import load_image
 from vaezoo.io.sheets import difference, tile
 from vaezoo.nn.blocks import BLOCKS
+from vaezoo.nn.own_blocks import BlockOrigin, origins_of
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.catalog import sample_photos
 from vaezoo.specs.model import HALVES
@@ -79,7 +80,7 @@ def card_text(
     parts = [
         f"# {markdown_text(_title(vae, repo))}",
         markdown_text(vae.spec.summary),
-        _usage(repo),
+        _usage(repo, origins_of(vae.spec)),
         _diffusers_usage(repo, diffusers),
         _picture(shown),
         _facts(vae),
@@ -105,11 +106,13 @@ def _result(shown: SampleReconstructions) -> EvalResult:
     )
 
 
-def _usage(repo: str | None) -> str:
+def _usage(repo: str | None, blocks: Mapping[str, BlockOrigin]) -> str:
     name = f"hf-hub:{repo}" if repo else "local-dir:FOLDER"
+    modules = dict.fromkeys(origin.module for origin in blocks.values() if origin.package is None)
     lines = [
+        *(f"The block `{block}` is of {_home(origin)}, which must be installed.\n" for block, origin in blocks.items()),
         "```python",
-        "import torch, vaezoo",
+        f"import {', '.join(['torch', 'vaezoo', *modules])}",
         "",
         f'vae = vaezoo.create("{name}", pretrained=True)',
         'images = vaezoo.pad_to_multiple(vaezoo.load_image("photo.jpg"), vae.size_multiple)',
@@ -119,6 +122,10 @@ def _usage(repo: str | None) -> str:
         "```",
     ]
     return "\n".join(lines)
+
+
+def _home(origin: BlockOrigin) -> str:
+    return f"the package `{origin.package}`" if origin.package else f"the module `{origin.module}`"
 
 
 def _diffusers_usage(repo: str | None, config: Mapping[str, Any] | None) -> str:

@@ -4,17 +4,17 @@ import configparser
 import difflib
 import fnmatch
 import functools
-import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
-from vaezoo.specs.parse import read_tree
-from vaezoo.specs.tree import Node, short
+from vaezoo.specs.extensions import outside_folders, worker_environment
+from vaezoo.specs.tree import short
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
+KINDS = ("models", "weights", "train", "ablations")  # of files, by the subfolder of a config folder
 NAME_RULE = 'letters, digits, "_" and "-", which are the same'
 
 _added: list[Path] = []  # folders of `add_config_dir`, in the order of the calls
@@ -48,36 +48,55 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def add_config_dir(path: str | Path) -> None:
-    """Add a folder of your own networks and weights to the catalog of this process.
+    """Add a folder of your own networks and weights to the catalog of this process and of those that it starts.
+
+    The environment variable `VAEZOO_CONFIG_DIR` and the option `--config-dir` of every command do the same.
 
     Args:
-        path: Folder with networks in `models/*.yaml`, weights records in `weights/*.yaml`, or both.
+        path: Folder with networks in `models/*.yaml`, weights records in `weights/*.yaml`, recipes in `train/*.yaml`
+            or ablations in `ablations/*.yaml`; `~` is the home folder.
 
     Raises:
-        FileError: If the folder has neither subfolder.
+        FileError: If the folder has none of these subfolders.
         SpecError: If a file name is not a valid name or is taken, or there is no network for a weights record.
     """
-    folder = Path(path).resolve()
+    _add_outside_folders()
+    _add(Path(os.path.expanduser(path)), "")
+
+
+def catalog_environment() -> dict[str, str]:
+    """Return the environment for a process that must find the same networks, weights and blocks as this one."""
+    return worker_environment(_added)
+
+
+def _add_outside_folders() -> None:
+    for folder, owner in outside_folders():
+        _add(folder, f"{owner}: ")
+
+
+def _add(path: Path, owner: str) -> None:
+    folder = path.resolve()
     if folder in _added:
         return
-    if not (folder / "models").is_dir() and not (folder / "weights").is_dir():
-        raise FileError(f"{path}: no folder with models/*.yaml or weights/*.yaml")
-    networks = _with_folder("models", folder)
-    for name, file in _with_folder("weights", folder).items():
-        if name not in networks:
-            raise SpecError(f"{file}: weights without a network; name the file after one of models/*.yaml")
+    if not any((folder / kind).is_dir() for kind in KINDS):
+        raise FileError(f"{owner}{path}: no folder with models/*.yaml or weights/*.yaml")
+    networks, weights, *_ = (_with_folder(kind, folder, owner) for kind in KINDS)
+    for name in weights.keys() - networks.keys():
+        text = "weights without a network; name the file after one of models/*.yaml"
+        raise SpecError(f"{owner}{weights[name]}: {text}")
     _added.append(folder)
 
 
-def _with_folder(kind: str, folder: Path) -> dict[str, Path]:
+def _with_folder(kind: str, folder: Path, owner: str) -> dict[str, Path]:
     """`files(kind)` and the files of a new folder, which must have new names."""
-    known = files(kind)
+    known = _added_files(kind)
     for file in sorted((folder / kind).glob("*.yaml")):
         name = canonical(file.stem)
-        if not is_name(name):
-            raise SpecError(f"{file}: {file.stem!r} is not a name; a name consists of {NAME_RULE}")
+        if not (is_name(name) or (kind not in KINDS[:2] and _is_tagged(name))):
+            raise SpecError(f"{owner}{file}: {file.stem!r} is not a name; a name consists of {NAME_RULE}")
         if name in known:
-            raise SpecError(f"{file}: {kind}/{name} already exists at {known[name]}; rename the file")
+            remedy = "uninstall it, or what has the other" if owner.startswith("the package") else "rename the file"
+            raise SpecError(f"{owner}{file}: {kind}/{name} already exists at {known[name]}; {remedy}")
         known[name] = file
     return known
 
@@ -86,12 +105,22 @@ def files(kind: str) -> dict[str, Path]:
     """Return all files of a kind by name, in natural order (f8 before f16).
 
     Args:
-        kind: A subfolder of `configs`: "models", "weights", "train" or "ablations".
+        kind: A subfolder of `configs`, one of `KINDS`.
     """
+    _add_outside_folders()
+    return dict(sorted(_added_files(kind).items(), key=lambda item: natural(item[0])))
+
+
+def _added_files(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in [data_dir("configs"), *_added]:
         found.update(_yaml_files(root / kind))
-    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+    return found
+
+
+def _is_tagged(name: str) -> bool:
+    """Whether this is the name of weights, after which recipes may be named."""
+    return all(map(is_name, name.split(".", 1)))
 
 
 def _yaml_files(folder: Path) -> dict[str, Path]:
@@ -101,53 +130,6 @@ def _yaml_files(folder: Path) -> dict[str, Path]:
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts names in natural order: f8 before f16."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def list_models(
-    pattern: str = "*",
-    *,
-    exclude: str | Iterable[str] = (),
-    latent_channels: int | None = None,
-    downscale: int | None = None,
-    min_params: int | None = None,
-    max_params: int | None = None,
-) -> list[str]:
-    """List the names of all networks that match a pattern, in natural order.
-
-    Args:
-        pattern: Pattern with shell wildcards; "-" and "_" are the same.
-        exclude: Patterns of names to leave out.
-        latent_channels: Number of latent channels; `None` means any.
-        downscale: Pixels per latent pixel and side; `None` means any.
-        min_params: Smallest number of parameters, encoder and decoder together.
-        max_params: Largest number of parameters.
-
-    Raises:
-        InputError: If a pattern is not text or a number is not a number.
-
-    Examples:
-        >>> import vaezoo
-        >>> vaezoo.list_models("vae_f8_z4*", max_params=1_000_000)
-        ['vae_f8_z4_micro']
-    """
-    numbers = {"latent_channels": latent_channels, "downscale": downscale}
-    for key, value in {**numbers, "min_params": min_params, "max_params": max_params}.items():
-        if value is not None and not isinstance(value, (int, float)):
-            raise InputError(f"{key}={short(value)}: expected a number or None")
-    names = match(files("models"), pattern, exclude)
-    wanted = {key: value for key, value in numbers.items() if value is not None}
-    if not wanted and min_params is None and max_params is None:
-        return names  # no file is read
-    known = [facts(name) for name in names]
-    fitting = [f for f in known if all(getattr(f, key) == value for key, value in wanted.items())]
-    return [f.name for f in fitting if _within(f.params, min_params, max_params)]
-
-
-def _within(params: int | None, low: int | None, high: int | None) -> bool:
-    """Whether a number of parameters is within bounds; an unknown number is within none."""
-    if params is None:
-        return low is None and high is None
-    return (low or 0) <= params <= (math.inf if high is None else high)
 
 
 def match(names: Iterable[str], pattern: str = "*", exclude: str | Iterable[str] = ()) -> list[str]:
@@ -178,41 +160,6 @@ def _canonical_pattern(pattern: str) -> str:
 def is_name(text: str) -> bool:
     """Return whether `text` can be the name of a network, tag or alias."""
     return NAME.fullmatch(text) is not None
-
-
-class Facts(NamedTuple):
-    """What the file of a network states; `None` where it states nothing.
-
-    Args:
-        name: Name of the network.
-        summary: One sentence about it.
-        latent_channels: Channels of a latent.
-        downscale: Pixels per latent pixel and side.
-        params: Parameters of encoder and decoder together.
-    """
-
-    name: str
-    summary: str
-    latent_channels: int | None
-    downscale: int | None
-    params: int | None
-
-
-def facts(name: str, file: Path | None = None) -> Facts:
-    """Read what the file of a network states, without checking the file; `None` finds the file."""
-    tree = read_tree(file or model_file(name))
-
-    def get(*path: str) -> object:
-        node: Node | None = tree
-        for key in path:
-            node = node.value.get(key) if node and isinstance(node.value, dict) else None
-        return node.value if node else None
-
-    summary = get("summary")
-    numbers = get("latent", "channels"), get("expect", "downscale"), get("expect", "params")
-    return Facts(
-        name, summary if isinstance(summary, str) else "", *(n if isinstance(n, int) else None for n in numbers)
-    )
 
 
 def model_file(name: str) -> Path:

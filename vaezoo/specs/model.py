@@ -192,10 +192,15 @@ def _shared(tree: Node, shared: Any, blocks: Mapping[str, type], faults: Faults)
 
 
 def _blocks_used(tree: Node, blocks: Mapping[str, type]) -> list[type]:
+    return [blocks[name] for name in block_names(tree) if name in blocks]
+
+
+def block_names(tree: Node) -> list[str]:
+    """Return the names of the blocks in a tree that has not been checked."""
     halves = [tree.at(half).value for half in HALVES]
     rows = [row.value for half in halves if isinstance(half, list) for row in half]
     names = [row["block"].value for row in rows if isinstance(row, dict) and "block" in row]
-    return [blocks[name] for name in names if isinstance(name, str) and name in blocks]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _check_rows(

@@ -1,16 +1,19 @@
 """The `config.json` of a published folder, beside `model.safetensors` and the model card `README.md`."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from vaezoo.errors import SpecError
 from vaezoo.formats.diffusers.classes import CLASS_KEY, CLASSES, DiffusersNetwork, spec_from_config
+from vaezoo.nn.own_blocks import BlockOrigin, import_missing, is_known, is_own, origin_of, origins_of
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import check
-from vaezoo.specs.marks import Between
+from vaezoo.specs.extensions import zoo_packages
+from vaezoo.specs.marks import Between, Pattern
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.parse import read_tree
 from vaezoo.specs.stats import LatentStats
@@ -20,6 +23,7 @@ from vaezoo.weights.record_schema import Sha256
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
+_PACKAGE = Pattern(re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII), "the name of a package")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -29,6 +33,19 @@ class WeightsFile:
 
     file: Literal["model.safetensors"]
     sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSource:
+    """Where a block that is not of vaezoo comes from.
+
+    Args:
+        module: The module that defines and registers it.
+        package: The package that brings this module; `None` if it is no installed package.
+    """
+
+    module: Annotated[str, Pattern(re.compile(r"[\w.]{1,200}"), "the name of a module")]
+    package: Annotated[str, _PACKAGE] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +62,7 @@ class PublishedConfig:
         network: Name of the network.
         latent_stats: Statistics of the latents.
         training_step: Step of the training run that the folder was published from; `None` if it is no run.
+        blocks: The blocks of the network that are not of vaezoo. They are never imported because of this file.
     """
 
     library_name: str
@@ -56,6 +74,7 @@ class PublishedConfig:
     network: str | None = None
     latent_stats: LatentStats | None = None
     training_step: Annotated[int, Between(0, 1_000_000_000)] | None = None
+    blocks: dict[str, BlockSource] | None = None
 
 
 class PublishedNetwork(NamedTuple):
@@ -84,8 +103,13 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str, trainin
         "weights": {"file": WEIGHTS, "sha256": sha256},
         "latent_stats": stats.to_dict() if stats else None,
         "training_step": training_step,
+        "blocks": {name: _plain(origin) for name, origin in origins_of(spec).items()} or None,
     }
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(origin: BlockOrigin) -> dict[str, str]:
+    return {key: value for key, value in origin._asdict().items() if value is not None}
 
 
 def read_network(path: str | Path) -> PublishedNetwork | DiffusersNetwork:
@@ -103,6 +127,7 @@ def read_network(path: str | Path) -> PublishedNetwork | DiffusersNetwork:
 def _check_config(tree: Node) -> PublishedNetwork:
     _check_origin(tree)
     config = check(tree, PublishedConfig)
+    _check_blocks(config.blocks or {}, str(tree.location))
     spec = check_spec(config.spec, config.network)
     if spec.hash != config.spec_hash:
         raise SpecError(
@@ -112,6 +137,31 @@ def _check_config(tree: Node) -> PublishedNetwork:
     if config.latent_stats:
         config.latent_stats.check(spec.latent.channels, str(tree.location))
     return PublishedNetwork(spec, config)
+
+
+def _check_blocks(blocks: Mapping[str, BlockSource], location: str) -> None:
+    """Raise `SpecError` if blocks from outside vaezoo are missing here, or come from elsewhere than those of a file."""
+    import_missing(blocks)
+    for name, source in blocks.items():
+        needed = f"the package {source.package}" if source.package else f"the module {source.module}"
+        if not is_known(name):
+            raise SpecError(
+                f"{location}: the network has the block {name} of {needed}, which is missing: {_way(source)}"
+            )
+        found = origin_of(name) if is_own(name) else BlockOrigin("vaezoo", "vaezoo")
+        if (found.package or found.module) != (source.package or source.module):
+            here = f"the package {found.package}" if found.package else f"the module {found.module}"
+            raise SpecError(f"{location}: the network has the block {name} of {needed}, but {name} is of {here} here")
+
+
+def _way(source: BlockSource) -> str:
+    if source.module == "__main__":
+        return "its author defined it in a script; ask for it, and pass it to vaezoo.register_block"
+    if source.package is None:
+        return f"import {source.module} first (commands: --import {source.module})"
+    if any(package.package == source.package for package in zoo_packages()):
+        return f"the installed {source.package} does not register it; install the version that does"
+    return f"pip install {source.package}, if you trust its author"
 
 
 def _check_origin(tree: Node) -> None:

@@ -9,7 +9,8 @@ from vaezoo.errors import CheckpointError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.nn.build import build
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.catalog import facts, files
+from vaezoo.specs.catalog import files
+from vaezoo.specs.listing import facts
 from vaezoo.weights.header import (
     HASH_KEY,
     Header,
