@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vaezoo.io.images import to_pil as to_pil
     from vaezoo.io.images import to_tensor as to_tensor
     from vaezoo.io.resize_and_pad import pad_to_multiple as pad_to_multiple
+    from vaezoo.latents.bucket_sampler import BucketBatchSampler as BucketBatchSampler
+    from vaezoo.latents.latent_dataset import LatentDataset as LatentDataset
     from vaezoo.nn.base import Block as Block
     from vaezoo.nn.own_blocks import register_block as register_block
     from vaezoo.nn.vae import VAE as VAE
@@ -47,12 +49,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Block": "nn.base",
+    "BucketBatchSampler": "latents.bucket_sampler",
     "CheckpointError": "errors",
     "Description": "zoo.describe",
     "FileError": "errors",
     "HubError": "errors",
     "ImageError": "errors",
     "InputError": "errors",
+    "LatentDataset": "latents.latent_dataset",
     "LatentStats": "specs.stats",
     "ModelSpec": "specs.model",
     "OutOfMemoryError": "out_of_memory",

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.inputs import check_dtype, check_tensor, enough_memory_for
+from vaezoo.nn.normalization import denormalize_latents, normalize_latents
 from vaezoo.nn.stack import Executor, Stack, build_stack
 from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
@@ -191,8 +191,7 @@ class VAE(nn.Module):
             True
         """
         check_tensor(z, "latents", self.latent_channels, self._pack)
-        offset, gain = self._statistics(z)
-        return (F.pixel_unshuffle(z, self._pack) - offset) * gain
+        return normalize_latents(z, self._known_stats)
 
     def denormalize(self, z: Tensor) -> Tensor:
         """Convert latents as `normalize` returns them, and a diffusion model generates them, to raw ones for `decode`.
@@ -201,8 +200,7 @@ class VAE(nn.Module):
             InputError: If the shape does not fit, or the latent statistics of these weights are not known.
         """
         check_tensor(z, "latents", self.latent_channels * self._pack**2)
-        offset, gain = self._statistics(z)
-        return F.pixel_shuffle(z / gain + offset, self._pack)
+        return denormalize_latents(z, self._known_stats)
 
     def diffusion_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (channels, h, w) of the normalized latent of one image, which a diffusion model generates.
@@ -242,8 +240,8 @@ class VAE(nn.Module):
     def _pack(self) -> int:
         return (self.latent_stats and self.latent_stats.pack) or 1
 
-    def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def _known_stats(self) -> LatentStats:
         if self.latent_stats is None:
             raise InputError(f"the latent statistics of {self.spec.label} are not known: {self.statistics_remedy}")
-        offset, gain = self.latent_stats.offset, self.latent_stats.gain
-        return z.new_tensor(offset).view(1, -1, 1, 1), z.new_tensor(gain).view(1, -1, 1, 1)
+        return self.latent_stats

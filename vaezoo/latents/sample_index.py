@@ -1,0 +1,82 @@
+"""The samples of a folder of latents: where their lines are in the manifests, and their labels."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaezoo.errors import FileError
+from vaezoo.io.files import opened
+from vaezoo.latents.latent_folder import LatentFolder, changed
+from vaezoo.latents.shard_files import REMEDY, manifest_path
+
+UNLABELED = -1
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """The samples of a folder, shard after shard, in the order of the rows of their tensors.
+
+    Args:
+        starts: Where the line of each sample begins in the manifest of its shard, in bytes.
+        labels: Label of each sample, `UNLABELED` where a photo has none; `None` if no photo has one.
+        classes: Names of the classes, which labels count; empty if the labels of the folder are numbers.
+        captioned: Whether any photo has a caption.
+    """
+
+    starts: Integers
+    labels: Integers | None
+    classes: tuple[str, ...]
+    captioned: bool
+
+
+def index_samples(folder: LatentFolder) -> SampleIndex:
+    """Read the manifests of a folder once.
+
+    Raises:
+        FileError: If one is damaged, or has changed since the folder was opened.
+    """
+    starts: list[int] = []
+    labels: list[str | int | None] = []
+    captioned = False
+    for name in folder.headers:
+        found = []
+        for start, line in _lines(folder, name):
+            if line["row"] is not None:
+                found.append((line["row"], start, line.get("label")))
+                captioned = captioned or "caption" in line
+        found.sort(key=lambda sample: sample[0])
+        starts += [start for _, start, _ in found]
+        labels += [label for _, _, label in found]
+    numbers, classes = _numbered(labels)
+    return SampleIndex(np.array(starts, np.int64), numbers, classes, captioned)
+
+
+def _lines(folder: LatentFolder, name: str) -> list[tuple[int, dict[str, Any]]]:
+    path, at, found = manifest_path(folder.path, name), 0, []
+    with opened(path) as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != folder.headers[name].manifest_sha256:
+        raise FileError(changed(folder.path, name))
+    try:
+        for line in content.splitlines(keepends=True):
+            found.append((at, json.loads(line)))
+            at += len(line)
+    except ValueError as error:
+        raise FileError(f"{path}: damaged ({error}); {REMEDY}") from error
+    return found
+
+
+def _numbered(labels: list[str | int | None]) -> tuple[Integers | None, tuple[str, ...]]:
+    """Labels as numbers, and the names that they count if they are text."""
+    given = {label for label in labels if label is not None}
+    if not given:
+        return None, ()
+    if not any(isinstance(label, str) for label in given):
+        return np.array([UNLABELED if label is None else label for label in labels], np.int64), ()
+    classes = sorted(map(str, given))
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([UNLABELED if x is None else number[str(x)] for x in labels], np.int64), tuple(classes)
