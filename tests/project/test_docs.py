@@ -15,10 +15,11 @@ from vaezoo.specs.names import parse_name
 from vaezoo.weights.records import find_record
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SLOW = {"export.md"}  # torch.export traces for seconds
 SNIPPETS = [
-    (page.name, code)
+    pytest.param(page.name, code, marks=[pytest.mark.slow] if page.name in SLOW else (), id=f"{page.name}-{index}")
     for page in PAGES
-    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for index, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
 ]
 
 
@@ -30,7 +31,7 @@ def test_generated_parts_are_current(monkeypatch, capsys):
     assert ended.value.code == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(SNIPPETS)])
+@pytest.mark.parametrize(("page", "code"), SNIPPETS)
 def test_every_python_snippet_runs(page, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_picture(torch.rand(3, 50, 70) * 2 - 1, "photo.jpg")

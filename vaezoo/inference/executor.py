@@ -105,6 +105,7 @@ class StripExecutor:
                 times for each.
             progress: Called after each step with its share of the work; the shares add up to 1.
         """
+        half.check_present()
         weight = next(half.parameters())
         x = torch.empty(1, dtype=weight.dtype, device=weight.device).expand(shape)  # takes no memory
         plan, memory_format = self.plan(half, x), _memory_format(half)

@@ -10,8 +10,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from vaezoo.errors import SpecError
+from vaezoo.nn.halves import keep_half
 from vaezoo.nn.own_blocks import caches_by_spec, forward_fault, is_own
-from vaezoo.nn.stack import Stack, count_params, named_channels
+from vaezoo.nn.stack import Stack, build_stack, count_params, named_channels
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
@@ -19,7 +20,7 @@ from vaezoo.specs.model import ModelSpec
 PARAMETER_LIMIT = 4_000_000_000
 
 
-def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
+def build(spec: ModelSpec, device: torch.device | str | None = None, part: str | None = None) -> VAE:
     """Build a VAE with random weights, in training mode.
 
     It is first built on the meta device, so that a network that is too large is refused before memory is allocated.
@@ -27,17 +28,22 @@ def build(spec: ModelSpec, device: torch.device | str | None = None) -> VAE:
     Args:
         spec: The network.
         device: Device of the weights; `None` means PyTorch's default device.
+        part: The only half to allocate, `"encoder"` or `"decoder"`; `None` means both.
 
     Raises:
         SpecError: If the spec cannot be built, or has more than `PARAMETER_LIMIT` parameters.
     """
     device = torch.device(device) if device is not None else default_device()
     if device.type == "meta":
-        return _build_shapes(spec)
+        return keep_half(_build_shapes(spec), part) if part else _build_shapes(spec)
     shapes_of(spec)  # checks the size
     # inside `with device`, every operation is a Python call
     with nullcontext() if device == default_device() else device:
-        return VAE(spec)
+        if part is None:
+            return VAE(spec)
+        vae = keep_half(_build_shapes(spec), part)
+        setattr(vae, part, build_stack(spec, part, Faults()))
+        return vae
 
 
 class _SkipInit(TorchFunctionMode):

@@ -40,6 +40,9 @@ class Stack(nn.Sequential):
         """Factor by which all blocks together change height and width."""
         return math.prod((block.scale for block in self), start=Fraction(1))
 
+    def check_present(self) -> None:
+        """Raise `InputError` if the model was created without this half."""
+
     def forward(self, x: Tensor) -> Tensor:
         for index, block in enumerate(self):
             x = self.input_of(index, x)

@@ -230,6 +230,7 @@ class VAE(nn.Module):
         return f"{about}, weights: {self.source}" if self.source else about
 
     def _run(self, half: Stack, x: Tensor, what: str) -> Tensor:
+        half.check_present()
         with enough_memory_for(x, what):
             if self.executor is not None:
                 return self.executor(half, x)

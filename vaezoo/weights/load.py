@@ -12,6 +12,7 @@ from vaezoo.formats.layouts.engine import Shapes, TensorNames
 from vaezoo.io.files import sha256_of
 from vaezoo.nn.build import shapes_of
 from vaezoo.nn.dtypes import STORED_DTYPES
+from vaezoo.nn.halves import keep_half
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
 from vaezoo.weights.finite import cast_finite
@@ -39,6 +40,7 @@ def load_into(
     dtype: torch.dtype | None,
     device: torch.device,
     header: Header | None = None,
+    part: str | None = None,
 ) -> LatentStats | None:
     """Load the weights of a file into a VAE.
 
@@ -54,6 +56,7 @@ def load_into(
             that holds all their values.
         device: Device to put the tensors on.
         header: Header of the file, if it is known already.
+        part: The only half to read and keep, `"encoder"` or `"decoder"`; `None` means both.
 
     Returns:
         The latent statistics of packed latents, if the file holds them.
@@ -80,6 +83,9 @@ def load_into(
         logger.info("%s: the prefix %s of its names was taken off", path, shown(seen.prefix))
     if seen.dropped:
         logger.info("%s: left out by rule: %s", path, dropped_text(seen))
+    if part:  # after the comparison: a layout names the tensors of whole networks
+        keep_half(vae, part)
+        names = [each for each in names if each.key.startswith(f"{part}.")]
     with open_tensors(header) as read:
         tensors = tensors_of(vae, read, names, seen, f"{path}: ", device, dtype or _common_dtype(header, seen))
         statistics = read_statistics(read, seen, vae.latent_channels, path)

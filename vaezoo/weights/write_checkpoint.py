@@ -8,6 +8,7 @@ from torch import Tensor
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.tensor_file import write_tensors
+from vaezoo.nn.halves import check_whole
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import HALVES
@@ -29,7 +30,7 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         CheckpointError: If the layout cannot express the network or can only be read, the VAE is on the meta device, or
             a tensor has NaN or infinite values or values too large for `dtype`; then nothing is written.
         FileError: If the file cannot be written.
-        InputError: If `dtype` is not a dtype of weights.
+        InputError: If `dtype` is not a dtype of weights, or the VAE lacks a half.
 
     Examples:
         >>> import os, tempfile, vaezoo
@@ -41,6 +42,7 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
     """
     vae = unwrapped(vae)
     check_dtype(dtype)
+    check_whole(vae, "save it")
     check_weights_there(vae)
     check_as_specified(vae)
     tensors = tensors_in_layout(vae, layout, dtype)
@@ -59,7 +61,13 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
 
 
 def check_savable(vae: VAE) -> None:
-    """Raise `CheckpointError` if weights are missing or not finite, `InputError` if `optimize` has rounded them."""
+    """Check that the weights of a VAE may be saved.
+
+    Raises:
+        CheckpointError: If weights are missing or not finite.
+        InputError: If a half is missing, or `optimize` has rounded the weights.
+    """
+    check_whole(vae, "save or publish it")
     check_weights_there(vae)
     if vae.executor is not None and vae.executor.cast_from is not None:
         cast = f"vaezoo.optimize has cast these weights from {vae.executor.cast_from} to {vae.dtype}"

@@ -8,22 +8,21 @@ import torch
 
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.inference.optimize import optimize as run_fast
-from vaezoo.nn.build import build, default_device
-from vaezoo.nn.schema import change_spec
+from vaezoo.nn.build import default_device
+from vaezoo.nn.halves import check_part, check_whole
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.source import WeightsSource
-from vaezoo.warmstart.widen import widen
 from vaezoo.weights.header import read_header
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.load import check_dtype, load_into
 from vaezoo.weights.records import expand_alias, read_records
 from vaezoo.weights.snapshot import read_settled
-from vaezoo.weights.tensors import merge_statistics
-from vaezoo.zoo.find import Found, FoundWeights, at_revision, find
+from vaezoo.zoo.find import at_revision, find
 from vaezoo.zoo.find_file import find_file
+from vaezoo.zoo.found_model import model_of
 from vaezoo.zoo.recognize import find_layout
 
 
@@ -35,6 +34,7 @@ def create(
     network: str | None = None,
     tag: str | None = None,
     layout: str = "auto",
+    part: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
     optimize: bool = False,
@@ -67,6 +67,8 @@ def create(
         tag: For `file:`, the recorded weights that give network and latent statistics: `network.tag`, or a tag of
             `network`.
         layout: For `file:`, the layout of the names in the file; "auto" finds it.
+        part: The only half to load and allocate, "encoder" or "decoder"; `None` means both. Methods that need the other
+            one raise an error, and the model cannot be saved.
         device: Device of the model; `None` means PyTorch's default device. Weights cannot be loaded to "meta".
         dtype: Floating-point dtype of the weights; `None` keeps that of the file. If its tensors have several, it means
             the smallest dtype that holds all their values.
@@ -109,13 +111,14 @@ def create(
     parsed = at_revision(name if isinstance(name, ModelSpec) else parse_name(str(name)), revision, variant)
     device = default_device() if device is None else usable_device(device)
     check_dtype(dtype)
+    check_part(part)
     if isinstance(parsed, ModelName) and parsed.source == "file":
-        vae = _created(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device)
+        vae = model_of(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device, part)
         return run_fast(vae) if optimize else vae
     _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
 
     def made() -> VAE:
-        return _created(find(parsed, pretrained, hub), overrides or {}, dtype, device)
+        return model_of(find(parsed, pretrained, hub), overrides or {}, dtype, device, part)
 
     vae = made() if isinstance(parsed, ModelSpec) else read_settled(parsed, made)
     return run_fast(vae) if optimize else vae
@@ -177,49 +180,12 @@ def load_checkpoint(vae: VAE, path: str | Path, layout: str = "auto") -> VAE:
         FileError: If there is no such file.
     """
     inner, header = unwrapped(vae), read_header(path)
+    check_whole(inner, "load weights into it")
     device = default_device() if inner.device.type == "meta" else inner.device
     spec_hash = inner.spec.hash if layout == "auto" else None
     layout = find_layout(inner, header) if layout == "auto" else layout
     inner.latent_stats = load_into(inner, path, layout, spec_hash, inner.dtype, device, header)
     inner.source = WeightsSource(f"file:{path}", header.files, inner.spec.name)
-    return vae
-
-
-def _created(found: Found, overrides: Mapping[str, Any], dtype: torch.dtype | None, device: torch.device) -> VAE:
-    """The network found with `overrides`, with the weights found if there are any, in eval mode."""
-    spec = change_spec(found.spec, overrides) if overrides else found.spec
-    if found.weights is None:
-        return build(spec, device).to(dtype or torch.float32).eval()
-    if device.type == "meta":
-        raise InputError(
-            "the meta device holds no values, so weights cannot be loaded to it: pass device='cpu' or another device, "
-            "or create the network with pretrained=False"
-        )
-    return _with_weights(found, found.weights, spec, overrides, dtype, device).eval()
-
-
-def _with_weights(
-    found: Found,
-    weights: FoundWeights,
-    spec: ModelSpec,
-    overrides: Mapping[str, Any],
-    dtype: torch.dtype | None,
-    device: torch.device,
-) -> VAE:
-    """The network `spec`, which is the one found with `overrides`, with the weights found."""
-    fitting, wider = spec, spec.latent.channels > found.spec.latent.channels
-    if wider:
-        others = {path: value for path, value in overrides.items() if path != "latent.channels"}
-        fitting = change_spec(found.spec, others) if others else found.spec
-    vae = found.meta if found.meta and fitting is found.spec else build(fitting, "meta")
-    stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device, weights.header)
-    if wider:
-        vae = widen(vae, spec)  # new weights, without a source
-    else:
-        vae.source = found.source
-    if (spec.encoder, spec.latent) == (found.spec.encoder, found.spec.latent):
-        vae.latent_stats = merge_statistics(stored, weights.stats, weights.path)
-        vae.statistics_remedy = weights.remedy or vae.statistics_remedy
     return vae
 
 
