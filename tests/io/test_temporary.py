@@ -10,7 +10,7 @@ from support.disk import full_disk
 
 from vaezoo.errors import CheckpointError, FileError
 from vaezoo.io.files import write_text
-from vaezoo.io.temporary import folder_beside, scratch_folder, temporary_name
+from vaezoo.io.temporary import becoming_folder, folder_beside, scratch_folder, temporary_name
 
 
 @pytest.fixture
@@ -61,3 +61,25 @@ def test_a_folder_that_cannot_be_written_is_a_file_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(FileError, match=r"none.*: cannot be written .*: set TMPDIR"), scratch_folder():
         pass
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    new = tmp_path / "a" / "new"
+    with becoming_folder(new) as temporary:
+        (temporary / "x").write_text("1")
+        assert not new.exists()
+    assert (new / "x").read_text() == "1"
+    assert new.stat().st_mode == (tmp_path / "a").stat().st_mode
+    with pytest.raises(FileError, match=r"new/y: no space"), becoming_folder(tmp_path / "b" / "new") as temporary:
+        raise FileError(f"{temporary}/y: no space")
+    (tmp_path / "b" / "empty").mkdir()
+    with becoming_folder(tmp_path / "b" / "empty"):
+        pass
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["empty"]
+    (tmp_path / "file").touch()
+    for taken in (new, tmp_path / "file"):
+        with (
+            pytest.raises(FileError, match="is not an empty folder; name a new one"),
+            becoming_folder(taken),
+        ):
+            pytest.fail("entered")

@@ -49,6 +49,8 @@ def write_latents(
     labels: Sequence[str | int | None] = (),
     captions: bool = False,
     bad: bool = True,
+    channels: int = 4,
+    keys: Mapping[int, str] | None = None,
 ) -> Path:
     """Write a folder of latents.
 
@@ -61,22 +63,25 @@ def write_latents(
         labels: Labels that the photos have in turn.
         captions: Whether to give each photo a caption.
         bad: Whether the first shard has a photo that could not be read.
+        channels: Latent channels.
+        keys: Keys of photos by their number in the bucket, in place of "BUCKET/NUMBER.png".
     """
     (folder / SHARDS).mkdir(parents=True)
     shards, plan, parts = [], [], []
     for bucket, count in buckets.items():
         for start in range(0, count, SHARD_SIZE):
             size = min(SHARD_SIZE, count - start)
-            lines = [line(bucket, start + row, row, labels, captions) for row in range(size)]
+            lines = [line(bucket, start + row, row, labels, captions, keys or {}) for row in range(size)]
             if bad and not shards:
                 lines.insert(1, ManifestLine(key="bad.png", row=None, source="/x/bad.png", bad="cut off"))
             indices = range(len(plan), len(plan) + len(lines))
             kept = [i for i, each in zip(indices, lines, strict=True) if each.row is not None]
             name = shard_name(len(shards), bucket)
-            header = write_shard(folder, name, latents(bucket, kept, kind, flip, dtype), lines)
+            header = write_shard(folder, name, latents(bucket, kept, kind, flip, dtype, channels), lines)
             shards.append({"name": name, "count": header.count, "manifest_sha256": header.manifest_sha256})
             parts.append(header.sums)
-            plan += [{"index": i, "key": each.key} for i, each in zip(indices, lines, strict=True)]
+            where = {"shard": len(shards) - 1, "bucket": bucket}
+            plan += [{"index": i, "key": each.key, **where} for i, each in zip(indices, lines, strict=True)]
     (folder / PLAN).write_text(json.dumps(PLAIN))
     (folder / PLANNED_PHOTOS).write_text("".join(json.dumps(each) + "\n" for each in plan))
     stats = ChannelSums.merged(parts).latent_stats
@@ -86,10 +91,12 @@ def write_latents(
     return folder
 
 
-def line(bucket: str, number: int, row: int, labels: Sequence[str | int | None], captions: bool) -> ManifestLine:
+def line(
+    bucket: str, number: int, row: int, labels: Sequence[str | int | None], captions: bool, keys: Mapping[int, str]
+) -> ManifestLine:
     width, height = map(int, bucket.split("x"))
     return ManifestLine(
-        key=f"{bucket}/{number}.png",
+        key=keys.get(number, f"{bucket}/{number}.png"),
         row=row,
         source=f"/x/{bucket}/{number}.png",
         crop=(0, 0, 2 * width, 2 * height),
@@ -99,10 +106,12 @@ def line(bucket: str, number: int, row: int, labels: Sequence[str | int | None],
     )
 
 
-def latents(bucket: str, indices: Sequence[int], kind: str, flip: bool, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    width, height = map(int, bucket.split("x"))
-    channels = 8 if kind == "moments" else 4
-    seeds = [torch.Generator().manual_seed(index) for index in indices]
-    moments = torch.stack([torch.randn(channels, height // 8, width // 8, generator=seed) for seed in seeds]).to(dtype)
-    mirrored = {f"{kind}_flip": -moments} if flip else {}
-    return {kind: moments, **mirrored, "index": torch.tensor(indices)}
+def latents(
+    bucket: str, indices: Sequence[int], kind: str, flip: bool, dtype: torch.dtype, channels: int
+) -> dict[str, torch.Tensor]:
+    width, height = (int(side) // 8 for side in bucket.split("x"))
+    shape = (channels * (2 if kind == "moments" else 1), height, width)
+    moments = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in indices]).to(dtype)
+    mirrored = moments.clone()
+    mirrored[:, :channels] *= -1
+    return {kind: moments, **({f"{kind}_flip": mirrored} if flip else {}), "index": torch.tensor(indices)}

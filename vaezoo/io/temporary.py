@@ -46,6 +46,34 @@ def folder_beside(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def becoming_folder(folder: Path) -> Iterator[Path]:
+    """Context manager that gives a temporary folder, which becomes `folder` at the end of the block.
+
+    Raises:
+        FileError: If `folder` is not empty or is a file, or cannot be created.
+    """
+    folder = Path(os.path.abspath(folder))
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileError(f"{folder}: exists and is not an empty folder; name a new one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be created ({error.strerror})") from error
+    sweep(folder.parent)
+    temporary = folder.with_name(temporary_name())
+    try:
+        with _folder(temporary, 0o777):
+            yield temporary
+            if sys.platform == "win32" and folder.is_dir():
+                folder.rmdir()
+            os.replace(temporary, folder)
+    except FileError as error:
+        raise FileError(str(error).replace(str(temporary), str(folder))) from error
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Context manager that gives a temporary folder in the system's, for files that nobody keeps.
 
@@ -69,10 +97,10 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _folder(path: Path) -> Iterator[None]:
+def _folder(path: Path, mode: int = 0o700) -> Iterator[None]:
     """Create a folder, and remove it at the end of the block."""
     try:
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=mode)
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror})") from error
     try:

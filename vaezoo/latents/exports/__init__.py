@@ -1,0 +1,1 @@
+"""Write folders of latents in the layouts of other trainers."""
