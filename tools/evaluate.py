@@ -72,7 +72,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--data",
         type=local_path,
         required=True,
-        help="a folder of photos, a .tar of them, or a dataset as timm names it: hfds/org/name",
+        help="photos: a folder, .tar or .parquet files, or a dataset as timm names it: hfds/org/name",
     )
     arguments_parser.add_argument("--split", help="split of a dataset (default: validation), or subfolder of a folder")
     arguments_parser.add_argument("--root", type=local_path, help="folder of the dataset")

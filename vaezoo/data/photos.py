@@ -1,8 +1,6 @@
-"""The one reader of photos: folders, tar files and datasets of timm."""
+"""The one reader of photos: folders, tar files, Parquet files and datasets of timm."""
 
-import io
 import os
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,12 +8,15 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from vaezoo.data.parquet_rows import CAPTIONS, LABELS, column_values, image_column
 from vaezoo.data.photo_files import is_hidden, is_photo, photo_paths, split_folder
+from vaezoo.data.photo_place import PhotoPlace
+from vaezoo.data.tar_members import TEXTS, TarMember, matching_paths, tar_members
 from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_items, streamed_items
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
-from vaezoo.io.read_image import decode_picture, read_picture
+from vaezoo.io.read_image import read_picture
 from vaezoo.specs.catalog import sample_photos
 
 
@@ -26,11 +27,33 @@ class Photo(NamedTuple):
         name: Name of the photo, unique in its source: a path relative to the folder, or `split/index`.
         read: Function that returns the decoded picture, as `vaezoo.io.read_image.read_picture` does.
         location: File or dataset item, for error messages.
+        place: Where its bytes are; `None` for a photo of a stream.
+        size: Bytes, where a .tar file lists them.
+        mtime: Time of its last change in seconds since 1970, where a .tar file lists it, or of its Parquet file.
+        beside: Function that returns the text beside it by suffix, ".txt", ".json" or ".cls"; `None` if there is none.
     """
 
     name: str
     read: Callable[[], Image.Image]
     location: str = ""
+    place: PhotoPlace | None = None
+    size: int | None = None
+    mtime: float | None = None
+    beside: Callable[[str], bytes | None] = lambda suffix: None
+
+    def stat(self) -> tuple[int | None, float | None]:
+        """Return size in bytes and time of the last change in seconds since 1970; `None` for what is not known.
+
+        Raises:
+            FileError: If its file is missing.
+        """
+        if self.place is None or self.place.start is not None:
+            return self.size, self.mtime
+        try:
+            found = os.stat(self.place.path)
+        except OSError as error:
+            raise FileError(f"{self.location}: cannot be read ({error.strerror})") from error
+        return found.st_size, found.st_mtime
 
 
 def photos(source: str | Path | None, split: str | None = None, root: str | Path | None = None) -> list[Photo]:
@@ -42,6 +65,9 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
             - a folder, in which `~` is the home folder: all .png, .jpg, .jpeg and .webp files in it and its subfolders,
               following links to folders;
             - an uncompressed .tar file of such files, or of further .tar files;
+            - .tar files, such as the shards of a WebDataset: a folder that has them and no photos, or a pattern such as
+              `shards/{00000..00009}.tar` or `shards/*.tar`;
+            - a .parquet file with a column of pictures, or a folder or a pattern of them;
             - a timm dataset of known length: `hfds/org/name` (Hugging Face) or `torch/name` (torchvision);
             - `None`: the sample photos of the package.
 
@@ -51,10 +77,11 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
         root: Folder in which a dataset is stored; `None` means the default of its library.
 
     Returns:
-        The photos, sorted by path; those of a dataset in its own order.
+        The photos, sorted by path, those of several .tar files one file after the other; those of Parquet files and
+        datasets in their own order.
 
     Raises:
-        FileError: If the source does not exist, cannot be opened or holds no photos.
+        FileError: If the source does not exist, cannot be opened or holds no photos, or pyarrow is missing.
         InputError: If the source is a streamed dataset, whose photos have no index.
     """
     if source is None:
@@ -64,20 +91,23 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
         raise InputError(f"{name}: streamed datasets have no index; use a dataset of {' or '.join(INDEXED)}")
     if name.startswith(INDEXED):
         return _in_dataset(name, split or "validation", root)
-    if not path.exists():
+    paths = [path] if path.exists() else matching_paths(str(path))
+    if not paths:
         raise FileError(
-            f"{path}: no such file or folder; expected a folder of photos, a .tar file or a dataset "
+            f"{path}: no such file or folder; expected a folder of photos, a .tar or .parquet file or a dataset "
             f"such as {INDEXED[0]}org/name"
         )
-    found = _in_tar(path) if path.suffix == ".tar" else _in_folder(split_folder(path, split))
+    found = [photo for path in paths for photo in _in_path(path, split)]
     if not found:
-        raise FileError(f"{path}: no photos in it; expected {', '.join(SUFFIXES)} files in a folder or .tar file")
+        raise FileError(
+            f"{path}: no photos in it; expected {', '.join(SUFFIXES)} files in a folder or .tar file, or Parquet files"
+        )
     return found
 
 
 def photo_files(paths: Iterable[str | Path]) -> list[Photo]:
     """List picture files as photos, named after the files."""
-    return [Photo(Path(path).name, partial(read_picture, path), str(path)) for path in paths]
+    return [_file(Path(path), Path(path).name) for path in paths]
 
 
 def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterator[Photo]:
@@ -95,36 +125,71 @@ def photo_stream(source: str, split: str, root: str | None, seed: int) -> Iterat
     return (Photo(location, read, location) for location, read in streamed_items(source, root, split, seed))
 
 
-def _in_folder(folder: Path) -> list[Photo]:
-    return [Photo(p.as_posix(), partial(read_picture, folder / p), str(folder / p)) for p in photo_paths(folder)]
+def _in_path(path: Path, split: str | None) -> list[Photo]:
+    if path.suffix == ".tar":
+        return _in_tar(path)
+    if path.suffix == ".parquet":
+        return _in_parquet(path, path.name)
+    folder = split_folder(path, split)
+    if found := [_file(folder / each, each.as_posix()) for each in photo_paths(folder)]:
+        return found
+    if tars := sorted(folder.glob("*.tar")):
+        return [photo for tar in tars for photo in _in_tar(tar)]
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.parquet"))
+    return [photo for name in names if not is_hidden(name) for photo in _in_parquet(folder / name, name)]
+
+
+def _file(path: Path, name: str) -> Photo:
+    place = PhotoPlace(str(path), str(path))
+    return Photo(name, partial(read_picture, path), str(path), place, beside=partial(_beside_file, path))
+
+
+def _beside_file(path: Path, suffix: str) -> bytes | None:
+    beside = path.with_suffix(suffix)
+    if not beside.is_file():
+        return None
+    with opened(beside) as file:
+        return file.read()
 
 
 def _in_tar(path: Path) -> list[Photo]:
-    try:
-        with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            found = sorted(_members(tar))
-    except tarfile.TarError as error:
-        raise FileError(f"{path}: not an uncompressed .tar file ({error}); pack the photos again") from error
-    return [Photo(name, partial(_read_range, path, name, *where), f"{path}[{name}]") for name, *where in found]
+    members = tar_members(path, (*SUFFIXES, *TEXTS))
+    texts = {member.name: member for member in members if not is_photo(member.name)}
+    return [_member(member, texts) for member in members if is_photo(member.name)]
 
 
-def _members(tar: tarfile.TarFile, prefix: str = "", start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Name, offset in the outermost file and size of every picture, also of those in nested .tar files."""
-    for member in tar:
-        name = prefix + member.name
-        if member.isfile() and name.lower().endswith(".tar") and not is_hidden(name):
-            with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as inner:
-                yield from _members(inner, f"{name}/", start + member.offset_data)
-        elif member.isfile() and is_photo(name):
-            yield name, start + member.offset_data, member.size
+def _member(member: TarMember, texts: dict[str, TarMember]) -> Photo:
+    location = f"{member.tar}[{member.name}]"
+    place = PhotoPlace(str(member.tar), location, member.start, member.length)
+    beside = partial(_beside_member, member.stem, texts)
+    return Photo(member.name, place.picture, location, place, member.length, member.mtime, beside)
 
 
-def _read_range(path: Path, name: str, offset: int, size: int) -> Image.Image:
-    with opened(path) as file:
-        file.seek(offset)
-        return decode_picture(io.BytesIO(file.read(size)), f"{path}[{name}]")
+def _beside_member(stem: str, texts: dict[str, TarMember], suffix: str) -> bytes | None:
+    text = texts.get(stem + suffix)
+    return None if text is None else text.read()
+
+
+def _in_parquet(path: Path, name: str) -> list[Photo]:
+    column, rows = image_column(path)
+    mtime = path.stat().st_mtime
+    found = []
+    for row in range(rows):
+        place = PhotoPlace(str(path), f"{path}[{row}]", row, column=column)
+        beside = partial(_beside_cell, path, row)
+        found.append(Photo(f"{name}/{row}", place.picture, place.location, place, mtime=mtime, beside=beside))
+    return found
+
+
+def _beside_cell(path: Path, row: int, suffix: str) -> bytes | None:
+    values = column_values(path, {".txt": CAPTIONS, ".cls": LABELS}.get(suffix, ()))
+    value = None if values is None else values[row]
+    return None if value is None else str(value).encode()
 
 
 def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
-    items = dataset_items(name, None if root is None else str(root), split)
-    return [Photo(f"{split}/{index}", read, location) for index, (location, read) in enumerate(items)]
+    folder = None if root is None else str(root)
+    return [
+        Photo(f"{split}/{index}", read, location, PhotoPlace(name, location, index, split=split, root=folder))
+        for index, (location, read) in enumerate(dataset_items(name, folder, split))
+    ]

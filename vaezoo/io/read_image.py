@@ -33,6 +33,8 @@ TURNS = {  # by EXIF orientation; ImageOps.exif_transpose fails on invalid tags 
     8: Image.Transpose.ROTATE_90,
 }
 
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+
 
 def read_picture(path: str | Path) -> Image.Image:
     """Read a JPEG, PNG or WebP file as a picture of mode "RGB", or "I;16" (0 to 65535) for a 16-bit gray PNG.
@@ -65,6 +67,29 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
         ImageError: As for `read_picture`.
         OutOfMemoryError: As for `read_picture`.
     """
+    picture, info = _opened_picture(file, path)
+    with enough_memory(lambda: f"{path}: {picture.width} x {picture.height} pixels", "make a smaller copy of it"):
+        return _plain(picture, info, path)
+
+
+def picture_size(file: BinaryIO, path: str | Path) -> tuple[int, int]:
+    """Return width and height of the picture in an open file, upright by EXIF, without decoding its pixels.
+
+    Args:
+        file: A seekable file, opened for reading bytes.
+        path: Its name in error messages.
+
+    Raises:
+        ImageError: As for `read_picture`; damaged pixels are not noticed.
+        OutOfMemoryError: As for `read_picture`.
+    """
+    picture, info = _opened_picture(file, path)
+    width, height = picture.size
+    return (height, width) if _orientation(info) in SIDEWAYS else (width, height)
+
+
+def _opened_picture(file: BinaryIO, path: str | Path) -> tuple[Image.Image, Info]:
+    """Open a picture without decoding it; returns its metadata, too."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if not size:
@@ -82,8 +107,7 @@ def decode_picture(file: BinaryIO, path: str | Path) -> Image.Image:
     frames = max(parts.frames, getattr(picture, "n_frames", 1))
     if frames > 1:
         raise ImageError(f"{path}: an animation of {frames} frames; save one frame as a picture")
-    with enough_memory(lambda: f"{path}: {picture.width} x {picture.height} pixels", "make a smaller copy of it"):
-        return _plain(picture, parts.info, path)
+    return picture, parts.info
 
 
 def _plain(picture: Image.Image, info: Info, path: str | Path) -> Image.Image:

@@ -24,12 +24,28 @@ def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
         InputError: If the mode is not supported, or `size` is not an integer of at least 1.
     """
     _check_count("size", size)
-    picture = to_plain_mode(picture)
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    return resize_box(picture, (left, top, left + side, top + side), (size, size))
+
+
+def resize_box(picture: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
+    """Resize a part of a picture with antialiased Lanczos.
+
+    Args:
+        picture: A Pillow image of any mode that `to_tensor` takes.
+        box: Left, top, right and bottom of the part in pixels, which may be fractions.
+        size: Width and height of the result in pixels.
+
+    Returns:
+        A picture of that size and mode "RGB", or "I;16" if it is 16-bit gray.
+
+    Raises:
+        InputError: If the mode is not supported.
+    """
+    picture = to_plain_mode(picture)
     wide = picture.convert("I") if picture.mode == "I;16" else picture  # Pillow resizes "I;16" only since version 11
-    square = wide.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-    return square.convert(picture.mode)
+    return wide.resize(size, Image.Resampling.LANCZOS, box=box).convert(picture.mode)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -28,6 +28,11 @@ def temporary_name(suffix: str = "") -> str:
     return f".vaezoo-tmp-{os.getpid()}-{_TOKEN}-{_HOST}-{secrets.token_hex(4)}{suffix}"
 
 
+def is_temporary_name(name: str) -> bool:
+    """Whether `temporary_name` gave this name, in this process or another one."""
+    return _NAME.fullmatch(name) is not None
+
+
 @contextlib.contextmanager
 def folder_beside(folder: Path) -> Iterator[Path]:
     """Context manager that gives a temporary folder in `folder`, for files that are then moved there.
