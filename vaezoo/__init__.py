@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vaezoo.io.images import to_tensor as to_tensor
     from vaezoo.io.resize_and_pad import pad_to_multiple as pad_to_multiple
     from vaezoo.latents.bucket_sampler import BucketBatchSampler as BucketBatchSampler
+    from vaezoo.latents.encode import encode_dataset as encode_dataset
     from vaezoo.latents.latent_dataset import LatentDataset as LatentDataset
     from vaezoo.nn.base import Block as Block
     from vaezoo.nn.own_blocks import register_block as register_block
@@ -69,6 +70,7 @@ _HOMES = {
     "as_diffusers": "adapters.as_diffusers",
     "create": "zoo.create",
     "describe": "zoo.describe",
+    "encode_dataset": "latents.encode",
     "export_checkpoint": "weights.write_checkpoint",
     "from_diffusers": "adapters.from_diffusers",
     "get_spec": "zoo.create",

@@ -1,0 +1,117 @@
+"""`vaezoo encode`, as a person types it, and encoding in several processes that are killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from support.checkout import ROOT
+from support.commands import run
+from support.encoding import MODEL, dataset_of, encode, noise, shard_bytes, write_noise
+
+from vaezoo.errors import TrainingError
+from vaezoo.latents import shard_job
+from vaezoo.latents.encode_jobs import chunks
+
+SMALL = ["--size", "16", "--shard-size", "4", "--batch", "2", "--compute", "fp32", "--device", "cpu"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_noise(tmp_path / "photos", 5)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "latents"
+
+
+def test_the_command_says_what_it_made_skipped_and_could_not_read(data, out, capsys):
+    words = ["encode", MODEL, "--data", str(data), "--out", str(out), *SMALL, "--workers", "0"]
+    text = run(capsys, *words)
+    assert f"{out}: 5 latents (5 at 16x16) in 2 shards\nmade 2 shards in " in text
+    (data / "00.png").unlink()
+    noise(9).save(data / "01.png")
+    (data / "9.png").write_bytes(b"no photo")
+    run(capsys, *words)
+    assert dataset_of(out)["gone"] == ["00.png"]
+    assert [bad["key"] for bad in dataset_of(out)["bad"]] == ["9.png"]
+    (data / "9.png").write_bytes(b"still none")
+    text = run(capsys, *words)
+    assert "skipped 2 that were done before\n1 photos had changed: 9.png\n" in text
+    assert "1 photos are gone from the source, and their latents were kept: 00.png" in text
+
+
+def test_json_is_one_object(data, out, capsys):
+    words = ["encode", MODEL, "--data", str(data), "--out", str(out), *SMALL, "--workers", "0", "--json"]
+    result = json.loads(run(capsys, *words))
+    assert (result["shards"], result["made"], result["count"], result["bad"]) == (2, 2, 5, [])
+    assert result["latent_stats"] == dataset_of(out)["latent_stats"]
+
+
+def test_a_job_encodes_its_shards_only_and_reports_one_line(data, out, capsys):
+    encode(data, out)
+    expected = shard_bytes(out)
+    for path in (out / "shards").iterdir():
+        path.unlink()
+    words = ["--device", "cpu", "--batch", "2", "--workers", "0"]
+    assert shard_job.main([str(out), "00001-16x16", *words]) == 0
+    assert shard_bytes(out) == {name: data for name, data in expected.items() if name.startswith("00001")}
+    (data / "00.png").write_bytes(b"no photo")
+    assert shard_job.main([str(out), "00000-16x16", *words, "--bad", "refuse"]) == shard_job.FAILED
+    assert capsys.readouterr().err.endswith(
+        "00.png: not a JPEG, PNG or WebP picture; convert it, or copy it again if cut off\n"
+    )
+
+
+def test_jobs_get_several_shards_each_but_not_too_many():
+    names = [str(number) for number in range(100)]
+    for jobs, size in ((1, 16), (2, 12), (8, 3), (64, 1)):
+        divided = list(chunks(names, jobs))
+        assert [name for part in divided for name in part] == names
+        assert max(map(len, divided)) == size
+
+
+@pytest.mark.slow
+def test_jobs_make_the_same_shards_as_one_process_and_a_failed_one_is_named(data, out, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    encode(data, out.with_name("one"), model=MODEL)
+    summary = encode(data, out, model=MODEL, jobs=2)
+    assert summary.facts.count == summary.photos == 5
+    assert shard_bytes(out) == shard_bytes(out.with_name("one"))
+    assert not list((out / "logs").iterdir())
+    (data / "00.png").write_bytes(b"no photo")
+    with pytest.raises(TrainingError, match=r"1 of 1 shards are missing; 00000-16x16: .*00\.png: not a JPEG"):
+        encode(data, out, model=MODEL, jobs=2, bad="refuse")
+
+
+def command(data, out, *more: str) -> subprocess.Popen:
+    words = ["encode", MODEL, "--data", str(data), "--out", str(out), *SMALL, "--workers", "1", *more]
+    code = f"import sys; from vaezoo.cli import main; sys.exit(main({words!r}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_two_encoders_that_are_killed_at_random_moments_leave_the_shards_of_one_that_is_not(tmp_path, out, monkeypatch):
+    data = write_noise(tmp_path / "photos", 40, (200, 200))
+    assert command(data, out.with_name("whole")).wait() == 0
+    draw, kills = random.Random(0), 0
+    while kills < 4:
+        encoders = [command(data, out), command(data, out)]
+        while not (out / "shards").is_dir() or len(shard_bytes(out)) < 4 * kills:
+            time.sleep(0.05)
+            assert any(each.poll() is None for each in encoders)
+        time.sleep(draw.random() / 2)
+        for each in encoders:
+            kills += each.poll() is None
+            each.send_signal(signal.SIGKILL)
+            each.wait()
+    encoders = [command(data, out), command(data, out)]
+    assert [each.wait() for each in encoders] == [0, 0]
+    assert shard_bytes(out) == shard_bytes(out.with_name("whole"))
+    assert dataset_of(out)["latent_stats"] == dataset_of(out.with_name("whole"))["latent_stats"]

@@ -1,0 +1,92 @@
+"""Encode a data set into shards of latents, from which a diffusion model is trained (docs/latents.md):
+
+  vaezoo encode vae_f8_z4_micro --data photos --out latents --size 256 --flip
+
+A second call makes what is missing, also after a kill or when photos were added or changed.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from vaezoo.console import add_json, local_path, parser, print_json, progress, say
+from vaezoo.io.escape import terminal_text
+from vaezoo.latents.buckets import RESIZES
+from vaezoo.latents.encode import BAD, ENGINES, EncodeSummary, encode_dataset
+from vaezoo.latents.encode_settings import COMPUTE
+from vaezoo.latents.shard_encoder import EncodeMeter
+from vaezoo.nn.dtypes import DTYPES
+
+SHOWN = 10  # bad and gone photos that are listed; dataset.json has all of them
+
+
+def main(arguments: list[str]) -> None:
+    options = _options(arguments)
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    settings = {name: value for name, value in vars(options).items() if name in (encode_dataset.__kwdefaults__ or ())}
+    with tqdm(desc=terminal_text(options.name), unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def on_batch(count: int, meter: EncodeMeter) -> None:
+            bar.update(count)
+            bar.set_postfix_str(f"waiting for photos {meter.waiting_share:.0%}")
+
+        def on_start(count: int) -> None:
+            bar.reset(count)
+
+        settings |= {"track": progress, "on_batch": on_batch, "on_start": on_start}
+        summary = encode_dataset(options.name, options.data, options.out, **settings)
+    if options.json:
+        print_json(summary.to_dict())
+    else:
+        _report(summary)
+
+
+def _options(arguments: list[str]) -> Namespace:
+    arguments_parser = parser("encode", __doc__)
+    add = arguments_parser.add_argument
+    add("name", help="name of a model with weights")
+    add("--data", required=True, help="photos: a folder, .tar or .parquet files, or a dataset (docs/evaluation.md)")
+    add("--out", type=local_path, required=True, help="folder of the latents")
+    add("--split", help="split of a dataset (default: validation), or subfolder of a folder")
+    add("--root", type=local_path, help="folder of the dataset")
+    add("--resize", choices=RESIZES, default="center", help="central square, own size, or SDXL's (default: center)")
+    add("--size", type=int, help="pixels (default: 256 for center, 1024 for buckets, any for multiple)")
+    add("--flip", action="store_true", help="encode the mirrored photos, too")
+    add("--captions", action="store_true", help="store the text beside each photo: .txt, .json, or a column")
+    add("--labels", action="store_true", help="store the label of each photo: .cls, a column, or its subfolder")
+    add("--dtype", choices=DTYPES, default="bf16", help="dtype in which latents are stored (default: bf16)")
+    add("--compute", choices=COMPUTE, default="auto", help="dtype in which the model runs (default: auto)")
+    add("--shard-size", type=int, default=512, metavar="N", help="most photos of a shard (default: 512)")
+    add("--batch", type=int, default=16, help="photos of a batch (default: 16)")
+    add("--workers", type=int, help="processes that decode photos, for each job")
+    add("--device", help="cpu, cuda, cuda:1, … (default: a GPU, if there is one)")
+    add("--bad", choices=BAD, default="skip", help="photos that cannot be encoded (default: skip, and list them)")
+    add("--verify", action="store_true", help="compare SHA-256, too, and not only size and time of change")
+    add("--jobs", type=int, help="processes that encode; with several GPUs each gets one")
+    add("--engine", choices=ENGINES, default="local", help="where jobs run (default: local)")
+    add("--address", help="running Ray to use, such as 10.0.0.1:6379")
+    add_json(arguments_parser)
+    return arguments_parser.parse_args(arguments)
+
+
+def _report(summary: EncodeSummary) -> None:
+    facts, done = summary.facts, summary.shards - summary.made
+    sizes = ", ".join(f"{count:,} at {bucket}" for bucket, count in facts.buckets.items())
+    say(f"{summary.folder}: {facts.count:,} latents ({sizes}) in {summary.shards:,} shards")
+    rate = f", {summary.photos / summary.seconds:.1f} photos/s" if summary.photos else ""
+    say(f"made {summary.made:,} shards in {summary.seconds:.0f} s{rate}; skipped {done:,} that were done before")
+    if summary.changed:
+        say(f"{len(summary.changed):,} photos had changed: {_listed(summary.changed)}")
+    if facts.gone:
+        say(f"{len(facts.gone):,} photos are gone from the source, and their latents were kept: {_listed(facts.gone)}")
+    if facts.bad:
+        say(f"{len(facts.bad):,} photos were not encoded; dataset.json lists them all:", file=sys.stderr)
+        for each in facts.bad[:SHOWN]:
+            say(f"  {each['key']}: {each['reason']}", file=sys.stderr)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:SHOWN]) + (", …" if len(keys) > SHOWN else "")

@@ -1,0 +1,231 @@
+"""`encode_dataset`: encode the photos of a source into a folder of latents."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaezoo.data.photos import photos
+from vaezoo.distributed import local_device
+from vaezoo.errors import InputError
+from vaezoo.io.files import make_folder
+from vaezoo.io.folder_lock import file_lock
+from vaezoo.io.temporary import sweep
+from vaezoo.latents.dataset_json import DatasetFacts, read_facts, write_dataset
+from vaezoo.latents.encode_jobs import JobOptions, run_shard_jobs
+from vaezoo.latents.encode_plan import PlannedPhoto, is_done, read_photos, shards_of, write_photos
+from vaezoo.latents.encode_settings import LOCKS, agree, checked_settings, model_identity, read_plan
+from vaezoo.latents.planner import PlanChanges, Planner, Track
+from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, ShardEncoder, WorkOptions
+from vaezoo.latents.shard_files import SHARDS
+from vaezoo.nn.unwrap import unwrapped
+from vaezoo.nn.vae import VAE
+from vaezoo.specs.faults import unknown
+from vaezoo.specs.stats import LatentStats
+from vaezoo.zoo.create import create, usable_device
+
+MOST_WORKERS = 8
+BAD = ("skip", "refuse")
+ENGINES = ("local",)
+
+
+@dataclass(frozen=True)
+class EncodeSummary:
+    """What `encode_dataset` did, and what the folder holds now.
+
+    Args:
+        folder: Folder of the latents.
+        shards: Number of shards.
+        made: Number of shards that were missing or stale when the call began, all of which are done now.
+        added: Keys of photos that were new.
+        changed: Keys of photos that had changed since they were encoded.
+        facts: What the shards hold: counts, bad photos with reasons, photos that are gone, statistics.
+        photos: Number of photos that this process encoded, good and bad; 0 if jobs did.
+        seconds: Seconds that it took.
+        waiting_share: Share of the time in which the model waited for photos.
+    """
+
+    folder: Path
+    shards: int
+    made: int
+    added: Sequence[str]
+    changed: Sequence[str]
+    facts: DatasetFacts
+    photos: int
+    seconds: float
+    waiting_share: float
+
+    @property
+    def latent_stats(self) -> LatentStats | None:
+        """Statistics of all latents, as `VAE.latent_stats` takes them; `None` if they cannot be computed."""
+        return self.facts.latent_stats
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain data, without the list of shards."""
+        facts = {name: value for name, value in self.facts.to_dict().items() if name != "shards"}
+        own = {name: getattr(self, name) for name in ("shards", "made", "photos", "seconds", "waiting_share")}
+        return {"folder": str(self.folder), **own, "added": len(self.added), "changed": list(self.changed), **facts}
+
+
+def encode_dataset(
+    model: str | VAE,
+    data: str | Path | None,
+    out: str | Path,
+    *,
+    split: str | None = None,
+    root: str | Path | None = None,
+    resize: str = "center",
+    size: int | None = None,
+    flip: bool = False,
+    captions: bool = False,
+    labels: bool = False,
+    dtype: str = "bf16",
+    compute: str = "auto",
+    shard_size: int = 512,
+    batch: int = 16,
+    workers: int | None = None,
+    device: str | None = None,
+    bad: str = "skip",
+    verify: bool = False,
+    jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    track: Track = lambda items, label: items,
+    on_batch: OnBatch = lambda count, meter: None,
+    on_start: Callable[[int], object] = lambda count: None,
+) -> EncodeSummary:
+    """Encode the photos of a source into shards of latents, from which a diffusion model is trained.
+
+    A plan of shards is written first. A shard is encoded, written under temporary names and renamed into place; done
+    means renamed. Another call makes what is missing: shards of a killed call, of new photos, and of photos whose size
+    or time of change differ. Photos that are gone are reported and keep their latents. Processes that encode into one
+    folder at the same time share the work. docs/latents.md describes the files.
+
+    Args:
+        model: Name of a model with weights, or a model. With several jobs or Ray it must be a name.
+        data: Source of the photos, as `vaezoo.data.photos.photos` takes it; `None` means the sample photos.
+        out: Folder of the latents; it is created. `~` is the home folder.
+        split: Split of a dataset, "validation" by default, or subfolder of a folder.
+        root: Folder in which a dataset is stored.
+        resize: "center": the central square, resized to `size`. "multiple": each photo at its own size, cropped to
+            multiples of `VAE.size_multiple`, with the longer side reduced to `size` if that is given. "buckets": the
+            nearest of the aspect ratios of SDXL, scaled from 1024 to `size`.
+        size: Pixels; `None` means 256 for "center", any for "multiple" and 1024 for "buckets".
+        flip: Whether to encode the mirrored photos, too.
+        captions: Whether to store captions: of the .txt or .json file beside a photo, or of a column of a Parquet file.
+        labels: Whether to store labels: of the .cls file beside a photo, a column, or else the first subfolder.
+        dtype: Dtype in which latents are stored: "bf16", "fp16" or "fp32".
+        compute: Dtype in which the model runs, as `vaezoo.optimize` takes it.
+        shard_size: Most photos of a shard.
+        batch: Photos of a batch. Other sizes may change the last digit of a latent.
+        workers: Processes that decode photos, for each job; `None` chooses by the number of processors, and 0 decodes
+            in the calling process.
+        device: Device to encode on; `None` means a GPU if there is one, otherwise the CPU.
+        bad: What to do with a photo that cannot be read or encoded: "skip" and list it, or "refuse" it with an error.
+        verify: Whether to compare the SHA-256 of photos whose size and time of change are as before.
+        jobs: Processes that encode; with several GPUs each gets one. `None` means this process, or with Ray as many as
+            the cluster has room for.
+        engine: "local" for processes of this machine, or "ray".
+        address: Address of a running Ray; `None` starts one on this machine.
+        track: Function that iterates over photos while they are listed, for example to show progress.
+        on_batch: Called after each batch with its number of photos and an `EncodeMeter`; with jobs, after each of them.
+        on_start: Called with the number of photos that will be encoded.
+
+    Returns:
+        What was done, and what the folder holds.
+
+    Raises:
+        InputError: If an argument is not valid, two photos have the same key, or the folder was encoded with another
+            model or other settings.
+        FileError: If the source cannot be read, or the folder cannot be written or holds something else.
+        ImageError: If a photo is damaged and bad ones are refused.
+
+    Examples:
+        >>> import vaezoo
+        >>> summary = vaezoo.encode_dataset("vae_f8_z4_micro", None, "latents", size=64)
+        >>> summary.facts.count, summary.facts.buckets, len(summary.latent_stats.mean)
+        (4, {'64x64': 4}, 4)
+    """
+    _check_work(jobs=jobs, batch=batch, workers=workers, bad=bad, engine=engine)
+    in_jobs = engine != "local" or (jobs or 1) > 1
+    if in_jobs and not isinstance(model, str):
+        raise InputError("jobs encode in processes of their own, which need a model by name; pass its name")
+    where = str(usable_device(local_device(device)))
+    vae = create(model, pretrained=True, device=where) if isinstance(model, str) else unwrapped(model)
+    settings = checked_settings(
+        vae.size_multiple,
+        data=data,
+        split=split,
+        root=root,
+        resize=resize,
+        size=size,
+        flip=flip,
+        captions=captions,
+        labels=labels,
+        dtype=dtype,
+        compute=compute,
+        shard_size=shard_size,
+    )
+    folder = make_folder(os.path.expanduser(out))
+    planner = Planner(folder, settings, vae.size_multiple, bad, track)
+    plan, changes = _make_plan(planner, model_identity(vae), verify)
+    missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
+    on_start(sum(map(len, missing.values())))
+    work = WorkOptions(batch, _usual_workers(where) if workers is None else workers, bad)
+    meter = EncodeMeter()
+    if missing and in_jobs:
+        run_shard_jobs(folder, missing, work, JobOptions(jobs, engine, address, device), on_batch, meter)
+    elif missing:
+        encoder = ShardEncoder(folder, settings, vae, model_identity(vae)["pack"], work, on_batch)
+        encoder.encode(missing)
+        meter = encoder.meter
+    facts = _finish(folder, plan)
+    counted = len(shards_of(plan)), len(missing), changes.added, changes.changed
+    return EncodeSummary(folder, *counted, facts, meter.photos, meter.seconds, meter.waiting_share)
+
+
+def _check_work(**given: Any) -> None:
+    for name, low in (("jobs", 1), ("batch", 1), ("workers", 0)):
+        if given[name] is not None and given[name] < low:
+            raise InputError(f"{name} {given[name]}: expected {low} or more")
+    for name, choices in (("bad", BAD), ("engine", ENGINES)):
+        if given[name] not in choices:
+            raise InputError(unknown(given[name], list(choices), name))
+
+
+def _make_plan(planner: Planner, model: dict[str, Any], verify: bool) -> tuple[list[PlannedPhoto], PlanChanges]:
+    """Write the plan of a folder, or bring it up to date; one process at a time does."""
+    folder, settings = planner.folder, planner.settings
+    for name in (SHARDS, LOCKS):
+        make_folder(folder / name)
+    with file_lock(folder / LOCKS / "plan.lock", timeout=-1):
+        sweep(folder)
+        sweep(folder / SHARDS)
+        agree(folder, settings, model)
+        plan, changes = planner.plan(read_photos(folder), photos(settings.data, settings.split, settings.root))
+        for name in ("caption", "label"):
+            if getattr(settings, f"{name}s") and all(getattr(photo, name) is None for photo in plan):
+                raise InputError(f"{settings.data}: no photo has a {name}; leave out {name}s, or add them")
+        if verify:
+            plan = planner.verified(plan, changes)
+        write_photos(folder, plan)
+        known = shards_of(plan)
+        for path in (folder / SHARDS).iterdir():  # those of photos that are in other shards now
+            if path.suffix in (".jsonl", ".safetensors") and path.stem not in known and path.name[0] != ".":
+                path.unlink(missing_ok=True)
+    return plan, changes
+
+
+def _finish(folder: Path, plan: Sequence[PlannedPhoto]) -> DatasetFacts:
+    """Write `dataset.json`."""
+    facts, settings = read_facts(folder, plan), read_plan(folder)
+    assert settings is not None  # `_make_plan` has written it
+    write_dataset(folder, settings, facts)
+    return facts
+
+
+def _usual_workers(device: str) -> int:
+    """The number of processes that decode: several for a GPU; few for a CPU, which the model needs itself."""
+    processors = os.cpu_count() or 1
+    return min(MOST_WORKERS, processors) if device.startswith("cuda") else min(2, processors // 2)

@@ -1,0 +1,51 @@
+"""Captions and labels of photos, from the files beside them or the columns beside their picture."""
+
+import json
+
+from vaezoo.data.photos import Photo
+from vaezoo.errors import FileError
+
+CAPTION_KEYS = ("caption", "text", "prompt")  # of a .json file, by preference
+
+
+def caption_of(photo: Photo) -> str | None:
+    """Return the content of the .txt file of a photo, or the caption in its .json file; `None` if it has none.
+
+    Raises:
+        FileError: If the file is not valid.
+    """
+    text = photo.beside(".txt")
+    if text is not None:
+        return _decoded(text, photo, ".txt").strip()
+    data = photo.beside(".json")
+    if data is None:
+        return None
+    try:
+        found = json.loads(_decoded(data, photo, ".json"))
+    except ValueError as error:
+        raise FileError(f"{photo.location}: its .json file is damaged ({error}); correct or remove it") from error
+    known = found if isinstance(found, dict) else {}
+    return next((known[key] for key in CAPTION_KEYS if isinstance(known.get(key), str)), None)
+
+
+def label_of(photo: Photo) -> str | int | None:
+    """Return the content of the .cls file or label column of a photo, or else the first folder of its name.
+
+    A number is an integer; `None` if the photo has neither.
+
+    Raises:
+        FileError: If the file is not valid.
+    """
+    text = photo.beside(".cls")
+    if text is None:
+        folder, _, rest = photo.name.partition("/")
+        return folder if rest and photo.place and photo.place.column is photo.place.split is None else None
+    label = _decoded(text, photo, ".cls").strip()
+    return int(label) if label.lstrip("-").isdecimal() else label
+
+
+def _decoded(text: bytes, photo: Photo, suffix: str) -> str:
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{photo.location}: its {suffix} file is not UTF-8 ({error}); convert or remove it") from error

@@ -1,0 +1,185 @@
+"""Encodes shards: photos are decoded in worker processes, encoded in batches, and written in the background."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaezoo.data.crops import to_images
+from vaezoo.errors import ImageError
+from vaezoo.inference.optimize import optimize
+from vaezoo.io.folder_lock import file_lock
+from vaezoo.latents.encode_plan import GONE, PlannedPhoto, is_done
+from vaezoo.latents.encode_settings import LOCKS, EncodeSettings
+from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches
+from vaezoo.latents.shard_writer import ShardBuffer, StoredForm
+from vaezoo.nn.dtypes import DTYPES
+from vaezoo.nn.vae import VAE
+
+MOST_WAITING = 4  # batches and shards that wait for the writer, so that latents do not pile up in memory
+Shards = Mapping[str, Sequence[PlannedPhoto]]
+
+
+@dataclass
+class EncodeMeter:
+    """What has been encoded so far.
+
+    Args:
+        photos: Number of photos, good and bad.
+        waiting: Seconds in which the model waited for photos.
+        started: When encoding began, as `time.perf_counter` gives it.
+    """
+
+    photos: int = 0
+    waiting: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.started
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time in which the model waited for photos."""
+        return self.waiting / max(self.seconds, 1e-9)
+
+
+OnBatch = Callable[[int, EncodeMeter], object]  # called with the number of photos of each batch
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How shards are encoded, beside what decides their values.
+
+    Args:
+        batch: Photos of a batch.
+        workers: Processes that decode photos; 0 decodes in this process.
+        bad: What to do with a photo that cannot be encoded: "skip" and list it, or "refuse" it with an error.
+        lock: Whether to lock each shard, so that several processes of this machine share the work.
+    """
+
+    batch: int = 16
+    workers: int = 1
+    bad: str = "skip"
+    lock: bool = True
+
+
+class ShardEncoder:
+    """Encodes shards of one folder with one model.
+
+    Args:
+        folder: Folder of the latents, with its plan.
+        settings: Settings of the folder.
+        vae: The model, on the device to use.
+        pack: Side of the patches of `LatentStats.pack`, 1 for none.
+        options: How to encode.
+        on_batch: Called after each batch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: EncodeSettings,
+        vae: VAE,
+        pack: int,
+        options: WorkOptions,
+        on_batch: OnBatch = lambda count, meter: None,
+    ) -> None:
+        self.folder, self.options, self.on_batch = folder, options, on_batch
+        self.vae = optimize(vae, settings.compute, retry=None if settings.compute == "fp32" else "fp32")
+        self.framing = settings.framing(vae.size_multiple)
+        gaussian = vae.spec.latent.kind == "gaussian"
+        channels = vae.latent_channels * (2 if gaussian else 1)
+        dtype, name = DTYPES[settings.dtype], "moments" if gaussian else "mean"
+        self.form = StoredForm(name, dtype, channels, vae.downscale, settings.flip, pack)
+        self.meter = EncodeMeter()
+
+    def encode(self, shards: Shards) -> None:
+        """Encode shards that are not done yet; first those that no other process is encoding, then the others.
+
+        Raises:
+            ImageError: If a photo cannot be read and bad ones are refused.
+            InputError: If the model computes NaN or infinite values for a photo and bad ones are refused.
+            FileError: If a shard cannot be written.
+            OutOfMemoryError: If a batch does not fit into memory.
+        """
+        busy = self._encode(shards, timeout=0)
+        self._encode({name: shards[name] for name in busy}, timeout=-1)
+
+    def _encode(self, shards: Shards, timeout: float) -> list[str]:
+        """Encode shards, and return the names of those that other processes have locked."""
+        held, busy = {name: ExitStack() for name in shards}, []
+
+        def requests() -> Iterator[BatchRequest]:
+            for name, photos in shards.items():
+                if not self._lock(held[name], name, timeout):
+                    busy.append(name)
+                elif is_done(self.folder, name, photos):
+                    held[name].close()
+                else:
+                    yield from _requests(name, photos, self.options.batch)
+
+        loader = make_batches(requests(), self.framing, self.options.workers, self.vae.device.type == "cuda")
+        waiting: deque[tuple[str | None, Future[Any]]] = deque()
+        with ExitStack() as locks, ThreadPoolExecutor(1) as writer:
+            for stack in held.values():
+                locks.enter_context(stack)
+            buffers: dict[str, ShardBuffer] = {}
+            for batch in self._timed(loader):
+                name = batch.request.shard
+                if name not in buffers:
+                    buffers[name] = ShardBuffer(name, shards[name], self.form, self.options.bad == "refuse")
+                waiting.append((None, writer.submit(buffers[name].add, batch.lines, self._computed(batch))))
+                if batch.request.last:
+                    waiting.append((name, writer.submit(buffers.pop(name).write, self.folder)))
+                _settle(waiting, MOST_WAITING, held)
+                self.meter.photos += len(batch.lines)
+                self.on_batch(len(batch.lines), self.meter)
+            _settle(waiting, 0, held)
+        return busy
+
+    def _lock(self, stack: ExitStack, name: str, timeout: float) -> bool:
+        path = self.folder / LOCKS / f"{name}.lock"
+        return not self.options.lock or stack.enter_context(file_lock(path, timeout))
+
+    def _timed(self, batches: Iterable[PhotoBatch]) -> Iterator[PhotoBatch]:
+        """The batches, with the time that they let the model wait added to the meter."""
+        iterator, before = iter(batches), time.perf_counter()
+        while (batch := next(iterator, None)) is not None:
+            self.meter.waiting += time.perf_counter() - before
+            yield batch
+            before = time.perf_counter()
+
+    def _computed(self, batch: PhotoBatch) -> list[Tensor]:
+        """The moments of the good photos of a batch, and of their mirror images."""
+        refused = [line.bad for line in batch.lines if line.bad is not None and line.bad != GONE]
+        if refused and self.options.bad == "refuse":
+            raise ImageError(refused[0])
+        if not len(batch.pixels):
+            return [self.form.empty(batch.request.shard.partition("-")[2]) for _ in self.form.names]
+        images = to_images(batch.pixels, self.vae.device)
+        inputs = [images, images.flip(-1)] if self.form.flip else [images]
+        with torch.inference_mode():
+            return [self.vae.encode(each).moments for each in inputs]
+
+
+def _requests(name: str, photos: Sequence[PlannedPhoto], batch: int) -> Iterator[BatchRequest]:
+    for start in range(0, len(photos), batch):
+        yield BatchRequest(name, photos[start : start + batch], start + batch >= len(photos))
+
+
+def _settle(waiting: deque[tuple[str | None, Future[Any]]], most: int, held: Mapping[str, ExitStack]) -> None:
+    """Wait for the oldest pieces of work until no more than `most` are left, and unlock the shards that are written."""
+    while len(waiting) > most:
+        name, future = waiting.popleft()
+        future.result()
+        if name is not None:
+            held[name].close()
