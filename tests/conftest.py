@@ -2,8 +2,16 @@
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # for this process and all that it starts or kills, removed at the end; short, because sockets lie there
+    TEMPORARY = tempfile.mkdtemp(prefix="vz")
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(Path(TEMPORARY).parent))  # `tmp_path` of failed tests stays
+    os.environ.update(TMPDIR=TEMPORARY, TORCHINDUCTOR_CACHE_DIR=f"{TEMPORARY}/inductor")
+    tempfile.tempdir = TEMPORARY
 # huggingface_hub and torch read these when they are imported
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
@@ -18,6 +26,7 @@ import pytest
 import torch
 from support.checkout import ROOT
 from support.config_folder import write_network
+from support.meta_builds import build_once
 
 from vaezoo.specs import catalog
 
@@ -33,9 +42,25 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_unconfigure():
+    """Remove the temporary files that this process made."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(TEMPORARY, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed formats the stack for a GPU that is not used yet
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def networks_on_the_meta_device():
+    """Build each network on the meta device once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        build_once(patch)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

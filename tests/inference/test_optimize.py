@@ -69,7 +69,7 @@ def micro():
     "options", [{}, {"tile": 24}, {"tile": "auto"}, {"fuse": False}, {"memory_format": "contiguous", "tile": 8}]
 )
 def test_an_optimized_model_gives_the_same_images_and_moments(micro, options):
-    fast, x = optimize(micro, "fp32", **options), images(micro, 9, 5, batch=2).clamp(-1, 1)
+    fast, x = optimize(micro, "fp32", **options), images(micro, 5, 3, batch=2).clamp(-1, 1)
     with torch.inference_mode():
         assert far(fast.encode(x).moments, micro.encode(x).moments) < 1e-5
         assert far(fast(x).reconstruction, micro(x).reconstruction) < 1e-5
@@ -109,7 +109,8 @@ def test_gradients_flow_through_an_optimized_model(micro):
 
 
 def test_strips_need_less_memory_and_small_strips_less_again():
-    vae = vaezoo.create("vae_f8_z4", device="meta").to(memory_format=torch.channels_last)
+    layers = {"decoder.*.layers": 1}  # per row, which is where the time goes
+    vae = vaezoo.create("vae_f8_z4", device="meta", overrides=layers).to(memory_format=torch.channels_last)
     z = torch.empty(1, 4, 64, 64, device="meta")
     whole, strips, lean = (
         needed_bytes(vae.decoder, z, Plan(*plan), fuse=True)

@@ -59,7 +59,7 @@ def test_a_killed_conversion_leaves_the_old_or_the_new_file(work, kills, pickled
 
 
 @pytest.mark.parametrize(
-    ("events", "count"), [(("os.rename",), 3), pytest.param((*CHANGES, "socket."), 10_000, marks=pytest.mark.slow)]
+    ("events", "count"), [(("os.rename",), 1), pytest.param((*CHANGES, "socket."), 10_000, marks=pytest.mark.slow)]
 )
 def test_a_killed_publishing_leaves_the_old_or_the_new_commit(work, hub, monkeypatch, events, count):
     monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
@@ -85,7 +85,7 @@ def test_a_killed_publishing_leaves_the_old_or_the_new_commit(work, hub, monkeyp
         assert os.listdir(tempfile.gettempdir()) == []
         hub.commit("alice/vae", before)
         kills += killed
-    assert kills > 2
+    assert kills == 1 if count == 1 else kills > 2
 
 
 @pytest.mark.parametrize("kills", [ONE, ALL])

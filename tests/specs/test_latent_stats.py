@@ -1,5 +1,6 @@
 """Latent statistics on record: those of the pipelines that ship with the weights; normalizing goes there and back."""
 
+import functools
 import re
 from dataclasses import replace
 
@@ -111,13 +112,19 @@ def test_the_statistics_are_those_of_the_pipeline_that_ships_with_the_weights(na
     assert re.search(r"\.(py|yaml|md)\b", RECORDS[name].statistics_source)
 
 
+@functools.cache
+def micro(channels: int) -> vaezoo.VAE:
+    """The micro network with this number of latent channels, whose statistics the next test replaces."""
+    return vaezoo.create("vae_f8_z4_micro", overrides={"latent.channels": channels})
+
+
 @pytest.mark.parametrize("name", STATED)
 def test_denormalizing_undoes_normalizing(name):
     stats, channels = RECORDS[name].latent_stats, int(re.search(r"_z(\d+)", name)[1])
     if stats.in_file:  # any will do here: those of the file are the loader's business
         packed = channels * stats.pack**2
         stats = replace(stats, mean=tuple(torch.randn(packed).tolist()), var=tuple(torch.rand(packed).tolist()))
-    vae = vaezoo.create("vae_f8_z4_micro", overrides={"latent.channels": channels})
+    vae = micro(channels)
     vae.latent_stats = stats
     z = torch.randn(2, channels, 4, 6) * 3 + 1
     assert torch.allclose(vae.denormalize(vae.normalize(z)), z, rtol=1e-5, atol=1e-5)

@@ -131,6 +131,11 @@ def _without(files: Content, ignored: tuple[str, ...]) -> Content:
     return {name: data for name, data in files.items() if not name.endswith(ignored)} if ignored else files
 
 
+def every_third(events: list[str]) -> list[int]:
+    """Return every third event and the last: the changes between two checkpoints come again after each of them."""
+    return sorted({*range(0, len(events), 3), len(events) - 1})
+
+
 @contextlib.contextmanager
 def _another_process() -> Iterator[None]:
     """Let temporary files of before be those of a process that was killed."""

@@ -95,7 +95,7 @@ def test_fault_lpips_without_a_gradient_is_not_here(colours):
 def test_lpips_weighs_the_same_at_every_resolution(colours):
     loss, a, b = LOSSES["lpips"](net="alex"), torch.full((1, 3, 32, 32), -0.5), torch.full((1, 3, 32, 32), 0.5)
     b[:, 0] = -0.5
-    large = [x.repeat(3, 1, 4, 4) for x in (a, b)]
+    large = [x.repeat(2, 1, 2, 2) for x in (a, b)]
     assert loss(output(b), a).item() == pytest.approx(loss(output(large[1]), large[0]).item(), rel=1e-5)
 
 
