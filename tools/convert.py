@@ -7,7 +7,7 @@ from pathlib import Path
 
 import vaezoo
 from vaezoo.console import parser, say
-from vaezoo.errors import CheckpointError, InputError
+from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.files import make_folder
 from vaezoo.io.temporary import scratch_folder
@@ -43,6 +43,12 @@ def main(arguments: list[str]) -> None:
     if options.key is not None and not options.from_pickle:
         raise InputError("--key chooses tensors of a pickle; add --from-pickle, or remove it")
 
+    for file in weights_files(options.output):
+        if not file.parent.is_dir():
+            raise FileError(f"{file}: cannot be written (there is no folder {file.parent})")
+    if LAYOUTS[options.to].two_files != (len(weights_files(options.output)) == 2):
+        wanted = "two files, ENCODER,DECODER" if LAYOUTS[options.to].two_files else "one file"
+        raise InputError(f"{options.output}: layout {options.to} is {wanted}")
     with scratch_folder() as temporary:
         source = _from_pickles(options.input, temporary, options.key) if options.from_pickle else options.input
         try:

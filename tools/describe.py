@@ -28,11 +28,12 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
+    size = _size(options.size)
     changed = change_spec(vaezoo.get_spec(options.name), parse_settings(options.set)) if options.set else None
     if options.yaml:
         say(to_yaml(changed or vaezoo.get_spec(options.name), BLOCKS), end="")
         return
-    description = vaezoo.describe(changed or options.name, *_size(options.size))
+    description = vaezoo.describe(changed or options.name, *size)
     if options.json:
         print_json(description.to_dict())
     else:

@@ -6,7 +6,9 @@ from dataclasses import asdict
 import vaezoo
 from vaezoo.analysis.compare import RowChange, TensorChange, compare_specs, compare_weights
 from vaezoo.console import add_json, parser, print_columns, print_json, say
+from vaezoo.errors import InputError
 from vaezoo.specs.names import parse_name
+from vaezoo.weights.known_names import check_known
 from vaezoo.weights.records import expand_alias
 
 
@@ -19,6 +21,10 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
+    if options.size < 1 or options.count < 0:
+        raise InputError(f"--size {options.size} --count {options.count}: expected at least 1 pixel and 0 tensors")
+    check_known(options.a, pretrained=False)
+    check_known(options.b, pretrained=False)
     a, b = _load(options.a), _load(options.b)
     rows = compare_specs(_spec(a), _spec(b), options.size)
     tensors = None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vaezoo.console import add_json, local_path, parser, print_columns, print_json, say
+from vaezoo.console import add_json, check_model, local_path, parser, print_columns, print_json, say
 from vaezoo.weights.hub import Hub
 from vaezoo.weights.lock import Fetched, add_pin, lock_path
 from vaezoo.zoo.find import fetch
@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> None:
     add_json(arguments_parser)
     options = arguments_parser.parse_args(arguments)
 
+    check_model(*options.names)
     lock = options.lock or lock_path()
     hub = Hub(cache_dir=options.cache_dir, force_download=options.force, lock=lock)
     results = [_downloaded(name, hub, lock) for name in options.names]

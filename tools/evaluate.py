@@ -13,19 +13,34 @@ import timm
 import torch
 
 import vaezoo
-from vaezoo.console import add_json, add_model_arguments, local_path, parser, pretrained, print_json, progress, say
+from vaezoo.console import (
+    add_bad,
+    add_json,
+    add_model_arguments,
+    check_model,
+    local_path,
+    parser,
+    pretrained,
+    print_json,
+    progress,
+    say,
+)
 from vaezoo.data.photo_files import split_folder
+from vaezoo.data.photo_inputs import bad_text
 from vaezoo.data.photos import photos
 from vaezoo.distributed import ProcessGroup, local_device, process_group
 from vaezoo.errors import InputError
 from vaezoo.evaluation.case_sheet import case_sheet
-from vaezoo.evaluation.nets.registry import STANDARD, open_nets
+from vaezoo.evaluation.nets.registry import STANDARD, check_nets, open_nets
 from vaezoo.evaluation.protocol import LATEST, PROTOCOLS, Evaluation, evaluate
 from vaezoo.evaluation.results import add_row, check_results, hardware, model_cells, row_of
 from vaezoo.evaluation.tally import Nets
 from vaezoo.io.images import check_picture_path, save_picture
+from vaezoo.nn.build import build
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
+from vaezoo.specs.names import parse_name
+from vaezoo.zoo.create import usable_device
 
 
 def main(arguments: list[str]) -> None:
@@ -36,8 +51,10 @@ def main(arguments: list[str]) -> None:
         check_picture_path(options.sheet)
         if len(options.names) > 1 or options.count < 1:
             raise InputError("--sheet shows --count cases of one model: name one model, and a --count of at least 1")
+    check_model(*options.names)
     found, protocol = photos(options.data, options.split, options.root), PROTOCOLS[options.protocol]
     options.device = local_device(options.device)
+    _check_models(options)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     with process_group("cpu") as group:  # results are gathered on the CPU
         nets = _nets(options, group) if protocol.measures_all else Nets()
@@ -54,15 +71,26 @@ def main(arguments: list[str]) -> None:
                 nets=nets,
                 processes=group,
                 keep=options.count if options.sheet else 0,
+                skip_bad=options.bad == "skip",
                 track=partial(progress, label=name) if group.is_first else iter,
             )
             if group.is_first:
                 row = row_of(result, about)
                 source = vae.source.to_dict() if vae.source else None
-                results.append({**row, "source": source, "psnr_of": dict(zip(result.names, result.psnr, strict=True))})
+                each = {"psnr_of": dict(zip(result.names, result.psnr, strict=True))}
+                results.append({**row, "source": source, **each, "bad": [bad._asdict() for bad in result.bad]})
                 _report(name, result, row, options)
     if options.json and group.is_first:
         print_json(results)
+
+
+def _check_models(options: argparse.Namespace) -> None:
+    """Check networks, size, device and names of metrics, before anything large is fetched or measured."""
+    usable_device(options.device)
+    check_nets(options.nets)
+    for name in options.names:
+        if parse_name(name).source != "file":  # whose network only its content shows
+            build(vaezoo.get_spec(name), "meta").diffusion_shape(options.size, options.size)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -90,6 +118,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     arguments_parser.add_argument("--out", type=local_path, help="CSV file to which a row is added for each model")
     arguments_parser.add_argument("--sheet", type=local_path, help="picture to write with the worst cases, worst first")
     arguments_parser.add_argument("--count", type=int, default=8, help="number of worst cases in --sheet (default: 8)")
+    add_bad(arguments_parser)
     add_model_arguments(arguments_parser)
     add_json(arguments_parser)
     return arguments_parser.parse_args(arguments)
@@ -131,6 +160,9 @@ def _report(name: str, result: Evaluation, row: dict[str, Any], options: argpars
     if small := result.enlarged:
         text = f"{small} of {len(result.names)} photos are smaller than {result.size} pixels and were enlarged"
         say(f"vaezoo evaluate: {text}", file=sys.stderr)
+    if result.bad:
+        total = len(result.names) + len(result.bad)
+        say(f"vaezoo evaluate: {bad_text(result.bad, total)}", file=sys.stderr)
     if options.sheet:
         save_picture(case_sheet(result.worst), options.sheet)
     if options.out:

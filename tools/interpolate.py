@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from vaezoo.console import MAX_SIZE, add_model_arguments, local_path, parser, pretrained, progress, say
+from vaezoo.console import MAX_SIZE, add_model_arguments, check_model, local_path, parser, pretrained, progress, say
 from vaezoo.errors import InputError
 from vaezoo.inference.interpolate import lerp, slerp
 from vaezoo.io.images import check_picture_path, save_picture, to_tensor
@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> None:
     if options.steps < 2:
         raise InputError(f"--steps {options.steps}: expected at least 2 images, the two ends")
 
+    check_model(options.model)
     pictures = [resize_and_crop(read_picture(path), options.size) for path in (options.first, options.second)]
     vae = pretrained(options.model, options)
     with torch.inference_mode():

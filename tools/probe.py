@@ -5,11 +5,11 @@ It shows the largest magnitude of each row in fp32, and how much the reconstruct
 
 from dataclasses import asdict
 
-from vaezoo.console import MAX_SIZE, add_json, local_path, parser, print_columns, print_json, progress, say
+from vaezoo.console import MAX_SIZE, add_json, check_model, local_path, parser, print_columns, print_json, progress, say
 from vaezoo.data.photos import photos
 from vaezoo.errors import InputError
 from vaezoo.evaluation.probe import HEADROOM, LOWEST_PSNR, PrecisionError, Probe, probe
-from vaezoo.zoo.create import create
+from vaezoo.zoo.create import create, usable_device
 
 
 def main(arguments: list[str]) -> None:
@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> None:
     if options.count < 1:
         raise InputError(f"--count {options.count}: expected at least 1 photo")
 
+    check_model(options.name)
+    usable_device(options.device)
     found = photos(options.data)[: options.count]
     vae = create(options.name, pretrained=True, device=options.device)
     result = probe(vae, found, options.size, options.dtype, lambda items: progress(items, "probe"))

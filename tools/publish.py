@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import vaezoo
-from vaezoo.console import add_json, parser, print_columns, print_json, say
+from vaezoo.console import add_json, check_model, parser, print_columns, print_json, say
+from vaezoo.sharing.publish import check_push
 from vaezoo.specs.names import parse_name
 from vaezoo.training.artifacts import training_text
 from vaezoo.weights.config_json import CONFIG
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> None:
     text = options.name
     if Path(text, CONFIG).is_file() and not vaezoo.is_model(text):
         text = f"local-dir:{text}"
+    check_model(text)
+    check_push(options.repo, options.license, options.tag, options.create_pr)
     vae, name = vaezoo.create(text, pretrained=True, dtype=None), parse_name(text)
     push = vaezoo.push_to_hub(
         vae,

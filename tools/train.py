@@ -12,6 +12,7 @@ from vaezoo.specs.overrides import parse_settings
 from vaezoo.training.display import Display, closing_text
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
+from vaezoo.training.start import check_names
 from vaezoo.training.trackers import TRACKERS
 
 
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> None:
     options = arguments_parser.parse_args(arguments)
 
     recipe = read_recipe(options.recipe, parse_settings(options.set))
+    if not options.resume:  # a run has its network
+        check_names(recipe)
     display = Display(recipe)
     with process_group(options.device) as group, contextlib.ExitStack() as stack:
         tracked = options.track and group.is_first

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vaezoo.nn.vae import VAE
 
 T = TypeVar("T")
+DTYPE_NAMES = ("fp32", "bf16", "fp16")  # those of `vaezoo.nn.dtypes`, which imports torch
 MAX_SIZE = 16_384  # the largest image side that commands accept, in pixels
 
 
@@ -53,10 +54,8 @@ class _ImportModule(argparse.Action):
 
 def add_model_arguments(arguments: argparse.ArgumentParser) -> None:
     """Add `--device`, `--dtype`, `--fast` and `--tile`."""
-    from vaezoo.nn.dtypes import DTYPES  # not above, because it imports torch, which `vaezoo list` does not need
-
     arguments.add_argument("--device", default="cpu", help="device to run on, such as cuda or mps (default: cpu)")
-    arguments.add_argument("--dtype", choices=DTYPES, help="precision to run in (default: fp32)")
+    arguments.add_argument("--dtype", choices=DTYPE_NAMES, help="precision to run in (default: fp32)")
     add_fast_and_tile(arguments)
 
 
@@ -71,6 +70,20 @@ def add_fast_and_tile(arguments: argparse.ArgumentParser) -> None:
 def add_json(arguments: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     arguments.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def add_bad(arguments: argparse.ArgumentParser) -> None:
+    """Add `--bad`."""
+    text = "photos that cannot be read (default: skip them, and count them at the end)"
+    arguments.add_argument("--bad", choices=("skip", "refuse"), default="skip", help=text)
+
+
+def check_model(*names: str) -> None:
+    """Check that names stand for models with weights, before anything is loaded or fetched; see `check_known`."""
+    from vaezoo.weights.known_names import check_known
+
+    for name in names:
+        check_known(name)
 
 
 def pretrained(name: str, options: argparse.Namespace) -> "VAE":
@@ -106,6 +119,12 @@ def say(text: str = "", end: str = "\n", file: TextIO | None = None) -> None:
         file: Where to print; `None` means standard output.
     """
     print(terminal_text(text), end=end, file=file, flush=True)
+
+
+def say_above_bar(text: str) -> None:
+    """Print a line on standard output while a progress bar may be shown."""
+    with tqdm.external_write_mode(file=sys.stdout):
+        say(text)
 
 
 def print_json(data: Any) -> None:

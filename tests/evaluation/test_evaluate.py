@@ -76,6 +76,19 @@ def test_a_reconstruction_that_is_not_finite_is_named_and_adds_no_row(capsys, mi
     assert not Path("sheet.png").exists()
 
 
+def test_evaluate_leaves_out_damaged_photos_and_says_so(capsys, micro, photos):
+    whole = json.loads(run(capsys, "evaluate", micro, *EVALUATE, "--json"))[0]
+    Path("a_bad.png").write_bytes(Path("b.png").read_bytes()[:200])
+    assert main(["evaluate", micro, *EVALUATE, "--json"]) == 0
+    printed = capsys.readouterr()
+    row = json.loads(printed.out)[0]
+    assert row["psnr_of"] == whole["psnr_of"]
+    assert [bad["image"] for bad in row.pop("bad")] == ["a_bad.png"]
+    assert "1 of 4 photos cannot be read and was left out (--bad refuse stops at the first):\n  a_bad.png: "
+    assert main(["evaluate", micro, *EVALUATE, "--bad", "refuse"]) == 2
+    assert capsys.readouterr().err.startswith("vaezoo evaluate: a_bad.png: ")
+
+
 def test_evaluate_says_how_many_photos_it_enlarged(capsys, micro, photos):
     assert main(["evaluate", micro, "--data", ".", "--size", "32", "--nets"]) == 0
     assert "1 of 3 photos are smaller than 32 pixels and were enlarged" in capsys.readouterr().err

@@ -8,23 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaezoo.data.photo_inputs import BadPhoto, check_some_read, read_or_skip
 from vaezoo.data.photos import Photo
 from vaezoo.distributed import ProcessGroup
 from vaezoo.errors import InputError
+from vaezoo.evaluation.figures import Figure, basics, consistency, distance, panel
 from vaezoo.evaluation.latents.equivariance import equivariance, halved, rotated
-from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.flat import flat_probe
-from vaezoo.evaluation.nets.frechet import frechet_distance
-from vaezoo.evaluation.tally import LATENTS, Case, Nets, Tally
+from vaezoo.evaluation.tally import Case, Nets, Tally
 from vaezoo.inference.reconstruct import check_finite
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
-
-NEIGHBORS = 10
-Figure = float | int | tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,14 @@ class Evaluation:
         protocol: The protocol.
         size: Pixels per side of the images.
         sample: Whether a sample of the posterior was decoded instead of its mode.
-        names: Names of the photos.
+        names: Names of the photos that were evaluated.
         images: For each figure one value per image, in the order of `names`.
         figures: Figures of all images together; `None` for one that does not apply.
         frechet: Fréchet distance, by the name of the network that computed the features.
         knn: Consistency of nearest neighbors, by the name of the network that computed the features.
         worst: Cases with the lowest PSNR, worst first.
         enlarged: Number of photos smaller than `size`.
+        bad: Photos that could not be read and were left out.
     """
 
     protocol: Protocol
@@ -81,6 +79,7 @@ class Evaluation:
     knn: dict[str, float | None] = field(default_factory=dict)
     worst: list[Case] = field(default_factory=list)
     enlarged: int = 0
+    bad: tuple[BadPhoto, ...] = ()
 
     @property
     def psnr(self) -> tuple[float, ...]:
@@ -117,6 +116,7 @@ def evaluate(
     nets: Nets | None = None,
     processes: ProcessGroup | None = None,
     keep: int = 0,
+    skip_bad: bool = False,
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> Evaluation:
     """Reconstruct photos one at a time, and measure the figures of a protocol.
@@ -131,6 +131,7 @@ def evaluate(
         nets: Networks that evaluate the reconstructions, if the protocol measures all figures.
         processes: Processes that share the photos, each of which gets the whole result; `None` is this process only.
         keep: Number of cases with the lowest PSNR to keep in `Evaluation.worst`.
+        skip_bad: Whether to leave out photos that cannot be read, which are then in `Evaluation.bad`.
         track: Function that iterates over this process's photos, for example to show progress.
 
     Returns:
@@ -138,7 +139,7 @@ def evaluate(
 
     Raises:
         InputError: If there are no photos, `size` is not a multiple of `vae.size_multiple`, or NaN was decoded.
-        ImageError: If a file is not an image.
+        ImageError: If a file is not an image, unless `skip_bad` is set.
 
     Examples:
         >>> import vaezoo
@@ -155,7 +156,8 @@ def evaluate(
     tally = Tally(nets.features, keep)
     with torch.inference_mode():
         for index, photo in track(processes.share(photos)):
-            picture = photo.read()
+            if (picture := read_or_skip(photo, tally.bad if skip_bad else None)) is None:
+                continue
             tally.enlarged += min(picture.size) < size
             images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
             posterior = vae.encode(images.to(vae.device, vae.dtype))
@@ -169,18 +171,20 @@ def evaluate(
     first, *others = processes.gather(tally)
     for other in others:
         first.merge(other)
+    check_some_read(first.bad, len(photos))
     rows = [found for _, found in sorted(first.figures.items())]
     return Evaluation(
         protocol,
         size,
         sample,
-        names=tuple(photo.name for photo in photos),
+        names=tuple(photos[index].name for index in sorted(first.figures)),
         images={name: tuple(row[name] for row in rows) for name in rows[0]},
-        figures=_panel(first) | _flat(vae, size) if protocol.measures_all else _basics(first),
-        frechet={name: _distance(first, name) for name in nets.features if protocol.measures_all},
-        knn={name: _consistency(first, name) for name in nets.features if protocol.measures_all},
+        figures=panel(first) | _flat(vae, size) if protocol.measures_all else basics(first),
+        frechet={name: distance(first, name) for name in nets.features if protocol.measures_all},
+        knn={name: consistency(first, name) for name in nets.features if protocol.measures_all},
         worst=first.worst,
         enlarged=first.enlarged,
+        bad=tuple(first.bad),
     )
 
 
@@ -209,41 +213,3 @@ def _equivariance(vae: VAE, images: Tensor, z: Tensor, photo: str) -> dict[str, 
 def _flat(vae: VAE, size: int) -> dict[str, Figure]:
     error, texture = flat_probe(vae, size)
     return {"flat_error": error, "flat_texture": texture}
-
-
-def _basics(tally: Tally) -> dict[str, Figure]:
-    """Return mean and standard deviation of the latents, and the standard deviation of the posterior."""
-    return {
-        "latent_mean": tuple(tally.channels.mean().tolist()),
-        "latent_std": tuple(tally.channels.std().tolist()),
-        "posterior_std": tally.posterior.std().mean().item(),
-    }
-
-
-def _panel(tally: Tally) -> dict[str, Figure]:
-    """Return all figures of the latents."""
-    channels, posterior = tally.channels, tally.posterior
-    correlation, kl = channels.correlation().abs(), posterior.kl()
-    return {
-        **_basics(tally),
-        "latent_skew": tuple(channels.skew().tolist()),
-        "latent_kurtosis": tuple(channels.kurtosis().tolist()),
-        "latent_absmax": tuple(channels.absmax().tolist()),
-        "latent_correlation": correlation.fill_diagonal_(0).max().item() if len(correlation) > 1 else None,
-        "kl": None if kl is None else tuple(kl.tolist()),
-        "active_units": channels.active_units(),
-        "posterior_share": tuple((posterior.std() / channels.std()).tolist()),
-        "spectrum_slope": tally.spectrum.slope(),
-        "high_share": tally.spectrum.high_share(),
-    }
-
-
-def _distance(tally: Tally, name: str) -> float | None:
-    ours, theirs = tally.of_images[name], tally.of_reconstructions[name]
-    return frechet_distance(ours, theirs) if ours.count > 1 else None
-
-
-def _consistency(tally: Tally, name: str) -> float | None:
-    if tally.of_images[name].count <= NEIGHBORS:
-        return None
-    return knn_consistency(tally.embedding(LATENTS), tally.embedding(name), NEIGHBORS)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from vaezoo.errors import FileError
+from vaezoo.evaluation.figures import Figure
 from vaezoo.evaluation.nets.registry import INCEPTION
-from vaezoo.evaluation.protocol import Evaluation, Figure
+from vaezoo.evaluation.protocol import Evaluation
 from vaezoo.io.escape import csv_cell
 from vaezoo.io.files import locked_folder, opened, replacing
 from vaezoo.io.temporary import sweep

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaezoo.data.photo_inputs import BadPhoto
 from vaezoo.evaluation.latents.channels import ChannelStats, PosteriorStats
 from vaezoo.evaluation.latents.spectrum import Spectrum
 from vaezoo.evaluation.metrics.color import lab_error
@@ -68,6 +69,7 @@ class Tally:
 
     def __init__(self, features: Iterable[str] = (), keep: int = 0) -> None:
         self.keep, self.enlarged = keep, 0
+        self.bad: list[BadPhoto] = []
         self.figures: dict[int, dict[str, float]] = {}
         self.channels, self.posterior, self.spectrum = ChannelStats(), PosteriorStats(), Spectrum()
         self.of_images = {name: Moments() for name in features}
@@ -122,6 +124,7 @@ class Tally:
         """Add the tally of other images."""
         self.figures.update(other.figures)
         self.enlarged += other.enlarged
+        self.bad = sorted([*self.bad, *other.bad])
         self.channels.merge(other.channels)
         self.posterior.merge(other.posterior)
         self.spectrum.merge(other.spectrum)

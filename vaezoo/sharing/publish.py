@@ -88,13 +88,8 @@ def push_to_hub(
         >>> sorted(push.files)
         ['README.md', 'config.json', 'model.safetensors', 'reconstruction.jpg']
     """
-    if not license or not license.strip():
-        raise InputError('a license is required to publish, such as license="mit": others must know what they may do')
-    if tag and create_pr:
-        raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it after the merge")
     vae, hub = unwrapped(vae), Hub(endpoint=endpoint, token=token)
-    with hub.translating(repo):
-        _check_id(repo)
+    check_push(repo, license, tag, create_pr)
     check_savable(vae)
     diffusers = diffusers_config(vae) if with_diffusers else None
     with scratch_folder() as temporary:
@@ -115,8 +110,14 @@ def push_to_hub(
     return Push(sizes, commit.pr_url or commit.commit_url, oid)
 
 
-def _check_id(repo: str) -> None:
-    validate_repo_id(repo)
+def check_push(repo: str, license: str, tag: str | None = None, create_pr: bool = False) -> None:
+    """Check arguments of `push_to_hub`, whose errors it raises, before a model is loaded."""
+    if not license or not license.strip():
+        raise InputError('a license is required to publish, such as license="mit": others must know what they may do')
+    if tag and create_pr:
+        raise InputError("a tag marks a commit of a branch; with create_pr=True, tag it after the merge")
+    with Hub().translating(repo):
+        validate_repo_id(repo)
     if "/" not in repo:
         raise HubError("refused", f"{repo!r} names no user or organization: write organization/{repo}")
 

@@ -28,6 +28,7 @@ from vaezoo.warmstart.as_resampler import check_start, start_as_resampler
 from vaezoo.warmstart.grow import grow
 from vaezoo.weights.config_json import CONFIG, WEIGHTS
 from vaezoo.weights.header import spec_hash_of
+from vaezoo.weights.known_names import check_known
 from vaezoo.zoo.create import create
 
 LOCK_TIMEOUT = 10  # seconds; data workers of a killed training end within 5, and may hold its lock until then
@@ -90,6 +91,14 @@ def run_lock(run: Path) -> Iterator[None]:
                 f"{run}: another process trains in this folder; wait until it has ended, or choose another --out"
             )
         yield
+
+
+def check_names(recipe: Recipe) -> None:
+    """Check the names of the networks and weights of a recipe; the errors are those of `check_known`."""
+    check_known(recipe.network, recipe.pretrained is True)
+    for name in (recipe.pretrained, recipe.grow):
+        if isinstance(name, str):
+            check_known(name)
 
 
 def first_network(recipe: Recipe) -> VAE:

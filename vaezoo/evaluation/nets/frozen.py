@@ -108,11 +108,18 @@ def timm_model(name: str, pretrained: bool = True, **options: object) -> Any:
     """
     import timm
 
-    if ":" not in name and not timm.is_model(name):
-        raise UnknownNameError(unknown(name, timm.list_models(), "model of timm"))
+    check_timm_name(name)
     if not pretrained:
         return timm.create_model(name, pretrained=False, **options)
     return download(name, lambda: timm.create_model(name, pretrained=True, **options))
+
+
+def check_timm_name(name: str) -> None:
+    """Raise `UnknownNameError` if timm has no model of this name."""
+    import timm
+
+    if ":" not in name and not timm.is_model(name):
+        raise UnknownNameError(unknown(name, timm.list_models(), "model of timm"))
 
 
 def download(name: str, build: Callable[[], T]) -> T:

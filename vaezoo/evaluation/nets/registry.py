@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import FileError, HubError, InputError
-from vaezoo.evaluation.nets.frozen import Frozen, download, timm_model
+from vaezoo.evaluation.nets.frozen import Frozen, check_timm_name, download, timm_model
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.evaluation.tally import Nets
 from vaezoo.weights.pickles import read_pickle
@@ -33,10 +33,7 @@ def open_nets(names: Iterable[str], device: torch.device | str) -> tuple[Nets, d
         UnknownNameError: If timm has no model of this name.
         InputError: If there is more than one model of timm.
     """
-    names = list(dict.fromkeys(names))
-    others = [name for name in names if name not in STANDARD]
-    if len(others) > 1:
-        raise InputError(f"{' and '.join(others)}: expected at most one model of timm; evaluate them one at a time")
+    names = check_nets(names)
     opened: dict[str, nn.Module] = {}
     unavailable: dict[str, str] = {}
     for name in names:
@@ -46,6 +43,17 @@ def open_nets(names: Iterable[str], device: torch.device | str) -> tuple[Nets, d
             unavailable[name] = str(error)
     distances = {name: net for name, net in opened.items() if name in DISTANCES}
     return Nets(distances, {name: net for name, net in opened.items() if name not in distances}), unavailable
+
+
+def check_nets(names: Iterable[str]) -> list[str]:
+    """Check names of networks without loading any, and return each once; the errors are those of `open_nets`."""
+    names = list(dict.fromkeys(names))
+    others = [name for name in names if name not in STANDARD]
+    if len(others) > 1:
+        raise InputError(f"{' and '.join(others)}: expected at most one model of timm; evaluate them one at a time")
+    for name in others:
+        check_timm_name(name)
+    return names
 
 
 def _open(name: str) -> nn.Module:
