@@ -164,7 +164,7 @@ def _report(name: str, result: Evaluation, row: dict[str, Any], options: argpars
         total = len(result.names) + len(result.bad)
         say(f"vaezoo evaluate: {bad_text(result.bad, total)}", file=sys.stderr)
     if options.sheet:
-        save_picture(case_sheet(result.worst), options.sheet)
+        save_picture(case_sheet(result.worst, result.names), options.sheet)
     if options.out:
         add_row(options.out, row)  # last, so that with the row all is there
     if options.json:

@@ -9,6 +9,7 @@ from typing import Any
 from vaezoo.console import local_path, parser
 from vaezoo.distributed import process_group
 from vaezoo.specs.overrides import parse_settings
+from vaezoo.training.curves import NO_CURVES, draw_curves
 from vaezoo.training.display import Display, closing_text
 from vaezoo.training.recipes import read_recipe
 from vaezoo.training.run import train
@@ -50,4 +51,6 @@ def main(arguments: list[str]) -> None:
 
         report = train(recipe, options.out, group, options.resume, display.message, on_log)
         if group.is_first:
+            curves = draw_curves(options.out)
             display.message(closing_text(report, recipe, options.out))
+            display.message(f"curves of loss and PSNR: {curves}" if curves else NO_CURVES)

@@ -23,6 +23,7 @@ from vaezoo.evaluation.metrics.ssim import ssim
 from vaezoo.evaluation.nets.frechet import Moments, frechet_distance
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
 from vaezoo.evaluation.tally import Nets
+from vaezoo.io.captions import caption, reconstruction_caption
 
 
 def test_the_second_protocol_rounds_half_up_to_8_bits_and_the_first_does_not():
@@ -148,8 +149,11 @@ def test_worst_cases_come_first_and_the_sheet_shows_them():
     assert result.names[result.worst[0].index] == "dark"  # the others are clamped at white
     assert result.worst[0].psnr == min(result.psnr)
     sheet = case_sheet(result.worst)
-    assert sheet.shape == (3, 2 * 16 + 4, 4 * 16 + 3 * 4)
-    torch.testing.assert_close(sheet[:, :16, :16], vaezoo.to_tensor(found[2].read())[0])
+    below = caption(reconstruction_caption(10.0), 128).shape[1]
+    assert sheet.shape == (3, 2 * (128 + below) + 4, 4 * 128 + 3 * 4)  # enlarged by 8
+    torch.testing.assert_close(sheet[:, :128:8, :128:8], vaezoo.to_tensor(found[2].read())[0])
+    assert sheet[:, 128 : 128 + below, :128].min() < -0.5  # a caption
+    assert not torch.equal(case_sheet(result.worst, result.names), sheet)  # names instead of indexes
     with pytest.raises(InputError, match="no images to tile"):
         case_sheet([])
 

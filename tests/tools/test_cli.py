@@ -169,28 +169,6 @@ def test_reconstruct_without_arguments_shows_the_bundled_photos(capsys, here):
     assert Path("reconstruction.png").stat().st_size > 100_000
 
 
-def test_interpolate_draws_two_rows_whose_ends_are_the_same(capsys, micro, photos):
-    run(capsys, "interpolate", "a.jpg", "b.png", "--model", micro, "--steps", 3, "--size", 32, "-o", "way.png")
-    sheet = vaezoo.load_image("way.png")
-    assert sheet.shape == (1, 3, 2 * 32 + 4, 3 * 32 + 2 * 4)
-    upper, lower = sheet[..., :32, :], sheet[..., 36:, :]
-    assert (upper[..., :32] - lower[..., :32]).abs().max() <= 2 / 255
-    assert not torch.equal(upper[..., 36:68], lower[..., 36:68])
-
-
-def test_sample_says_what_it_is_and_repeats_with_its_seed(capsys, micro):
-    text = run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "one.png")
-    assert "not a generative model" in text
-    run(capsys, "sample", micro, "--count", 5, "--size", 16, "-o", "two.png")
-    run(capsys, "sample", micro, "--count", 5, "--size", 16, "--seed", 1, "-o", "three.png")
-    assert Path("one.png").read_bytes() == Path("two.png").read_bytes() != Path("three.png").read_bytes()
-
-
-def test_sample_into_a_folder_writes_one_picture_each(capsys, micro):
-    run(capsys, "sample", micro, "--count", 3, "--size", 16, "-o", "draws")
-    assert sorted(path.name for path in Path("draws").iterdir()) == [f"sample_000{index}.png" for index in range(3)]
-
-
 def test_sample_without_latent_statistics_says_so(capsys, here):
     vaezoo.save(vaezoo.create("vae_f8_z4_micro"), "bare")
     assert main(["sample", "local-dir:bare"]) == 2

@@ -13,6 +13,7 @@ import vaezoo
 from vaezoo.cli import main
 from vaezoo.errors import FileError, ImageError, SpecError
 from vaezoo.evaluation.case_sheet import latent_colors
+from vaezoo.io.captions import caption, reconstruction_caption
 from vaezoo.io.read_image import read_picture
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.specs.catalog import sample_photos
@@ -44,7 +45,8 @@ def test_a_run_is_a_published_folder_with_its_recipe_log_and_grids(tmp_path):
     average = unpack(data["ema"], read_tensors(checkpoints(tmp_path / "run")[-1])[0])
     assert_same(dict(vae.state_dict()), average)
     with Image.open(tmp_path / "run" / "grids" / "step_000000006.jpg") as picture:
-        assert picture.size == (4 * 32 + 3 * 4, 4 * 32 + 3 * 4)  # the fourth: latents
+        below = caption(reconstruction_caption(10.0), 128).shape[1]
+        assert picture.size == (4 * 128 + 3 * 4, 4 * (128 + below) + 3 * 4)  # the fourth: latents
 
 
 def test_a_grid_ends_with_the_colours_of_the_latents(tmp_path):
@@ -53,9 +55,9 @@ def test_a_grid_ends_with_the_colours_of_the_latents(tmp_path):
     images = [vaezoo.to_tensor(resize_and_crop(read_picture(path), 64)) for path in sample_photos()[:4]]
     colors = latent_colors([vae.encode(x).mode().detach() for x in images])
     drawn = vaezoo.load_image(tmp_path / "run" / "grids" / "step_000000006.jpg")
-    last = drawn[:, :, :, 3 * (64 + 4) :]
+    last, below = drawn[:, :, :, 3 * (128 + 4) :], caption(reconstruction_caption(10.0), 128).shape[1]
     for index, expected in enumerate(colors):
-        shown = F.avg_pool2d(last[:, :, index * (64 + 4) :][:, :, :64], 8)  # a JPEG blurs colours
+        shown = F.avg_pool2d(last[:, :, index * (128 + below + 4) :][:, :, :128], 16)  # a JPEG blurs colours
         torch.testing.assert_close(shown, F.avg_pool2d(expected, 4), rtol=0, atol=0.1)
     assert max(colors[0].std(dim=(2, 3)).flatten()) > 0.1
 

@@ -1,29 +1,17 @@
 """The plots of a report, as SVG."""
 
 import functools
-import io
 from collections.abc import Callable, Sequence
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaezoo.ablation.plan import AblationPlan
 from vaezoo.ablation.run_results import TRAIN
 from vaezoo.ablation.summary import Summary
+from vaezoo.training.curves import HEIGHT, draw_svg
 from vaezoo.training.log import read_log
 
-STYLE = {
-    "svg.hashsalt": "vaezoo",  # equal plots give equal files
-    "svg.fonttype": "none",
-    "font.size": 11,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
-WIDTH, HEIGHT = 5.0, 3.6  # inches; small, so that text stays readable on a phone
 LINE_HEIGHT = 0.19  # inches per line of text
 MAX_LABELED = 6  # up to this many points all of them are labeled
 DASHES = ("-", "--", ":", "-.")  # colors repeat after ten variants
@@ -42,7 +30,11 @@ def draw_all(plan: AblationPlan, summaries: Sequence[Summary]) -> dict[str, tupl
     """
     trained = [each for each in summaries if each.rows]
     plots = _training_plots(plan, trained) if trained else _cost_plots(plan, summaries)
-    return {name: (title, _svg(draw, title)) for name, (title, draw) in plots.items()}
+    return {name: (title, draw_svg(functools.partial(_on_axes, draw), title)) for name, (title, draw) in plots.items()}
+
+
+def _on_axes(draw: Draw, figure: Figure) -> None:
+    draw(figure.add_subplot())
 
 
 def _training_plots(plan: AblationPlan, trained: Sequence[Summary]) -> dict[str, tuple[str, Draw]]:
@@ -88,15 +80,6 @@ def latent_values(summary: Summary, size: int) -> int:
     """Return the number of values in the latent of an image of `size` pixels per side."""
     channels, downscale = summary.costs["latent_channels"], summary.costs["downscale"]
     return int(channels * (size // downscale) ** 2)
-
-
-def _svg(draw: Draw, title: str) -> str:
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        draw(figure.add_subplot())
-        figure.savefig(text, format="svg", metadata={"Date": None, "Title": title})
-    return text.getvalue()
 
 
 def _set_height(axes: Axes, inches: float) -> None:

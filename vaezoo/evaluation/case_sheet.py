@@ -7,16 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaezoo.evaluation.tally import Case
+from vaezoo.io.captions import DIFFERENCE, captioned, enlarged, reconstruction_caption
 from vaezoo.io.sheets import difference, tile
 
+LATENT_COLORS = "latents, 3 components"
 REACH = 2.5  # standard deviations of the first component that span the range of a color channel
 
 
-def case_sheet(cases: Sequence[Case]) -> Tensor:
-    """Draw one row per case: input, reconstruction, difference x4, and latents as colors.
+def case_sheet(cases: Sequence[Case], names: Sequence[str] | None = None) -> Tensor:
+    """Draw one row per case: input, reconstruction with its PSNR, difference x4, and latents as colors.
+
+    Small images are enlarged.
 
     Args:
         cases: At least one case.
+        names: Names of all photos, which the captions show; `None` shows the index of a photo.
 
     Returns:
         The sheet, of shape (3, H, W) with values in [-1, 1].
@@ -27,7 +32,10 @@ def case_sheet(cases: Sequence[Case]) -> Tensor:
     rows = []
     for case, colors in zip(cases, latent_colors([case.z for case in cases]), strict=True):
         shown = F.interpolate(colors, size=case.images.shape[2:], mode="nearest")
-        rows.append([case.images, case.reconstruction, difference(case.images, case.reconstruction), shown])
+        images = (case.images, case.reconstruction, difference(case.images, case.reconstruction), shown)
+        name = names[case.index] if names else f"photo {case.index}"
+        texts = (name, reconstruction_caption(case.psnr), DIFFERENCE, LATENT_COLORS)
+        rows.append([captioned(enlarged(image), text) for image, text in zip(images, texts, strict=True)])
     return tile(rows)
 
 

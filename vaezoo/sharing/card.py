@@ -10,6 +10,7 @@ from torch import Tensor
 from vaezoo.analysis.costs import costs
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.inference.reconstruct import reconstruct
+from vaezoo.io.captions import DIFFERENCE, captioned, reconstruction_caption
 from vaezoo.io.escape import markdown_code, markdown_text
 from vaezoo.io.images import load_image
 from vaezoo.io.sheets import difference, tile
@@ -46,8 +47,10 @@ def show_samples(vae: VAE) -> SampleReconstructions | None:
     for path in sample_photos():
         images = load_image(path)
         reconstruction = reconstruct(vae, images)
-        rows.append([images, reconstruction, difference(images, reconstruction)])
-        values += psnr(images, reconstruction).tolist()
+        values.append(psnr(images, reconstruction).item())
+        shown = (images, reconstruction, difference(images, reconstruction))
+        texts = (path.stem, reconstruction_caption(values[-1]), DIFFERENCE)
+        rows.append([captioned(image, text) for image, text in zip(shown, texts, strict=True)])
     return SampleReconstructions(tile(rows), sum(values) / len(values), len(values))
 
 

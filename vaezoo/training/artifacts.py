@@ -73,7 +73,7 @@ def draw_grid(vae: VAE, photos: Sequence[Photo], size: int, run: Path, step: int
         reconstruction = out.reconstruction.cpu()
         cases.append(Case(index, psnr(images, reconstruction).item(), images, reconstruction, out.latents.cpu()))
     path = make_folder(run / GRIDS) / f"step_{step:09d}.jpg"
-    save_picture(case_sheet(cases), path)
+    save_picture(case_sheet(cases, [photo.name for photo in photos]), path)
     return path
 
 
