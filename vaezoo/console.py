@@ -95,9 +95,12 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     if not options.fast and options.tile is None:
         return vae
     from vaezoo.inference.optimize import optimize
+    from vaezoo.inference.process_memory import return_freed_memory
 
     dtype = options.dtype or ("auto" if options.fast else "fp32")
-    keep_memory = options.fast and options.tile is None  # freed strips leave gaps, so a process that keeps them grows
+    if options.tile is not None:
+        return_freed_memory()
+    keep_memory = options.fast and options.tile is None
     return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=keep_memory)
 
 

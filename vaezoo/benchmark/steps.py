@@ -10,6 +10,7 @@ from torch import Tensor
 from vaezoo.benchmark.case import BenchmarkCase
 from vaezoo.benchmark.peers import DIFFUSERS, DOCUMENTED, OURS, DiffusersPeer, DocumentedPeer
 from vaezoo.inference.optimize import optimize
+from vaezoo.inference.process_memory import return_freed_memory
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
@@ -39,6 +40,8 @@ def _optimized(vae: VAE, case: BenchmarkCase) -> VAE:
     """Optimize a VAE as the commands do for `--fast` and `--tile`, in the dtype and memory format of the case."""
     memory_format = "channels_last" if case.channels_last else "contiguous"
     tile = cast(Any, case.tile)  # "auto" among its strings, as the case was checked
+    if tile is not None:
+        return_freed_memory()
     return optimize(vae, case.dtype, memory_format, fuse=case.fast, tile=tile, keep_memory=case.fast and tile is None)
 
 

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -24,12 +24,9 @@ from vaezoo.out_of_memory import enough_memory
 logger = logging.getLogger(__name__)
 
 NO_LIMIT = 1 << 60
-FASTEST = Plan(strip_bytes=64 << 20, kept_bytes=NO_LIMIT)  # higher strips are no faster and need more memory
-SMALLER = (  # each needs less memory than the one before and repeats more work
-    Plan(strip_bytes=64 << 20, kept_bytes=0),
-    Plan(strip_bytes=8 << 20, kept_bytes=0),
-)
-PLANS = (FASTEST, *SMALLER)
+FASTEST = Plan(strip_bytes=64 << 20, kept_positions=NO_LIMIT)  # higher strips are no faster and need more memory
+SMALLER = (64 << 20, 8 << 20)  # bytes of strips; smaller ones need less memory and repeat more work
+KEPT = 1 / 4  # share of the pixels up to which maps are kept: larger ones decide about the peak
 USABLE = 0.8  # share of the free memory that a pass may take; the rest is for other programs and for fragmentation
 
 
@@ -54,6 +51,7 @@ class StripExecutor:
     cast_from: torch.dtype | None
     guard: FiniteGuard | None = None
     processes: ProcessGroup = SINGLE
+    _needs: dict[object, int] = field(default_factory=dict, init=False, repr=False, compare=False)  # of passes so far
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
@@ -67,14 +65,17 @@ class StripExecutor:
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
         weight = next(half.parameters())
         x = image.to(weight.device, weight.dtype)
+        run = self._new_run(plan)
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
-            result = _run(half, x, self._new_run(plan))
+            result = _run(half, x, run)
+        if run.whole:
+            logger.debug(f"{half.name}: whole maps, not strips, for {', '.join(sorted(set(run.whole)))}")
         if self.guard is None:
             return result
         return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
 
     def _work(self, half: Stack, x: Tensor, plan: Plan) -> str:
-        need = needed_bytes(half, x, plan, self.fuse) / 2**20
+        need = self._need(half, x, plan) / 2**20
         return f"the {half.name}, with an input of shape {tuple(x.shape)} in {x.dtype}, needs about {need:,.0f} MiB"
 
     def _remedy(self) -> str:
@@ -123,6 +124,12 @@ class StripExecutor:
             for first, strip in run.strips(made.handle.node):
                 yield first, strip.float()
 
+    def _need(self, stack: Stack, x: Tensor, plan: Plan) -> int:
+        key = stack.name, x.shape, x.dtype, plan
+        if key not in self._needs:
+            self._needs[key] = needed_bytes(stack, x, plan, self.fuse)
+        return self._needs[key]
+
     def plan(self, stack: Stack, x: Tensor) -> Plan:
         """The strips of a pass.
 
@@ -132,17 +139,19 @@ class StripExecutor:
         """
         if self.tile is None:
             return FASTEST
-        pixels = x.shape[-2] * (1 if stack.scale < 1 else self.downscale)
+        height, width = (side * (1 if stack.scale < 1 else self.downscale) for side in x.shape[-2:])
+        kept = int(KEPT * height * width)
         if isinstance(self.tile, int):
-            return Plan(NO_LIMIT, kept_bytes=0, share=self.tile / pixels)
+            return Plan(NO_LIMIT, kept, share=self.tile / height)
         free = USABLE * free_bytes(x.device)
-        for plan in PLANS:
-            need = needed_bytes(stack, x, plan, self.fuse)
+        plans = [FASTEST, *(Plan(strip_bytes, kept) for strip_bytes in SMALLER)]
+        for plan in plans:
+            need = self._need(stack, x, plan)
             if need <= free:
                 break
-        plan = PLANS[max(self.processes.gather(PLANS.index(plan)))]  # all processes must cut maps in the same way
+        plan = plans[max(self.processes.gather(plans.index(plan)))]  # all processes must cut maps in the same way
         if plan is not FASTEST:
-            text = f"{pixels} x {x.shape[-1] * pixels // x.shape[-2]} pixels in strips of about"
+            text = f"{height} x {width} pixels in strips of about"
             logger.warning(f"{text} {plan.strip_bytes >> 20} MiB, with {need / 2**20:,.0f} MiB in all")
         return plan
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-12  # keeps the inverse of the deviation finite where all values are equal
+BYTES_AT_ONCE = 1 << 20  # the result of the kernel, which nobody needs, then stays in the cache
 
 
 class GroupMoments:
@@ -22,13 +23,15 @@ class GroupMoments:
 
     def add(self, rows: Tensor) -> None:
         """Include rows of shape (B, C, H, W)."""
-        b, c, h, w = rows.shape
-        precise = rows if rows.dtype == torch.float64 else rows.float()
-        # the kernel of the group norm has the fastest and most careful sums; its result is not needed
-        _, mean, inverse = torch.native_group_norm(precise, None, None, b, c, h * w, self.groups, EPS)
-        count = h * w * (c // self.groups)
-        variance = (inverse.double().pow(-2) - EPS).clamp(min=0)
-        self.merge(count, mean.double(), variance * count)
+        at_once = max(BYTES_AT_ONCE // max(rows.nbytes // rows.shape[-2], 1), 1) if rows.device.type == "cpu" else None
+        for part in rows.split(at_once or rows.shape[-2], dim=-2):
+            b, c, h, w = part.shape
+            precise = part if part.dtype == torch.float64 else part.float()
+            # the kernel of the group norm has the fastest and most careful sums; its result is not needed
+            _, mean, inverse = torch.native_group_norm(precise, None, None, b, c, h * w, self.groups, EPS)
+            count = h * w * (c // self.groups)
+            variance = (inverse.double().pow(-2) - EPS).clamp(min=0)
+            self.merge(count, mean.double(), variance * count)
 
     def merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
         """Include the moments of other positions.

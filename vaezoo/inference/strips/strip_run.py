@@ -13,19 +13,19 @@ from vaezoo.inference.strips.nodes import MapNode, Range, Stored
 from vaezoo.inference.strips.spatial import Windowed
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
     """How maps are cut into strips.
 
     Args:
         strip_bytes: Aimed size of a strip; at least one row is computed at a time.
-        kept_bytes: Largest map between the convolutions of a residual branch that is kept in memory; larger ones are
-            computed again by each step that reads them.
+        kept_positions: Positions (height times width) of the largest map between the convolutions of a residual branch
+            that is kept in memory; larger ones are computed again by each step that reads them.
         share: Height of a strip as a share of that of the map; `None` to go by `strip_bytes`.
     """
 
     strip_bytes: int
-    kept_bytes: int
+    kept_positions: int
     share: float | None = None
 
 
@@ -138,7 +138,8 @@ class Run:
         """Compute the moments of a map; keep the map unless it is large and cheap to compute again."""
         if node.moments is not None and node.moments.groups == groups:
             return
-        if node.stored is None and (node.nbytes <= self.plan.kept_bytes or node.is_sum):
+        kept = node.is_sum or node.height * node.shape[-1] <= self.plan.kept_positions
+        if node.stored is None and kept:
             self.store(node, groups)
             return
         gathered = GroupMoments(groups)
