@@ -14,6 +14,12 @@ def file(tmp_path):
     return f"file:{tmp_path / 'micro.safetensors'}"
 
 
+def test_a_dtype_may_be_text():
+    assert vaezoo.create("vae_f8_z4_micro", dtype="bf16").dtype == torch.bfloat16
+    with pytest.raises(InputError, match="unknown dtype 'half'; known: fp32, bf16, fp16"):
+        vaezoo.create("vae_f8_z4_micro", dtype="half")
+
+
 def test_a_revision_is_for_the_hub_alone(file):
     for name in (file, "vae_f8_z4", vaezoo.get_spec("vae_f8_z4")):
         with pytest.raises(InputError, match="revision='v1' is for hf-hub: names"):
@@ -106,3 +112,14 @@ def test_a_false_statement_in_a_users_network_is_located(tmp_path, key, true, fa
     line = text[: text.index("expect:")].count("\n") + 1
     with pytest.raises(vaezoo.SpecError, match=rf"mine\.yaml:{line}:\d+: expect\.{key}: is .*, but the network has"):
         vaezoo.create(path)
+
+
+def test_from_pretrained_takes_folders_and_repositories_without_a_prefix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(vaezoo, "create", lambda name, **arguments: (name, arguments))
+    load, loaded = vaezoo.VAE.from_pretrained, {"pretrained": True}
+    assert load("vae_f8_z4", dtype="bf16") == ("vae_f8_z4", loaded | {"dtype": "bf16"})
+    assert load("org/name", subfolder="vae") == ("hf-hub:org/name#vae", loaded)
+    assert load("a/b") == ("local-dir:a/b", loaded)
+    assert load("hf-hub:org/name@main") == ("hf-hub:org/name@main", loaded)

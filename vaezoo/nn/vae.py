@@ -9,6 +9,7 @@ from vaezoo.errors import InputError, SpecError
 from vaezoo.nn.distributions import LATENTS, Posterior
 from vaezoo.nn.inputs import check_dtype, check_tensor, enough_memory_for
 from vaezoo.nn.normalization import denormalize_latents, normalize_latents
+from vaezoo.nn.pretrained_methods import PretrainedMethods
 from vaezoo.nn.stack import Executor, Stack, build_stack
 from vaezoo.specs.faults import Faults
 from vaezoo.specs.model import ModelSpec
@@ -24,7 +25,7 @@ class Output(NamedTuple):
     latents: Tensor
 
 
-class VAE(nn.Module):
+class VAE(PretrainedMethods, nn.Module):
     """A variational autoencoder for images, or a plain one if its latents are deterministic.
 
     Images have the shape (B, 3, H, W) and values in [-1, 1]; H and W are multiples of `size_multiple`. Latents have the

@@ -179,4 +179,14 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(canonical(name), known, n=3, cutoff=0.5)
     remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"
+    if hint := folder_hint(name) or folder_hint(name.replace("_", "-")):
+        return f"no model is called {name!r}; {hint}"
     return f"no model is called {name!r}; {remedy} (for all names: vaezoo.list_models() or `vaezoo list`)"
+
+
+def folder_hint(text: str) -> str | None:
+    """Return how to name a folder that `text` could stand for, or `None` if there is no such folder."""
+    if not text or not os.path.isdir(text):
+        return None
+    pipeline = os.path.isfile(os.path.join(text, "vae", "config.json")) and not os.path.isfile(f"{text}/config.json")
+    return f"for the folder of this name write local-dir:{text}{'#vae' if pipeline else ''}"

@@ -2,10 +2,11 @@
 
 import os
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.errors import UnknownNameError
-from vaezoo.specs.catalog import canonical
+from vaezoo.specs.catalog import canonical, folder_hint
 from vaezoo.specs.page_address import remedy_for_page
 
 # Old name -> (new name, version that removes the old one), for networks, `network.tag`s and aliases. An old name works
@@ -49,26 +50,34 @@ class ModelName(NamedTuple):
         return self._replace(subfolder=f"{self.subfolder}/{subfolder}" if self.subfolder else subfolder)
 
 
-def parse_name(text: str) -> ModelName:
+def parse_name(text: str | Path) -> ModelName:
     """Parse a model name.
 
     Args:
-        text: The name, or the path of a YAML file.
+        text: The name, or the path of a YAML file or a published folder. Text is a path if it ends in .yaml, is
+            absolute, or begins with `./`, `../` or `~`; a `Path` always is.
 
     Raises:
         UnknownNameError: If the name is incomplete, is an address on the web, or looks like a path or repository and
             has no known prefix.
     """
-    text = str(text)  # the path of a YAML file may be a Path
+    is_folder = isinstance(text, Path) or text in (".", "..", "~") or text.startswith(("./", "../", "~/", "/"))
+    text = str(text)
     prefix, colon, rest = text.partition(":")
     source = prefix.replace("_", "-").lower()
     sourced = bool(colon) and source in SOURCES
-    _check_no_page(rest if sourced else text, text, is_path=source in ("file", "local-dir") or text.endswith(_YAML))
+    _check_no_page(
+        rest if sourced else text, text, is_path=is_folder or source in ("file", "local-dir") or text.endswith(_YAML)
+    )
     if sourced:
         return _sourced(source, rest, text)
     if text.endswith(_YAML):
         return ModelName("yaml", os.path.expanduser(text))
+    if is_folder:
+        return _sourced("local-dir", text, text)
     if any(mark in text for mark in "/\\:") or not text:
+        if hint := folder_hint(text):
+            raise UnknownNameError(f"{text!r} is not a model name; {hint}")
         raise UnknownNameError(
             f"{text!r} is not a model name; write hf-hub:{text} for a repository on the Hub, local-dir:{text} for a "
             f"published folder, file:{text} for a weights file, or a path that ends in .yaml for a network"

@@ -28,7 +28,7 @@ def check_known(name: str | Path, pretrained: bool = True) -> ModelName:
         CheckpointError: If the weights were withdrawn or cannot be loaded.
         FileError: If a file or folder does not exist.
     """
-    parsed = parse_name(str(name))
+    parsed = parse_name(name)
     if parsed.source == "zoo":
         expanded = expand_alias(parsed)
         model_file(expanded.id)

@@ -8,6 +8,7 @@ from torch import Tensor
 from vaezoo.errors import CheckpointError, InputError
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.tensor_file import write_tensors
+from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.halves import check_whole
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
@@ -17,14 +18,16 @@ from vaezoo.weights.header import HASH_KEY, weights_files
 from vaezoo.weights.load import check_as_specified, check_dtype, check_weights_there, tensor_names_of
 
 
-def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | None = None) -> None:
+def export_checkpoint(
+    vae: VAE, path: str | Path, layout: str = "native", dtype: torch.dtype | str | None = None
+) -> None:
     """Write the weights of a VAE to a safetensors file in any layout, atomically.
 
     Args:
         vae: The model.
         path: The file to write; for the layout "taesd" two files as `ENCODER,DECODER`.
         layout: Layout of the names in the file, a key of `LAYOUTS`; "native" also stores the spec hash.
-        dtype: Dtype to cast to; `None` keeps that of each tensor.
+        dtype: Dtype to cast to, also as text such as "fp16"; `None` keeps that of each tensor.
 
     Raises:
         CheckpointError: If the layout cannot express the network or can only be read, the VAE is on the meta device, or
@@ -41,6 +44,7 @@ def export_checkpoint(vae: VAE, path: str | Path, layout: str = "native", dtype:
         True
     """
     vae = unwrapped(vae)
+    dtype = dtype_of(dtype)
     check_dtype(dtype)
     check_whole(vae, "save it")
     check_weights_there(vae)

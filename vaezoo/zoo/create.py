@@ -9,6 +9,7 @@ import torch
 from vaezoo.errors import InputError, UnknownNameError
 from vaezoo.inference.optimize import optimize as run_fast
 from vaezoo.nn.build import default_device
+from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.halves import check_part, check_whole
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
@@ -36,7 +37,7 @@ def create(
     layout: str = "auto",
     part: str | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = torch.float32,
+    dtype: torch.dtype | str | None = torch.float32,
     optimize: bool = False,
     revision: str | None = None,
     variant: str | None = None,
@@ -53,7 +54,7 @@ def create(
 
             - `network`, `network.tag`, or an alias of weights ("-" and "_" are the same),
             - `hf-hub:org/name@revision#subfolder`, a repository on the Hub, written by vaezoo or diffusers,
-            - `local-dir:folder#subfolder`, such a folder on disk,
+            - `local-dir:folder#subfolder`, such a folder on disk, also as `./folder` or a `Path`,
             - `file:weights.safetensors`, the index of several (`file:weights.safetensors.index.json`), or
               `file:ENCODER,DECODER`,
             - the path of a YAML file with a network,
@@ -70,8 +71,8 @@ def create(
         part: The only half to load and allocate, "encoder" or "decoder"; `None` means both. Methods that need the other
             one raise an error, and the model cannot be saved.
         device: Device of the model; `None` means PyTorch's default device. Weights cannot be loaded to "meta".
-        dtype: Floating-point dtype of the weights; `None` keeps that of the file. If its tensors have several, it means
-            the smallest dtype that holds all their values.
+        dtype: Floating-point dtype of the weights, also as text: "fp32", "bf16" or "fp16". `None` keeps that of the
+            file. If its tensors have several, it means the smallest dtype that holds all their values.
         optimize: Whether to return `vaezoo.optimize(vae)`, which encodes and decodes faster.
         revision: For `hf-hub:`, a branch, tag or commit; `None` means the main branch.
         variant: For folders that diffusers wrote, which of several weights files, such as "fp16"; `None` means the
@@ -108,8 +109,9 @@ def create(
         16
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    parsed = at_revision(name if isinstance(name, ModelSpec) else parse_name(str(name)), revision, variant)
+    parsed = at_revision(name if isinstance(name, ModelSpec) else parse_name(name), revision, variant)
     device = default_device() if device is None else usable_device(device)
+    dtype = dtype_of(dtype)
     check_dtype(dtype)
     check_part(part)
     if isinstance(parsed, ModelName) and parsed.source == "file":
@@ -145,7 +147,7 @@ def get_spec(
         4
     """
     hub = Hub(endpoint, token, cache_dir, local_files_only, force_download)
-    return find(at_revision(parse_name(str(name)), revision, variant), False, hub).spec
+    return find(at_revision(parse_name(name), revision, variant), False, hub).spec
 
 
 def is_model(name: str) -> bool:

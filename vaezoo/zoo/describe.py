@@ -18,7 +18,7 @@ from vaezoo.zoo.find import Found, find
 from vaezoo.zoo.spec_file import read_spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
     """A network and its weights.
 
@@ -35,6 +35,14 @@ class Description:
     costs: Costs
     weights: tuple[NamedWeights, ...]
     source: WeightsSource | None = None
+
+    def __repr__(self) -> str:
+        costs, latent = self.costs, self.spec.latent
+        weights = ", ".join(tagged.tag for tagged in self.weights)
+        return (
+            f"Description({self.name}: {latent.channels} latent channels, {costs.params():,} parameters, "
+            f"{costs.gmacs():.2f} GMACs at {costs.height}x{costs.width}, weights: {weights or 'none'})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The description as plain data, for JSON."""
@@ -61,6 +69,8 @@ def describe(name: str | ModelSpec | VAE, height: int = 256, width: int | None =
     Examples:
         >>> import vaezoo
         >>> description = vaezoo.describe("vae_f8_z4_micro", 64)
+        >>> description
+        Description(vae_f8_z4_micro: 4 latent channels, 433,767 parameters, 0.16 GMACs at 64x64, weights: photos_v1)
         >>> description.costs.rows[-1].shape
         (3, 64, 64)
         >>> vae = vaezoo.create("vae_f8_z4_micro", pretrained=True)
