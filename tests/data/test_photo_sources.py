@@ -3,7 +3,9 @@
 import hashlib
 import io
 import os
+import sys
 import tarfile
+import types
 
 import pytest
 from PIL import Image
@@ -144,9 +146,33 @@ def test_parquet_files_without_one_column_of_pictures_damaged_or_shortened_are_r
 
 
 def test_parquet_files_need_an_extra_that_the_error_names(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(FileError, match=r'a\.parquet: Parquet files need pyarrow; pip install "vaezoo\[parquet\]"'):
         photos(tmp_path)
+
+
+def test_items_of_datasets_have_the_labels_and_captions_of_their_columns(tmp_path, monkeypatch):
+    class Columns(list):
+        column_names = ("image", "text", "label")
+
+        def __getitem__(self, key):
+            return [item[key] for item in self] if isinstance(key, str) else super().__getitem__(key)
+
+    class Dataset(list):
+        def __init__(self, count, **more):
+            super().__init__([(Image.new("RGB", (2, 2)), 0)] * count)
+            vars(self).update(more)
+
+    items = Columns({"image": {"bytes": png(color)}, "text": color, "label": 5} for color in ("red", "blue"))
+    reader = types.SimpleNamespace(dataset=items, image_key="image")
+    datasets = {"hfds/org/labels": Dataset(2, reader=reader), "torch/labels": Dataset(2, targets=[3, 1])}
+    monkeypatch.setattr("timm.data.create_dataset", lambda name, *_: datasets[name])
+    found = photos("hfds/org/labels")
+    assert [(photo.beside(".cls"), photo.beside(".txt")) for photo in found] == [(b"5", b"red"), (b"5", b"blue")]
+    assert found[1].place.hashed_picture()[1].getpixel((0, 0)) == (0, 0, 255)
+    found = photos("torch/labels")
+    assert [(photo.beside(".cls"), photo.beside(".txt")) for photo in found] == [(b"3", None), (b"1", None)]
+    (tmp_path / "train" / "cats").mkdir(parents=True)
+    (tmp_path / "train" / "cats" / "1.png").write_bytes(png("red"))
+    assert photos("torch/image_folder", "train", tmp_path)[0].beside(".cls") == b"cats"

@@ -71,6 +71,7 @@ def test_the_statistics_are_those_of_all_stored_latents_at_once(data, out):
             torch.tensor(getattr(summary.latent_stats, name)).double(), values, atol=1e-6, rtol=0
         )
         assert dataset_of(out)["latent_stats"][name] == list(getattr(summary.latent_stats, name))
+    assert dataset_of(out)["latent_stats"]["size"] == 16
     vaezoo.LatentStats(**dataset_of(out)["latent_stats"]).check(4, "test")
 
 

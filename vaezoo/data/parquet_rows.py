@@ -10,9 +10,6 @@ from typing import Any
 from vaezoo.errors import FileError, ImageError
 from vaezoo.io.files import opened
 
-CAPTIONS = ("caption", "text", "prompt")  # columns that hold a caption, by preference
-LABELS = ("label", "class", "cls")
-
 
 def image_column(path: Path) -> tuple[str, int]:
     """Return the column of a Parquet file that holds pictures, and its number of rows.

@@ -1,23 +1,26 @@
 """The one reader of photos: folders, tar files, Parquet files and datasets of timm."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from vaezoo.data.parquet_rows import CAPTIONS, LABELS, column_values, image_column
+from vaezoo.data.parquet_rows import column_values, image_column
 from vaezoo.data.photo_files import is_hidden, is_photo, photo_paths, split_folder
 from vaezoo.data.photo_place import PhotoPlace
 from vaezoo.data.tar_members import TEXTS, TarMember, matching_paths, tar_members
-from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_items, streamed_items
+from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_column, dataset_items, streamed_items
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
 from vaezoo.io.read_image import read_picture
 from vaezoo.specs.catalog import sample_photos
+
+# Columns that have the text of a .txt or .cls file, by preference.
+COLUMNS = {".txt": ("caption", "text", "prompt"), ".cls": ("label", "class", "cls")}
 
 
 class Photo(NamedTuple):
@@ -182,14 +185,25 @@ def _in_parquet(path: Path, name: str) -> list[Photo]:
 
 
 def _beside_cell(path: Path, row: int, suffix: str) -> bytes | None:
-    values = column_values(path, {".txt": CAPTIONS, ".cls": LABELS}.get(suffix, ()))
+    return _text(column_values(path, COLUMNS[suffix]), row) if suffix in COLUMNS else None
+
+
+def _text(values: Sequence[Any] | None, row: int) -> bytes | None:
     value = None if values is None else values[row]
     return None if value is None else str(value).encode()
 
 
 def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
     folder = None if root is None else str(root)
-    return [
-        Photo(f"{split}/{index}", read, location, PhotoPlace(name, location, index, split=split, root=folder))
-        for index, (location, read) in enumerate(dataset_items(name, folder, split))
-    ]
+
+    def photo(index: int, location: str, read: Callable[[], Image.Image]) -> Photo:
+        place = PhotoPlace(name, location, index, split=split, root=folder)
+        return Photo(f"{split}/{index}", read, location, place, beside=partial(_beside_item, place))
+
+    return [photo(index, *item) for index, item in enumerate(dataset_items(name, folder, split))]
+
+
+def _beside_item(place: PhotoPlace, suffix: str) -> bytes | None:
+    if suffix not in COLUMNS or place.split is None or place.start is None:
+        return None
+    return _text(dataset_column(place.path, place.root, place.split, COLUMNS[suffix]), place.start)

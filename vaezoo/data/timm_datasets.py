@@ -1,5 +1,6 @@
 """Datasets of timm. Their files are taken undecoded, so that all photos go through `vaezoo.io.read_image`."""
 
+import functools
 import io
 import os
 import sys
@@ -58,6 +59,27 @@ def dataset_items(name: str, root: str | None, split: str) -> list[Item]:
             dataset.loader = read_picture
     locations = [f"{name}[{index}]" for index in range(len(dataset))]
     return [(location, partial(read, index, location)) for index, location in enumerate(locations)]
+
+
+@functools.lru_cache(maxsize=4)
+def dataset_column(name: str, root: str | None, split: str, columns: tuple[str, ...]) -> list[Any] | None:
+    """Return the values of the first of some columns that a dataset of known length has; `None` if it has none.
+
+    Datasets of torchvision have labels only, as `targets` or `labels`.
+
+    Raises:
+        FileError: If timm cannot open the dataset.
+    """
+    if name.lower() in LABELED:
+        folder = split_folder(Path(os.path.expanduser(root or "")), split)
+        return [Path(location).relative_to(folder).parts[0] for location, _ in _labeled_items(name, root, split)]
+    dataset = open_dataset(name, root, split)
+    if hasattr(dataset, "reader"):
+        found = dataset.reader.dataset
+        column = next((column for column in columns if column in found.column_names), None)
+        return None if column is None else list(found[column])
+    values = next((getattr(dataset, key) for key in ("targets", "labels") if hasattr(dataset, key)), None)
+    return None if values is None or "label" not in columns else [int(value) for value in values]
 
 
 def _labeled_items(name: str, root: str | None, split: str) -> list[Item]:

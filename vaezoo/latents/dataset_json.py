@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,13 @@ class DatasetFacts:
 
     @property
     def latent_stats(self) -> LatentStats | None:
-        """Mean and standard deviation of each channel, if they can be computed (`ChannelSums.latent_stats`)."""
-        return self.sums.latent_stats if self.sums else None
+        """Mean and standard deviation of each channel, if they can be computed (`ChannelSums.latent_stats`).
+
+        Their `size` is that of the images, if all are squares of one size.
+        """
+        found = self.sums.latent_stats if self.sums else None
+        width, _, height = next(iter(self.buckets), "x").partition("x")
+        return replace(found, size=int(width)) if found and len(self.buckets) == 1 and width == height else found
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as `dataset.json` has them."""
