@@ -111,8 +111,8 @@ class ShardEncoder:
             FileError: If a shard cannot be written.
             OutOfMemoryError: If a batch does not fit into memory.
         """
-        busy = self._encode(shards, timeout=0)
-        self._encode({name: shards[name] for name in busy}, timeout=-1)
+        for name in self._encode(shards, timeout=0):
+            self._encode({name: shards[name]}, timeout=-1)  # one by one: nobody waits while holding another lock
 
     def _encode(self, shards: Shards, timeout: float) -> list[str]:
         """Encode shards, and return the names of those that other processes have locked."""
