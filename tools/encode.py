@@ -2,21 +2,33 @@
 
   vaezoo encode vae_f8_z4_micro --data photos --out latents --size 256 --flip
 
-A second call makes what is missing, also after a kill or when photos were added or changed.
+A second call makes what is missing, also after a kill or when photos were added or changed. For a folder of latents:
+
+  vaezoo encode --check latents                                     read all of it and list its faults
+  vaezoo encode --peek latents --out peek.png                       decode some of it
+  vaezoo encode --export lightningdit --from latents --out dit      write it for another trainer
+
+vaezoo encode --check --help describes their options.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from vaezoo.console import add_json, local_path, parser, print_json, progress, say
+from vaezoo.errors import FileError, InputError
 from vaezoo.io.escape import terminal_text
+from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.latents.buckets import RESIZES
+from vaezoo.latents.check_latents import check_latents
 from vaezoo.latents.encode import BAD, ENGINES, EncodeSummary, encode_dataset
 from vaezoo.latents.encode_settings import COMPUTE
+from vaezoo.latents.exports.formats import EXPORTS, export_latents
+from vaezoo.latents.peek import peek
 from vaezoo.latents.shard_encoder import EncodeMeter
 from vaezoo.nn.dtypes import DTYPES
 
@@ -24,6 +36,9 @@ SHOWN = 10  # bad and gone photos that are listed; dataset.json has all of them
 
 
 def main(arguments: list[str]) -> None:
+    if any(word.partition("=")[0] in ("--check", "--peek", "--export") for word in arguments):
+        _on_folder(_folder_options(arguments))
+        return
     options = _options(arguments)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     settings = {name: value for name, value in vars(options).items() if name in (encode_dataset.__kwdefaults__ or ())}
@@ -70,6 +85,52 @@ def _options(arguments: list[str]) -> Namespace:
     add("--address", help="running Ray to use, such as 10.0.0.1:6379")
     add_json(arguments_parser)
     return arguments_parser.parse_args(arguments)
+
+
+def _folder_options(arguments: list[str]) -> Namespace:
+    arguments_parser = parser("encode", "Check a folder of latents, show some of it, or write it for another trainer.")
+    add, one_of = arguments_parser.add_argument, arguments_parser.add_mutually_exclusive_group(required=True)
+    one_of.add_argument("--check", type=local_path, metavar="FOLDER", help="list the faults of a folder")
+    one_of.add_argument("--peek", type=local_path, metavar="FOLDER", help="draw a contact sheet of decoded latents")
+    one_of.add_argument("--export", choices=EXPORTS, help="layout of another trainer (docs/latents.md)")
+    add("--from", dest="source", type=local_path, metavar="FOLDER", help="for --export: the folder of latents")
+    add("--out", type=local_path, help="for --export: folder to write; for --peek: picture (default: peek.png)")
+    add("--mode", action="store_true", help="for --export: posterior modes instead of one sample of each")
+    add("--seed", type=int, default=0, help="for --export: seed of the samples (default: 0)")
+    add("--count", type=int, default=12, help="for --peek: most pictures (default: 12)")
+    add("--device", help="for --peek: cpu, cuda, … (default: cpu)")
+    add_json(arguments_parser)
+    return arguments_parser.parse_args(arguments)
+
+
+def _on_folder(options: Namespace) -> None:
+    if options.check:
+        _check(options)
+    elif options.peek:
+        out = options.out or Path("peek.png")
+        check_picture_path(out)
+        save_picture(peek(options.peek, options.count, options.device, progress), out)
+        print_json({"written": str(out)}) if options.json else say(f"written: {out}")
+    elif not options.source or not options.out:
+        raise InputError(f"--export {options.export} needs --from FOLDER and --out FOLDER")
+    else:
+        sample = not options.mode
+        text = export_latents(options.source, options.out, options.export, sample=sample, seed=options.seed)
+        print_json({"written": str(options.out), "what": text}) if options.json else say(f"{options.out}: {text}")
+
+
+def _check(options: Namespace) -> None:
+    faults = []
+    for fault in check_latents(options.check, progress):
+        faults.append(fault)
+        if not options.json:
+            say(fault)
+    if options.json:
+        print_json({"folder": str(options.check), "faults": faults})
+    if faults:
+        raise FileError(f"{options.check}: {len(faults):,} fault{'s' if len(faults) > 1 else ''}")
+    if not options.json:
+        say(f"{options.check}: no faults")
 
 
 def _report(summary: EncodeSummary) -> None:

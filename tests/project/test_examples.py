@@ -12,6 +12,8 @@ import vaezoo
 
 REQUIRED = (
     "vaezoo:VAE.encode",
+    "vaezoo:BucketBatchSampler",
+    "vaezoo:LatentDataset",
     "vaezoo:as_diffusers",
     "vaezoo:create",
     "vaezoo:push_to_hub",

@@ -31,6 +31,15 @@ class BucketBatchSampler(Sampler[list[int]]):
 
     Raises:
         InputError: If a number is out of range, or `drop_last` would leave no batch.
+
+    Examples:
+        >>> import torch, vaezoo
+        >>> written = vaezoo.encode_dataset("vae_f8_z4_micro", data=".", out="latents", size=64)
+        >>> sampler = vaezoo.BucketBatchSampler(vaezoo.LatentDataset("latents"), batch_size=2)
+        >>> loader = torch.utils.data.DataLoader(sampler.dataset, batch_sampler=sampler)
+        >>> sampler.set_epoch(1)
+        >>> [tuple(batch["latents"].shape) for batch in loader]
+        [(1, 4, 8, 8)]
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """`check_latents`: whether a folder of latents is whole, fault by fault."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ CLOSE = 1e-6  # relative difference of statistics that rounding explains
 SHOWN = 5  # rows that a message lists
 
 
-def check_latents(folder: str | Path) -> Iterator[str]:
+def check_latents(
+    folder: str | Path, track: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, label: items
+) -> Iterator[str]:
     """Check a folder of latents: every value of it is read.
 
     Every shard must be readable and finite, of the size that its name says, and fit its manifest; sums and statistics
@@ -42,6 +44,7 @@ def check_latents(folder: str | Path) -> Iterator[str]:
 
     Args:
         folder: Folder that `vaezoo encode` wrote.
+        track: Function that iterates over items, for example to show progress; takes a label.
 
     Yields:
         A sentence for each fault; none if the folder is whole.
@@ -59,7 +62,7 @@ def check_latents(folder: str | Path) -> Iterator[str]:
         yield str(error)
         about = None
     contents = _Contents(folder)
-    for path in sorted((folder / SHARDS).glob("[!.]*.safetensors")):
+    for path in track(sorted((folder / SHARDS).glob("[!.]*.safetensors")), "check"):
         yield from contents.add(path.stem)
     yield from contents.against_plan()
     if about is not None:

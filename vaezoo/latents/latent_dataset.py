@@ -52,6 +52,16 @@ class LatentDataset(Dataset[dict[str, Any]]):
         FileError: If this is no folder of latents, it is not finished, or its files do not belong together.
         InputError: If `flip` is wanted and the folder has no mirrored latents, or a channel is constant, which cannot
             be normalized.
+
+    Examples:
+        >>> import vaezoo
+        >>> written = vaezoo.encode_dataset("vae_f8_z4_micro", data=".", out="latents", size=64, flip=True)
+        >>> dataset = vaezoo.LatentDataset("latents", flip=True)
+        >>> tuple(dataset[0]["latents"].shape)
+        (4, 8, 8)
+        >>> vae = dataset.create_vae()
+        >>> tuple(vae.decode(vae.denormalize(dataset[0]["latents"][None])).shape)
+        (1, 3, 64, 64)
     """
 
     def __init__(
