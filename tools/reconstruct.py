@@ -38,6 +38,7 @@ from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.psnr import decibels, psnr
 from vaezoo.inference.reconstruct import reconstruct
 from vaezoo.inference.stream import reconstruct_rows
+from vaezoo.io.captions import DIFFERENCE, caption, captioned, reconstruction_caption
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import SUFFIXES, check_picture_path, save_picture, to_array, to_pil, to_tensor
 from vaezoo.io.pixels import Array
@@ -169,15 +170,18 @@ def _whole(vae: VAE, photo: Photo, picture: Image.Image) -> tuple[Figures, Shown
     images = to_tensor(picture)
     with meter(vae.device) as measured:
         reconstruction = reconstruct(vae, images)
-    figures = _figures(photo, images.shape[2:], psnr(images, reconstruction).item(), measured)
-    return figures, [images, reconstruction, difference(images, reconstruction)]
+    quality = psnr(images, reconstruction).item()
+    shown = (images, reconstruction, difference(images, reconstruction))
+    drawn = [captioned(image, text) for image, text in zip(shown, _captions(photo, quality), strict=True)]
+    return _figures(photo, images.shape[2:], quality, measured), drawn
 
 
 def _by_strips(vae: VAE, photo: Photo, picture: Image.Image) -> tuple[Figures, Shown]:
     """Reconstruct a picture strip by strip, and return its figures and the images to show as one."""
     pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
-    sheet = np.empty((height, 3 * width + 2 * GAP, 3), np.uint8)
+    below = len(_caption_row(photo, 0, width))
+    sheet = np.empty((height + below, 3 * width + 2 * GAP, 3), np.uint8)
     error = torch.zeros((), dtype=torch.float64)
     with meter(vae.device) as measured, work_bar(photo.name) as advance:
         for first, rows in reconstruct_rows(vae, pixels, advance):
@@ -185,7 +189,17 @@ def _by_strips(vae: VAE, photo: Photo, picture: Image.Image) -> tuple[Figures, S
             images = to_tensor(pixels[first:last])
             sheet[first:last] = to_array(tile([[images, rows, difference(images, rows)]]))
             error += (images - rows).double().square().sum()
-    return _figures(photo, (height, width), decibels(error / (3 * height * width)).item(), measured), sheet
+    quality = decibels(error / (3 * height * width)).item()
+    sheet[height:] = _caption_row(photo, quality, width)[:below]
+    return _figures(photo, (height, width), quality, measured), sheet
+
+
+def _captions(photo: Photo, quality: float) -> tuple[str, str, str]:
+    return PurePosixPath(photo.name).name, reconstruction_caption(quality), DIFFERENCE
+
+
+def _caption_row(photo: Photo, quality: float, width: int) -> Array:
+    return to_array(tile([[caption(text, width) for text in _captions(photo, quality)]]))
 
 
 def _figures(photo: Photo, size: Sequence[int], quality: float, measured: Usage) -> Figures:

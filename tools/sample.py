@@ -10,6 +10,7 @@ import torch
 
 from vaezoo.console import MAX_SIZE, add_model_arguments, check_model, local_path, parser, pretrained, progress, say
 from vaezoo.errors import InputError
+from vaezoo.io.captions import captioned, enlarged
 from vaezoo.io.files import make_folder
 from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.io.sheets import tile
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> None:
         if folder:
             save_picture(images.pop(), folder / f"sample_{index:04}.png")
     if images:
-        save_picture(tile([images[i : i + _COLUMNS] for i in range(0, len(images), _COLUMNS)]), options.out)
+        drawn = [captioned(enlarged(image), f"draw {index}") for index, image in enumerate(images)]
+        save_picture(tile([drawn[i : i + _COLUMNS] for i in range(0, len(drawn), _COLUMNS)]), options.out)
     say(f"written: {options.out}: {options.count} draws, each latent value independent of all others. They show the")
     say("textures that the decoder produces; this is not a generative model of images.")
