@@ -11,6 +11,7 @@ from support.ablations import plan_of, pretend, pretend_measuring
 
 from vaezoo.ablation.report import check_extra, conditions, write_report
 from vaezoo.ablation.run_results import write_result, write_tables
+from vaezoo.ablation.table import _compared
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder
 
@@ -74,9 +75,26 @@ def test_the_page_says_all_and_needs_nothing_else(report):
     for words in ("tiny has the highest PSNR, 20.10 dB", "-10.50", "20.00 to 20.20", "my answer", "channels 2 → 3"):
         assert words in page
     assert page.count("data:image/svg+xml;base64,") == 6
+    assert re.search(r"channels3<br>\d+\.\d\d dB</figcaption>", page)  # of its crop
+    assert re.search(r"<pre>vaezoo train \S+-s0/train --steps 20 --out \S+_longer/channels3</pre>", page)
     assert page.count("data:image/png;base64,") == 3  # a photo, by base and channels3
     outside = re.findall(r"""(?:src|href|action)\s*=\s*["']?(?!data:)[^"'>]+|url\(|@import|https?://""", page)
     assert outside == []
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "better"),
+    [
+        ([20.3, 20.5], True, True),
+        ([20.3, 20.5], False, False),
+        ([19.0, 19.5], True, False),
+        ([20.1, 20.9], True, None),  # the ranges overlap
+        ([21.0], True, None),  # one seed may be chance
+        ([20.3, 20.5], None, None),
+    ],
+)
+def test_a_difference_within_the_spread_has_no_color(values, more, better):
+    assert _compared(values, [20.0, 20.2], 2, more)["better"] is better
 
 
 def test_markdown_shows_the_plots_beside_it(report):

@@ -12,7 +12,8 @@ from vaezoo.ablation.summary import Summary
 from vaezoo.training.curves import HEIGHT, draw_svg
 from vaezoo.training.log import read_log
 
-LINE_HEIGHT = 0.19  # inches per line of text
+LABEL_SIZE = 13
+LINE_HEIGHT = 0.24  # inches per line of text
 MAX_LABELED = 6  # up to this many points all of them are labeled
 DASHES = ("-", "--", ":", "-.")  # colors repeat after ten variants
 Draw = Callable[[Axes], None]
@@ -116,7 +117,7 @@ def _bars(axes: Axes, summaries: Sequence[Summary], column: str, label: str) -> 
 def _label_variants(axes: Axes, summaries: Sequence[Summary]) -> None:
     """Label the variants from top to bottom, and make the figure high enough for their names."""
     names = [_wrapped(each) for each in summaries]
-    axes.set_yticks(range(len(summaries)), names, fontsize=9)
+    axes.set_yticks(range(len(summaries)), names, fontsize=LABEL_SIZE)
     axes.invert_yaxis()
     _set_height(axes, max(HEIGHT, 1 + LINE_HEIGHT * sum(name.count("\n") + 1.5 for name in names)))
 
@@ -139,22 +140,23 @@ def _pareto(axes: Axes, trained: Sequence[Summary], x: Sequence[float | None], l
     known = [(i, each, at) for i, (each, at) in enumerate(zip(trained, x, strict=True)) if at is not None]
     front = pareto([(at if least else -at, each.mean) for _, each, at in known])
     middle = (min(at for *_, at in known) + max(at for *_, at in known)) / 2
-    labeled = 0
-    for i, each, at in sorted(known, key=lambda point: point[2]):
+    known.sort(key=lambda point: (point[2], point[1].mean))
+    below = known[0][1].mean <= known[-1][1].mean  # the labels of neighbors are below and above in turn
+    for i, each, at in known:
         spread = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar(at, each.mean, yerr=spread, fmt="o", capsize=3, color=f"C{i % 10}")
         if len(known) <= MAX_LABELED or each.variant.label == "base" or (at if least else -at, each.mean) in front:
-            labeled += 1  # the labels of neighbors are above and below in turn
             axes.annotate(
                 _wrapped(each),
                 (at, each.mean),
-                xytext=(-6 if at > middle else 6, 5 if labeled % 2 else -5),
+                xytext=(-6 if at > middle else 6, -5 if below else 5),
                 textcoords="offset points",
                 ha="right" if at > middle else "left",
-                va="bottom" if labeled % 2 else "top",
-                fontsize=9,
+                va="top" if below else "bottom",
+                fontsize=LABEL_SIZE,
                 in_layout=False,
             )
+            below = not below
     axes.plot([abs(at) for at, _ in front], [quality for _, quality in front], ":", color="gray", zorder=0)
     axes.margins(x=0.2, y=0.15)
     axes.locator_params(axis="x", nbins=4)  # leaves room for numbers with many digits
@@ -188,4 +190,4 @@ def _curves(plan: AblationPlan, trained: Sequence[Summary], column: str, label: 
     axes.set_xlabel("step")
     axes.set_ylabel(label)
     _set_height(axes, HEIGHT + LINE_HEIGHT * len(trained))
-    axes.figure.legend(loc="outside lower center", fontsize=9, frameon=False)
+    axes.figure.legend(loc="outside lower center", fontsize=LABEL_SIZE, frameon=False)

@@ -2,23 +2,27 @@
 
 import base64
 import importlib
+import shlex
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from vaezoo.ablation.measured_costs import read_measured
-from vaezoo.ablation.plan import AblationPlan
-from vaezoo.ablation.run_results import OUTPUT, ResultRow
+from vaezoo.ablation.plan import AblationPlan, AblationRun
+from vaezoo.ablation.run_results import OUTPUT, TRAIN, ResultRow
 from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
 from vaezoo.analysis.compare import compare_specs
 from vaezoo.errors import FileError
+from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.io.escape import markdown_text, terminal_text
 from vaezoo.io.files import make_folder, write_text
+from vaezoo.io.images import load_image
 from vaezoo.version import __version__
 
 PLOTS = "plots"
+LONGER = 10  # times the steps of a run that the suggested command trains
 
 
 def check_extra() -> None:
@@ -62,6 +66,7 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
             {"name": name, "title": title, "uri": _uri(svg.encode(), "svg+xml")} for name, (title, svg) in plots.items()
         ],
         "pictures": pictures(plan, summaries),
+        "longer": longer(plan, summaries),
         "differences": differences(plan, summaries),
         "errors": [
             (each.variant.name, terminal_text(error))
@@ -137,19 +142,11 @@ def _failed_measurements(plan: AblationPlan, summary: Summary) -> Iterator[str]:
 
 
 def pictures(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    """Return, for each photo, its `input` and the `outputs` of the first seed of every variant, as data URIs."""
+    """Return, for each photo, its `input` and the `outputs` of the first seed of every variant with their PSNR."""
     folders: dict[str, Path] = {}
     for each in summaries:
-        seeds = {row["seed"] for row in each.rows}  # of the runs that are done; others may be writing their crops
-        run = next(
-            (
-                run
-                for run in plan.runs
-                if run.variant is each.variant and run.seed in seeds and (plan.folder_of(run) / "output_0.png").exists()
-            ),
-            None,
-        )
-        if run:
+        run = _first_done(plan, each)
+        if run and (plan.folder_of(run) / "output_0.png").exists():
             folders[each.variant.label] = plan.folder_of(run)
     if not folders:
         return []
@@ -158,11 +155,36 @@ def pictures(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str,
         {
             "input": _picture(first / f"input_{index}.png"),
             "outputs": [
-                {"name": name, "uri": _picture(folder / f"output_{index}.png")} for name, folder in folders.items()
+                {
+                    "name": name,
+                    "uri": _picture(folder / f"output_{index}.png"),
+                    "psnr": _psnr(first / f"input_{index}.png", folder / f"output_{index}.png"),
+                }
+                for name, folder in folders.items()
             ],
         }
         for index in range(len(list(first.glob("input_*.png"))))
     ]
+
+
+def longer(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str, str]]:
+    """Return, for each trained variant, the command that trains it longer from the run folder of its first seed."""
+    found = []
+    for each in summaries:
+        run = _first_done(plan, each)
+        if run:
+            folder = plan.folder_of(run) / TRAIN
+            out = plan.folder.with_name(f"{plan.folder.resolve().name}_longer") / each.variant.label
+            steps = str(LONGER * run.recipe.steps)
+            command = ["vaezoo", "train", str(folder), "--steps", steps, "--out", str(out)]
+            found.append({"name": each.variant.label, "command": shlex.join(command)})
+    return found
+
+
+def _first_done(plan: AblationPlan, summary: Summary) -> AblationRun | None:
+    """Return the first run of a variant that has a result; others may be writing to their folders."""
+    seeds = {row["seed"] for row in summary.rows}
+    return next((run for run in plan.runs if run.variant is summary.variant and run.seed in seeds), None)
 
 
 def differences(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[str, Any]]:
@@ -176,6 +198,10 @@ def differences(plan: AblationPlan, summaries: Sequence[Summary]) -> list[dict[s
 
 def _picture(path: Path) -> str:
     return _uri(path.read_bytes(), "png")
+
+
+def _psnr(crop: Path, output: Path) -> float:
+    return psnr(load_image(crop), load_image(output)).item()
 
 
 def _uri(content: bytes, kind: str) -> str:

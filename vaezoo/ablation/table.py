@@ -30,7 +30,8 @@ def table(plan: AblationPlan, summaries: Sequence[Summary]) -> dict[str, Any]:
 
     Returns:
         `head`, the headings, and `rows` of cells. A cell has its `text`, the value to `sort` by, the `change` from the
-        base, the `spread` over seeds, and `better`: whether the change is an improvement, `None` if neither.
+        base, the `spread` over seeds, and `better`: whether the change is an improvement, `None` if it is neither or
+        lies within the spread.
     """
     trained = [column for column in FIGURES if any(each.values(column) for each in summaries)]
     size, measured = plan.ablation.sizes[0], plan.ablation.measured
@@ -76,9 +77,25 @@ def _speed(costs: dict[str, Any], base: dict[str, Any], what: str, size: int) ->
     ours, theirs = ([each[column]] if each[column] else [] for each in (costs, base))
     cell = _compared(ours, theirs, 2, True, relative=True)
     if cell["text"]:
-        slow, fast = costs[f"{what}_seconds_q3_{size}"], costs[f"{what}_seconds_q1_{size}"]
-        cell["spread"] = f"{1 / slow:.2f} to {1 / fast:.2f}"
+        low, high = _quartiles(costs, what, size)
+        cell["spread"] = f"{low:.2f} to {high:.2f}"
+        if theirs and cell["change"]:
+            cell["better"] = _better((low, high), _quartiles(base, what, size), more=True)
     return cell
+
+
+def _quartiles(costs: dict[str, Any], what: str, size: int) -> tuple[float, float]:
+    """Return the quartiles of the images per second of a measured step."""
+    return 1 / costs[f"{what}_seconds_q3_{size}"], 1 / costs[f"{what}_seconds_q1_{size}"]
+
+
+def _better(values: Sequence[float], base: Sequence[float], more: bool | None) -> bool | None:
+    """Return whether values are better than those of the base; `None` if single or if their ranges overlap."""
+    if more is None or min(len(values), len(base)) < 2:
+        return None
+    if min(values) > max(base):
+        return more
+    return not more if max(values) < min(base) else None
 
 
 def _text(text: str, sort: float | str | None) -> Cell:
@@ -108,5 +125,5 @@ def _compared(
         difference = round(100 * (value - before) / before, 1) if share else round(value - before, digits)
         if difference:
             change = f"{difference:+.1f} %" if share else f"{difference:+.{digits}f}"
-            better = None if more is None else (difference > 0) == more
+            better = _better(values, base, more)
     return {"text": f"{value:.{digits}f}", "sort": value, "change": change, "spread": spread, "better": better}

@@ -16,14 +16,14 @@ NO_CURVES = f"{CURVES} is not drawn without matplotlib: pip install 'vaezoo[abla
 STYLE = {
     "svg.hashsalt": "vaezoo",  # equal plots give equal files
     "svg.fonttype": "none",
-    "font.size": 11,
+    "font.size": 13,
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
 }
-WIDTH, HEIGHT = 5.0, 3.6  # inches; small, so that text stays readable on a phone
+WIDTH, HEIGHT = 5.0, 4.0  # inches; small, so that text stays readable on a phone
 
 
 def draw_svg(draw: Callable[["Figure"], object], title: str, height: float = HEIGHT) -> str:

@@ -96,7 +96,7 @@ def check_resumable(before: Recipe, now: Recipe, run: str) -> None:
         changes = "; ".join(f"{path} was {old.get(path)}, is {new.get(path)}" for path in sorted(changed))
         raise SpecError(
             f"{run}: cannot be resumed with another recipe ({changes}); only {', '.join(CHANGEABLE)} may change. "
-            "To continue from its weights with another recipe, set network: local-dir:RUN and pretrained: true"
+            f"to train from its weights with another recipe: vaezoo train {run} --out NEW --set KEY=VALUE"
         )
 
 
