@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from support.latent_folders import line, write_latents
 
 from vaezoo.errors import FileError
 from vaezoo.latents.check_latents import check_latents
+from vaezoo.latents.encode_plan import read_photos, write_photos
 from vaezoo.latents.shard_files import (
     DATASET,
     PLAN,
@@ -77,7 +79,13 @@ def fewer_lines(folder):
 
 
 def another_plan(folder):
-    (folder / PLANNED_PHOTOS).write_text('{"key": "new.png", "shard": 7, "bucket": "16x16"}\n')
+    plan = read_photos(folder)
+    write_photos(folder, [replace(plan[0], shard=7), *(photo for photo in plan[1:] if photo.shard)])
+
+
+def an_edited_photo(folder):
+    plan = read_photos(folder)
+    write_photos(folder, [replace(plan[0], mtime=1.5), *plan[1:]])
 
 
 def another_count(folder):
@@ -93,8 +101,7 @@ def another_count(folder):
             twice,
             [
                 rf"{LAST}\.safetensors: 32x16/0\.png is in shard {FIRST} already",
-                r"32x16/0\.png: planned for shard 00000-32x16 and not in it",
-                r"16x16/1\.png: planned for shard 00002-16x16 and not in it",
+                rf"{LAST}\.safetensors: not of the photos that plan\.jsonl has for it now; encode",
                 rf"dataset\.json: does not have shard {LAST} as it is now",
             ],
         ),
@@ -115,7 +122,7 @@ def another_count(folder):
             fewer_lines,
             [
                 rf"{LAST}\.safetensors: its manifest has 1 rows, and the header says 2",
-                r"16x16/1\.png: planned for shard 00002-16x16 and not in it",
+                rf"{LAST}\.safetensors: not of the photos that plan\.jsonl has for it now; encode",
                 r"dataset\.json: does not have shard 00002-16x16 as it is now",
             ],
         ),
@@ -129,10 +136,12 @@ def another_count(folder):
         (lambda folder: (folder / PLANNED_PHOTOS).write_text("{\n"), [r"plan\.jsonl: damaged"]),
         (
             another_plan,
-            [
-                r"00007-16x16\.safetensors: missing",
-                *(r"in shard 0000\d-\d\dx16 and not in plan\.jsonl" for _ in range(9)),
-            ],
+            [r"00007-32x16\.safetensors: missing; encode", rf"{FIRST}\.safetensors: not in plan\.jsonl; encode"],
+        ),
+        (an_edited_photo, [rf"{FIRST}\.safetensors: not of the photos that plan\.jsonl has for it now; encode"]),
+        (
+            lambda folder: (folder / DATASET).write_text('{"format": "vaezoo-latents", "version": 1}'),
+            [r"damaged \(KeyError"],
         ),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from support.disk import full_disk
 from support.latent_folders import MODEL, PLAIN, write_latents
 
 from vaezoo.errors import FileError, InputError
@@ -204,3 +205,12 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
         refused(tmp_path, "full: exists and is not an empty folder; name a new one", form, "full", FileError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "in"]
     assert set(EXPORTS) == {"lightningdit", "webdataset", "kohya-sd", "kohya-sdxl", "kohya-sd3", "kohya-flux"}
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(folder, tmp_path):
+    for form in EXPORTS:
+        if form not in ("kohya-sd3", "kohya-flux"):  # of latents with 16 channels
+            with full_disk(600), pytest.raises(FileError, match=rf"{tmp_path}/new.*: cannot be written") as raised:
+                export_latents(folder, tmp_path / "new", form)
+            assert "\n" not in str(raised.value)
+            assert not [path for path in tmp_path.rglob("*") if path.is_file()]

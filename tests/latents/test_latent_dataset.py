@@ -166,6 +166,10 @@ def another_format(folder):
         (lambda folder: next((folder / SHARDS).glob("*.safetensors")).unlink(), r"missing or damaged.*encode"),
         (changed_manifest, r"out: shard 0000\d-32x16 has changed since dataset\.json was written; encode .* again"),
         (another_shard, r"out: shard 00000-32x16 has changed since dataset\.json was written; encode .* again"),
+        (
+            lambda folder: (folder / DATASET).write_text((folder / PLAN).read_text()),
+            r"dataset\.json: damaged \(Type.*encode",
+        ),
         (another_format, r"version 2 of the format, and this vaezoo reads 1"),
     ],
 )

@@ -14,7 +14,7 @@ def test_the_example_of_the_page_learns_the_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "latents.md").read_text(encoding="utf-8")
     code = text.partition("## Train a diffusion model")[2].split("```python\n")[1].split("```")[0]
-    code, changed = re.subn(r"EPOCHS = 5 ", "EPOCHS = 300 ", code)
+    code, changed = re.subn(r"EPOCHS = 5 ", "EPOCHS = 500 ", code)
     assert changed == 1
     names = {}
     exec(compile(code, "docs/latents.md", "exec"), names)

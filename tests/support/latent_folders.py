@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
+from vaezoo.data.photo_place import PhotoPlace
 from vaezoo.latents.channel_sums import ChannelSums
+from vaezoo.latents.encode_plan import PlannedPhoto, write_photos
 from vaezoo.latents.shard_files import (
     DATASET,
     FORMAT,
     PLAN,
-    PLANNED_PHOTOS,
     SHARDS,
     VERSION,
     ManifestLine,
@@ -80,10 +81,14 @@ def write_latents(
             header = write_shard(folder, name, latents(bucket, kept, kind, flip, dtype, channels), lines)
             shards.append({"name": name, "count": header.count, "manifest_sha256": header.manifest_sha256})
             parts.append(header.sums)
-            where = {"shard": len(shards) - 1, "bucket": bucket}
-            plan += [{"index": i, "key": each.key, **where} for i, each in zip(indices, lines, strict=True)]
+            for index, each in zip(indices, lines, strict=True):
+                place = PhotoPlace(each.source, each.source)
+                known = {"label": each.label, "caption": each.caption}
+                plan.append(
+                    PlannedPhoto(index=index, key=each.key, place=place, bucket=bucket, shard=len(shards) - 1, **known)
+                )
     (folder / PLAN).write_text(json.dumps(PLAIN))
-    (folder / PLANNED_PHOTOS).write_text("".join(json.dumps(each) + "\n" for each in plan))
+    write_photos(folder, plan)
     stats = ChannelSums.merged(parts).latent_stats
     about = {**PLAIN, "latent_stats": stats and stats.to_dict(), "count": sum(buckets.values()), "buckets": buckets}
     about |= {"shards": shards, "bad": [{"key": "bad.png", "reason": "cut off"}] if bad else [], "gone": []}

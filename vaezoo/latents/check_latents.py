@@ -1,6 +1,5 @@
 """`check_latents`: whether a folder of latents is whole, fault by fault."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from vaezoo.errors import FileError
-from vaezoo.io.files import opened, read_json
+from vaezoo.io.files import read_json
 from vaezoo.latents.channel_sums import ChannelSums
+from vaezoo.latents.encode_plan import is_done, read_photos, shards_of
+from vaezoo.latents.latent_folder import read_about
 from vaezoo.latents.shard_files import (
     DATASET,
     PLAN,
@@ -25,7 +26,6 @@ from vaezoo.latents.shard_files import (
     modes,
     open_shard,
     read_shard,
-    shard_name,
     tensors_path,
 )
 from vaezoo.specs.stats import LatentStats
@@ -57,7 +57,7 @@ def check_latents(
         raise FileError(f"{folder}: not a folder of latents, it has no {PLAN}; vaezoo encode writes one")
     check_version(read_json(folder / PLAN, REMEDY), folder / PLAN)
     try:
-        about = read_json(folder / DATASET, REMEDY)
+        about = read_about(folder / DATASET)
     except FileError as error:
         yield str(error)
         about = None
@@ -78,7 +78,6 @@ class _Contents:
         self.sums: list[ChannelSums] = []
         self.keys: dict[str, str] = {}  # the shard of each photo
         self.indices: dict[int, str] = {}  # the shard of each sample
-        self.bad = 0
 
     def add(self, name: str) -> Iterator[str]:
         """Read a shard, and yield its faults."""
@@ -93,7 +92,6 @@ class _Contents:
             yield f"{tensors_path(self.folder, name)}: damaged ({error}); {REMEDY}"
             return
         self.headers[name] = header
-        self.bad += sum(line.bad is not None for line in lines)
         index = values.pop("index", torch.zeros(0))
         found = [*_line_faults(header, lines), *_value_faults(header, values, index)]
         found += _repeated(self.keys, [line.key for line in lines], name)
@@ -105,20 +103,20 @@ class _Contents:
         yield from (f"{tensors_path(self.folder, name)}: {text}" for text in found)
 
     def against_plan(self) -> Iterator[str]:
-        """Faults of the plan: photos and shards of it that are not there, and others."""
+        """Faults of the shards beside the plan: those that are missing, of other photos, or too many."""
         try:
-            planned = _planned(self.folder)
+            planned = shards_of(read_photos(self.folder))
         except FileError as error:
             yield str(error)
             return
-        for name in dict.fromkeys(filter(None, planned.values())):
-            if name not in self.headers and not tensors_path(self.folder, name).exists():
-                yield f"{tensors_path(self.folder, name)}: missing; {REMEDY}"
-        for key, shard in planned.items():
-            if shard in self.headers and self.keys.get(key) != shard:
-                yield f"{key}: planned for shard {shard} and not in it; {REMEDY}"
-        for key in self.keys.keys() - planned.keys():
-            yield f"{key}: in shard {self.keys[key]} and not in {PLANNED_PHOTOS}; {REMEDY}"
+        for name, photos in planned.items():
+            path = tensors_path(self.folder, name)
+            if name in self.headers and not is_done(self.folder, name, photos):
+                yield f"{path}: not of the photos that {PLANNED_PHOTOS} has for it now; {REMEDY}"
+            elif not path.exists():
+                yield f"{path}: missing; {REMEDY}"
+        for name in sorted(self.headers.keys() - planned.keys()):
+            yield f"{tensors_path(self.folder, name)}: not in {PLANNED_PHOTOS}; {REMEDY}"
 
     def against_dataset(self, about: Mapping[str, Any]) -> Iterator[str]:
         """Faults of dataset.json: what it says beside what is there."""
@@ -134,19 +132,6 @@ class _Contents:
         stats = ChannelSums.merged(self.sums).latent_stats if self.sums else None
         if len(self.sums) == len(listed) and not _close(stats, about["latent_stats"]):
             yield f"{path}: latent_stats are not those of the latents; {REMEDY}"
-
-
-def _planned(folder: Path) -> dict[str, str | None]:
-    """The shard of each photo of the plan; `None` for photos that cannot be read."""
-    path, planned = folder / PLANNED_PHOTOS, dict[str, str | None]()
-    with opened(path) as file:
-        try:
-            for line in map(json.loads, file):
-                bucket = line.get("bucket")
-                planned[line["key"]] = shard_name(line["shard"], bucket) if bucket else None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FileError(f"{path}: damaged ({error!r}); restore it, or encode into another folder") from error
-    return planned
 
 
 def _line_faults(header: ShardHeader, lines: Sequence[ManifestLine]) -> Iterator[str]:

@@ -101,11 +101,11 @@ def open_folder(path: str | Path, partial: bool = False) -> LatentFolder:
         return _finished_part(path)
     if not (path / DATASET).is_file():
         raise FileError(f"{path}: not finished, it has no {DATASET}; {REMEDY}, or read what is there (partial=True)")
-    about = _read_about(path / DATASET)
+    about = read_about(path / DATASET)
     headers = {listed["name"]: _checked_header(path, listed) for listed in about["shards"]}
     _check_complete(path, about)
     stats = about["latent_stats"]
-    return LatentFolder(path, about, headers, stats and LatentStats(**{k: _tuple(v) for k, v in stats.items()}))
+    return LatentFolder(path, about, headers, _statistics(stats) if stats else None)
 
 
 def changed(folder: Path, shard: str) -> str:
@@ -123,7 +123,7 @@ def _finished_part(path: Path) -> LatentFolder:
     if not any(header.count for header in done.values()):
         raise FileError(f"{path}: no finished shard in it yet; {REMEDY}")
     stats = ChannelSums.merged(header.sums for header in done.values() if header.count).latent_stats
-    return LatentFolder(path, _read_about(path / PLAN), done, stats)
+    return LatentFolder(path, read_about(path / PLAN), done, stats)
 
 
 def _checked_header(path: Path, listed: Mapping[str, Any]) -> ShardHeader:
@@ -152,13 +152,29 @@ def _check_complete(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """Read `dataset.json`, or `plan.json`, which has less.
+
+    Raises:
+        FileError: If it cannot be read, is of another version, or lacks what it should have.
+    """
     about = read_json(path, REMEDY)
     if not isinstance(about, dict):
         raise FileError(f"{path}: damaged (not a mapping); {REMEDY}")
     check_version(about, path)
+    lists, stats = (("shards", "bad") if path.name == DATASET else ()), about.get("latent_stats")
+    whole = all(isinstance(about.get(key), list) for key in lists) and isinstance(stats, dict | None)
+    try:
+        model = about["model"]["name"], about["model"]["spec_hash"], about["model"]["sha256"]
+        listed = [(each["name"], each["count"], each["manifest_sha256"]) for each in about.get("shards", ())]
+        if not whole or not all(isinstance(text, str) for text in (*model, *(name for name, _, _ in listed))):
+            raise TypeError("a value of another type")
+        if stats:
+            _statistics(stats)
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{path}: damaged ({error!r}); {REMEDY}") from error
     return about
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _statistics(stats: Mapping[str, Any]) -> LatentStats:
+    return LatentStats(**{key: tuple(value) if isinstance(value, list) else value for key, value in stats.items()})
