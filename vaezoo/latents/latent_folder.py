@@ -177,4 +177,5 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def _statistics(stats: Mapping[str, Any]) -> LatentStats:
-    return LatentStats(**{key: tuple(value) if isinstance(value, list) else value for key, value in stats.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stats.items()}
+    return LatentStats(**values)
