@@ -27,14 +27,16 @@ from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
 from vaezoo.io.temporary import sweep
+from vaezoo.jobs.engine import add_engine_arguments, chosen_engine
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Location, Node, from_plain
 from vaezoo.training.recipes import put
-from vaezoo.zoo.create import usable_device
 
 
 def main(arguments: list[str]) -> None:
     options = _options(arguments)
+    engine = chosen_engine(options)
+    engine.check_device(options.device)
     if options.report:
         check_extra()
     plan = make_plan(check_question(_tree(options)), make_folder(options.out))
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> None:
         sweep(folder)
     if options.retry:
         _forget_failed(plan)
-    run_options = RunOptions(options.jobs, options.device, _available_nets(plan))
+    run_options = RunOptions(engine, options.device, _available_nets(plan))
     measure_all(plan, unmeasured(plan, options.retry))
     stopped = make_runs(plan, run_options) if plan.runs else None
     rows = write_tables(plan)
@@ -70,17 +72,13 @@ def _options(arguments: list[str]) -> Namespace:
     add("--data", help="photos to evaluate on (default: the samples of the package)")
     add("--sizes", type=_numbers, help="pixels per side at which costs are counted, such as 256,512")
     add("--measure", metavar="STEP,…", help="measure time and memory of these steps: encode, decode, train")
-    add("--jobs", type=int, default=1, help="number of runs at the same time (default: 1)")
+    add_engine_arguments(arguments_parser, "runs")
     add("--device", help="cpu, cuda, cuda:1, … (default: a GPU, if there is one)")
     add("--retry", action="store_true", help="repeat runs and measurements that failed")
     add("--no-report", dest="report", action="store_false", help="write the tables only")
     options = arguments_parser.parse_args(arguments)
-    if options.jobs < 1:
-        raise InputError(f"--jobs {options.jobs}: expected 1 or more")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError("vaezoo ablate: start it without torchrun; --jobs N runs on N GPUs")
-    if options.device:
-        usable_device(options.device)
     return options
 
 

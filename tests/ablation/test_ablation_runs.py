@@ -17,6 +17,7 @@ from vaezoo.cli import main
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.folder_lock import folder_lock
+from vaezoo.jobs.engine import Engine
 
 FAKE = """\
 import json, os, pathlib, signal, sys, time
@@ -49,7 +50,7 @@ def began(plan):
 def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     plan, said = fake("time.sleep(0.01)", "while len(list(folder.parent.glob('*/began'))) < 6:"), []
-    assert make_runs(plan, RunOptions(jobs=6, nets=("a", "b")), said.append) is None
+    assert make_runs(plan, RunOptions(Engine(jobs=6), nets=("a", "b")), said.append) is None
     assert began(plan) == list(plan.runs)
     assert (plan.folder_of(plan.runs[0]) / "began").read_text() == "--nets a b|none"
     assert len(read_table(plan.folder)) == 6
@@ -73,7 +74,7 @@ def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
 )
 def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
     plan, said = fake(action), []
-    make_runs(plan, RunOptions(jobs=6), said.append)
+    make_runs(plan, RunOptions(Engine(jobs=6)), said.append)
     rows = rows_of(plan)
     assert {row["name"]: row["error"] for row in rows} == {
         "tiny": None,
@@ -87,7 +88,7 @@ def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
 def test_runs_that_another_process_makes_are_left_to_it(fake):
     plan, said = fake("sys.exit(75)"), []
     with folder_lock(plan.folder_of(plan.runs[0])):
-        make_runs(plan, RunOptions(jobs=6), said.append)
+        make_runs(plan, RunOptions(Engine(jobs=6)), said.append)
     assert plan.runs[0] not in began(plan)
     assert "tiny, seed 0: another process is making it" in said
     assert len(rows_of(plan)) == 3  # nor is there a row for what another process was faster with
@@ -102,14 +103,14 @@ def test_a_signal_ends_the_runs_at_hand_and_begins_no_other(fake):
         if len(rows_of(plan)) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert make_runs(plan, RunOptions(jobs=2), say) == "SIGTERM"
+    assert make_runs(plan, RunOptions(Engine(jobs=2)), say) == "SIGTERM"
     assert len(rows_of(plan)) == 1
     assert any("channels3, seed 0: stopped" in line for line in said)
 
 
 def test_ctrl_c_that_reaches_a_worker_too_early_is_no_failure(fake):
     plan, said = fake("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"), []
-    make_runs(plan, RunOptions(jobs=6), said.append)
+    make_runs(plan, RunOptions(Engine(jobs=6)), said.append)
     assert not any(row["error"] for row in rows_of(plan))
     assert sum(line.endswith("channels3, seed 0: stopped") for line in said) == 1
 
@@ -124,7 +125,7 @@ def test_who_is_slower_leaves_what_the_run_has_said(fake):
 
 def test_a_run_without_a_finite_psnr_stops_nobody(fake):
     plan, said = fake("(folder / 'result.json').write_text('{\"psnr\": null}'); sys.exit(0)"), []
-    make_runs(plan, RunOptions(jobs=6), said.append)
+    make_runs(plan, RunOptions(Engine(jobs=6)), said.append)
     assert sum("no finite PSNR" in line for line in said) == 2
     assert len(rows_of(plan)) == 6
 

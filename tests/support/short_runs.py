@@ -10,10 +10,11 @@ import pytest
 
 from support.ablations import write_question
 from support.training import quiet, tiny_recipe
-from vaezoo.ablation import run_worker, runs
+from vaezoo.ablation import run_worker
 from vaezoo.ablation.run_results import OUTPUT as OUTPUT
 from vaezoo.cli import main
 from vaezoo.io.files import make_folder
+from vaezoo.jobs.engine import Engine
 from vaezoo.jobs.job import Job, OnExit
 from vaezoo.training import artifacts, loop
 
@@ -23,7 +24,7 @@ SETTINGS = ("steps=3", "checkpoint_every=1", "keep=1", "grid_every=3", "data.siz
 def same_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no measured times, run workers in this process, and measure and show less."""
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    monkeypatch.setattr(runs, "run_jobs", _run_inline)
+    monkeypatch.setattr(Engine, "run", _run_inline)
     monkeypatch.setattr(artifacts, "STATISTICS_CROPS", 4)
     monkeypatch.setattr(run_worker, "CROPS", 1)
 
@@ -45,7 +46,7 @@ def prepare_ablation(folder: Path) -> Callable[[], Any]:
     return ablate
 
 
-def _run_inline(jobs: Iterable[Job], limit: int, on_exit: OnExit) -> None:
+def _run_inline(engine: Engine, jobs: Iterable[Job], on_exit: OnExit) -> None:
     """Run each job in this process, so that a kill ends the command and its worker, as a lack of memory does."""
     for job in jobs:
         with job.output.open("a") as output, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vaezoo.ablation.plan import AblationPlan, AblationRun
 from vaezoo.ablation.run_results import OUTPUT, RESULT, is_final, read_result, write_result, write_tables
@@ -10,8 +10,8 @@ from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
+from vaezoo.jobs.engine import Engine
 from vaezoo.jobs.job import Job
-from vaezoo.jobs.local import run_jobs
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import recipe_text
 
@@ -26,12 +26,12 @@ class RunOptions:
     """How the runs of an ablation are made.
 
     Args:
-        jobs: Number of runs at the same time.
+        engine: Where runs are made, and how many at the same time.
         device: Device to train on; `None` means a GPU if there is one, otherwise the CPU.
         nets: Names of the networks that evaluate the trained variants, as for `vaezoo evaluate`.
     """
 
-    jobs: int = 1
+    engine: Engine = field(default_factory=Engine)
     device: str | None = None
     nets: tuple[str, ...] = ()
 
@@ -54,6 +54,7 @@ def make_runs(plan: AblationPlan, options: RunOptions, log: Callable[[str], None
 
     Raises:
         FileError: If the folder of the plan cannot be written.
+        InputError: If the Ray cluster cannot be used.
     """
     missing = [run for run in plan.runs if not is_final(read_result(plan.folder_of(run)))]
     log(f"{len(plan.runs)} runs, {len(plan.runs) - len(missing)} done before")
@@ -67,7 +68,7 @@ def make_runs(plan: AblationPlan, options: RunOptions, log: Callable[[str], None
             log(f"{job.name}: {_outcome(job, status)}, {seconds:.0f} s")
             write_tables(plan)
 
-    return run_jobs(_jobs(plan, missing, options, log), options.jobs, on_exit)
+    return options.engine.run(_jobs(plan, missing, options, log), on_exit)
 
 
 def _jobs(
