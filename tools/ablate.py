@@ -27,7 +27,7 @@ from vaezoo.errors import InputError, TrainingError
 from vaezoo.evaluation.nets.registry import open_nets
 from vaezoo.io.files import make_folder
 from vaezoo.io.temporary import sweep
-from vaezoo.jobs.engine import add_engine_arguments, chosen_engine
+from vaezoo.jobs.job_engine import add_engine_arguments, chosen_engine
 from vaezoo.specs.overrides import parse_settings
 from vaezoo.specs.tree import Location, Node, from_plain
 from vaezoo.training.recipes import put

@@ -23,9 +23,10 @@ from vaezoo.console import add_json, local_path, parser, print_json, progress, s
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.escape import terminal_text
 from vaezoo.io.images import check_picture_path, save_picture
+from vaezoo.jobs.job_engine import add_engine_arguments
 from vaezoo.latents.buckets import RESIZES
 from vaezoo.latents.check_latents import check_latents
-from vaezoo.latents.encode import BAD, ENGINES, EncodeSummary, encode_dataset
+from vaezoo.latents.encode import BAD, EncodeSummary, encode_dataset
 from vaezoo.latents.encode_settings import COMPUTE
 from vaezoo.latents.exports.formats import EXPORTS, export_latents
 from vaezoo.latents.peek import peek
@@ -80,9 +81,7 @@ def _options(arguments: list[str]) -> Namespace:
     add("--device", help="cpu, cuda, cuda:1, … (default: a GPU, if there is one)")
     add("--bad", choices=BAD, default="skip", help="photos that cannot be encoded (default: skip, and list them)")
     add("--verify", action="store_true", help="compare SHA-256, too, and not only size and time of change")
-    add("--jobs", type=int, help="processes that encode; with several GPUs each gets one")
-    add("--engine", choices=ENGINES, default="local", help="where jobs run (default: local)")
-    add("--address", help="running Ray to use, such as 10.0.0.1:6379")
+    add_engine_arguments(arguments_parser, "processes that encode")
     add_json(arguments_parser)
     return arguments_parser.parse_args(arguments)
 

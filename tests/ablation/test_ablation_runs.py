@@ -17,7 +17,7 @@ from vaezoo.cli import main
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.folder_lock import folder_lock
-from vaezoo.jobs.engine import Engine
+from vaezoo.jobs.job_engine import Engine
 
 FAKE = """\
 import json, os, pathlib, signal, sys, time

@@ -16,7 +16,7 @@ from vaezoo.cli import main
 from vaezoo.errors import InputError
 from vaezoo.io.python_command import python_command
 from vaezoo.jobs import ray_cluster
-from vaezoo.jobs.engine import Engine
+from vaezoo.jobs.job_engine import Engine
 from vaezoo.version import __version__
 
 ONCE = """\
@@ -72,7 +72,8 @@ def drive(address, tmp_path):
     yield start
     for driver in drivers:
         driver.kill()
-        driver.communicate()
+        driver.wait()
+        driver.stdout.close()
 
 
 @pytest.mark.slow
@@ -116,7 +117,7 @@ def test_after_a_killed_driver_its_jobs_end_and_the_next_one_makes_what_is_missi
 def test_a_signal_to_the_driver_lets_running_jobs_save_and_starts_no_other(drive, tmp_path):
     saving = "from vaezoo.training.signals import stop_signals\nwith stop_signals() as names:\n"
     saving += "    while not names: time.sleep(0.05)\ntime.sleep(2)\n(folder / 'saved').touch()\nraise SystemExit(130)"
-    write_jobs(tmp_path, a=saving, b="time.sleep(60)", c="pass")
+    write_jobs(tmp_path, a=saving, b="while True: time.sleep(0.05)", c="pass")
     driver = drive()
     wait_for(lambda: (tmp_path / "a.pids").exists() and (tmp_path / "b.pids").exists())
     time.sleep(1)
@@ -173,14 +174,14 @@ def test_what_a_cluster_refuses_is_one_sentence(drive, address, tmp_path, monkey
 def test_a_machine_that_cannot_run_a_job_says_why(change, words, monkeypatch, tmp_path):
     if "missing" in change:
         monkeypatch.setitem(sys.modules, change.pop("missing"), None)
-    call = {"version": __version__, "folder": str(tmp_path), "not_ours": []} | change
+    call = {"version": __version__, "folder": str(tmp_path), "not_ours": [], "environment": {}} | change
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(ray_cluster._function()(*call.values()))
 
 
 def test_a_job_in_a_task_prints_to_its_file_and_exits_as_a_process_would(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    call = ray_cluster._function(), (__version__, str(tmp_path), [], "support.run_code")
+    call = ray_cluster._function(), (__version__, str(tmp_path), [], {}, "support.run_code")
     codes = {"print('a')": 0, "raise SystemExit('no')": 1, "raise SystemExit(75)": 75, "raise KeyboardInterrupt": -2}
     with capfd.disabled():  # it keeps what is printed
         for code, status in codes.items():

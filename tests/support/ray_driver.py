@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaezoo.jobs.engine import Engine
+from vaezoo.jobs import ray_cluster
 from vaezoo.jobs.job import Job
 
 
@@ -16,8 +16,11 @@ def main(arguments: Sequence[str]) -> None:
     address, folder = arguments[0], Path(arguments[1])
     scripts = sorted(folder.glob("*.py"))
     jobs = [Job(each.stem, "support.run_code", [each.read_text()], each.with_suffix(".txt")) for each in scripts]
-    engine = Engine("ray", jobs=2, address=address)
-    stopped = engine.run(jobs, lambda job, status, seconds: print("exit", job.name, status, flush=True))
+
+    def on_exit(job: Job, status: int, seconds: float) -> None:
+        print("exit", job.name, status, flush=True)
+
+    stopped = ray_cluster.run_jobs(jobs, 2, on_exit, address)
     print("stopped by", stopped)
 
 

@@ -14,8 +14,8 @@ from vaezoo.ablation import run_worker
 from vaezoo.ablation.run_results import OUTPUT as OUTPUT
 from vaezoo.cli import main
 from vaezoo.io.files import make_folder
-from vaezoo.jobs.engine import Engine
 from vaezoo.jobs.job import Job, OnExit
+from vaezoo.jobs.job_engine import Engine
 from vaezoo.training import artifacts, loop
 
 SETTINGS = ("steps=3", "checkpoint_every=1", "keep=1", "grid_every=3", "data.sizes=[8]", "validation.every=2")

@@ -10,8 +10,8 @@ from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
-from vaezoo.jobs.engine import Engine
 from vaezoo.jobs.job import Job
+from vaezoo.jobs.job_engine import Engine
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import recipe_text
 

@@ -18,6 +18,8 @@ from vaezoo.errors import InputError
 from vaezoo.io.python_command import python_command
 from vaezoo.io.temporary import temporary_name
 from vaezoo.jobs.job import Job, OnExit
+from vaezoo.specs.catalog import catalog_environment
+from vaezoo.specs.extensions import CONFIG_DIR, IMPORTS
 from vaezoo.training.signals import stop_signals
 from vaezoo.version import __version__
 
@@ -152,14 +154,15 @@ def _submit(ray: ModuleType, job: Job, limit: int | None) -> Any:
     task = ray.remote(max_calls=1, max_retries=RETRIES, scheduling_strategy="SPREAD", **needs)(_function())
     folder = os.getcwd()
     not_ours = [] if {"", folder} & set(sys.path) else [folder]  # Ray adds it to the import path of tasks
+    environment = {name: value for name, value in catalog_environment().items() if name in (CONFIG_DIR, IMPORTS)}
     call = (job.module, list(job.arguments), str(job.output))
-    return task.options(name=job.name).remote(__version__, folder, not_ours, *call)
+    return task.options(name=job.name).remote(__version__, folder, not_ours, environment, *call)
 
 
 def _function() -> Callable[..., Outcome]:
     """Return the function of a task, which Ray sends as code because it is local: a machine may have no vaezoo."""
 
-    def work(version: str, folder: str, not_ours: list[str], *job: Any) -> Outcome:
+    def work(version: str, folder: str, not_ours: list[str], environment: dict[str, str], *job: Any) -> Outcome:
         import os
         import socket
         import sys
@@ -167,6 +170,7 @@ def _function() -> Callable[..., Outcome]:
 
         started, here = time.monotonic(), socket.gethostname()
         sys.path[:] = [path for path in sys.path if path not in not_ours]
+        os.environ.update(environment)
         try:
             from vaezoo.jobs.ray_task import run_here
             from vaezoo.version import __version__

@@ -12,8 +12,9 @@ from vaezoo.errors import InputError
 from vaezoo.io.files import make_folder
 from vaezoo.io.folder_lock import file_lock
 from vaezoo.io.temporary import sweep
+from vaezoo.jobs.job_engine import Engine
 from vaezoo.latents.dataset_json import DatasetFacts, read_facts, write_dataset
-from vaezoo.latents.encode_jobs import JobOptions, run_shard_jobs
+from vaezoo.latents.encode_jobs import run_shard_jobs
 from vaezoo.latents.encode_plan import PlannedPhoto, is_done, read_photos, shards_of, write_photos
 from vaezoo.latents.encode_settings import LOCKS, agree, checked_settings, model_identity, read_plan
 from vaezoo.latents.planner import PlanChanges, Planner, Track
@@ -25,9 +26,7 @@ from vaezoo.specs.faults import unknown
 from vaezoo.specs.stats import LatentStats
 from vaezoo.zoo.create import create, usable_device
 
-MOST_WORKERS = 8
 BAD = ("skip", "refuse")
-ENGINES = ("local",)
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,9 @@ def encode_dataset(
         verify: Whether to compare the SHA-256 of photos whose size and time of change are as before.
         jobs: Processes that encode; with several GPUs each gets one. `None` means this process, or with Ray as many as
             the cluster has room for.
-        engine: "local" for processes of this machine, or "ray".
-        address: Address of a running Ray; `None` starts one on this machine.
+        engine: "local" for processes of this machine, or "ray" for tasks of a Ray cluster, whose machines must see
+            the same files (docs/scaling.md).
+        address: Ray cluster as `HOST:PORT`; `None` means that of this machine, and starts one if it has none.
         track: Function that iterates over photos while they are listed, for example to show progress.
         on_batch: Called after each batch with its number of photos and an `EncodeMeter`; with jobs, after each of them.
         on_start: Called with the number of photos that will be encoded.
@@ -136,8 +136,8 @@ def encode_dataset(
         What was done, and what the folder holds.
 
     Raises:
-        InputError: If an argument is not valid, two photos have the same key, or the folder was encoded with another
-            model or other settings.
+        InputError: If an argument is not valid, two photos have the same key, the folder was encoded with another
+            model or other settings, or the Ray cluster cannot be used.
         FileError: If the source cannot be read, or the folder cannot be written or holds something else.
         ImageError: If a photo is damaged and bad ones are refused.
 
@@ -147,11 +147,13 @@ def encode_dataset(
         >>> summary.facts.count, summary.facts.buckets, len(summary.latent_stats.mean)
         (4, {'64x64': 4}, 4)
     """
-    _check_work(jobs=jobs, batch=batch, workers=workers, bad=bad, engine=engine)
+    _check_work(batch=batch, workers=workers, bad=bad)
+    runner = Engine(engine, jobs, address)
+    runner.check_device(device)
     in_jobs = engine != "local" or (jobs or 1) > 1
     if in_jobs and not isinstance(model, str):
         raise InputError("jobs encode in processes of their own, which need a model by name; pass its name")
-    where = str(usable_device(local_device(device)))
+    where = "cpu" if engine == "ray" else str(usable_device(local_device(device)))
     vae = create(model, pretrained=True, device=where) if isinstance(model, str) else unwrapped(model)
     settings = checked_settings(
         vae.size_multiple,
@@ -172,10 +174,10 @@ def encode_dataset(
     plan, changes = _make_plan(planner, model_identity(vae), verify)
     missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
     on_start(sum(map(len, missing.values())))
-    work = WorkOptions(batch, _usual_workers(where) if workers is None else workers, bad)
+    work = WorkOptions(batch, workers, bad)
     meter = EncodeMeter()
     if missing and in_jobs:
-        run_shard_jobs(folder, missing, work, JobOptions(jobs, engine, address, device), on_batch, meter)
+        run_shard_jobs(folder, missing, work, runner, device, on_batch, meter)
     elif missing:
         encoder = ShardEncoder(folder, settings, vae, model_identity(vae)["pack"], work, on_batch)
         encoder.encode(missing)
@@ -186,12 +188,11 @@ def encode_dataset(
 
 
 def _check_work(**given: Any) -> None:
-    for name, low in (("jobs", 1), ("batch", 1), ("workers", 0)):
+    for name, low in (("batch", 1), ("workers", 0)):
         if given[name] is not None and given[name] < low:
             raise InputError(f"{name} {given[name]}: expected {low} or more")
-    for name, choices in (("bad", BAD), ("engine", ENGINES)):
-        if given[name] not in choices:
-            raise InputError(unknown(given[name], list(choices), name))
+    if given["bad"] not in BAD:
+        raise InputError(unknown(given["bad"], list(BAD), "bad"))
 
 
 def _make_plan(planner: Planner, model: dict[str, Any], verify: bool) -> tuple[list[PlannedPhoto], PlanChanges]:
@@ -223,9 +224,3 @@ def _finish(folder: Path, plan: Sequence[PlannedPhoto]) -> DatasetFacts:
     assert settings is not None  # `_make_plan` has written it
     write_dataset(folder, settings, facts)
     return facts
-
-
-def _usual_workers(device: str) -> int:
-    """The number of processes that decode: several for a GPU; few for a CPU, which the model needs itself."""
-    processors = os.cpu_count() or 1
-    return min(MOST_WORKERS, processors) if device.startswith("cuda") else min(2, processors // 2)

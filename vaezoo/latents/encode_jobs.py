@@ -2,13 +2,12 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vaezoo.errors import TrainingError
 from vaezoo.io.files import make_folder
-from vaezoo.jobs import local
 from vaezoo.jobs.job import Job
+from vaezoo.jobs.job_engine import Engine
 from vaezoo.latents.encode_plan import is_done
 from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, Shards, WorkOptions
 
@@ -18,25 +17,14 @@ MOST_SHARDS = 16  # of a job, so that a job which is lost or killed does not cos
 JOBS_PER_SLOT = 4  # at least, so that all processes end at about the same time
 
 
-@dataclass(frozen=True)
-class JobOptions:
-    """Where jobs run.
-
-    Args:
-        jobs: Number of jobs at the same time; `None` means as many as the cluster has room for.
-        engine: "local" or "ray".
-        address: Address of a running Ray; `None` starts one on this machine.
-        device: Device of each job; `None` means a GPU if there is one, otherwise the CPU.
-    """
-
-    jobs: int | None
-    engine: str
-    address: str | None
-    device: str | None
-
-
 def run_shard_jobs(
-    folder: Path, shards: Shards, work: WorkOptions, options: JobOptions, on_batch: OnBatch, meter: EncodeMeter
+    folder: Path,
+    shards: Shards,
+    work: WorkOptions,
+    engine: Engine,
+    device: str | None,
+    on_batch: OnBatch,
+    meter: EncodeMeter,
 ) -> None:
     """Encode shards in jobs.
 
@@ -44,22 +32,24 @@ def run_shard_jobs(
         folder: Folder of the latents, with its plan.
         shards: Photos of the shards to encode, by name.
         work: How each job encodes.
-        options: Where jobs run.
+        engine: Where jobs run, and how many at the same time.
+        device: Device of each job; `None` means a GPU if there is one, otherwise the CPU.
         on_batch: Called after each job with its number of photos.
         meter: Counts these photos.
 
     Raises:
         TrainingError: If a job failed; the text has its last message.
+        InputError: If the Ray cluster cannot be used.
         KeyboardInterrupt: If Ctrl-C or SIGTERM stopped the jobs.
     """
     sizes: dict[str, int] = {}
     failed: list[str] = []
 
     def jobs() -> Iterator[Job]:
-        for number, names in enumerate(chunks(list(shards), options.jobs or 1)):
+        for number, names in enumerate(chunks(list(shards), engine.jobs or 1)):
             if failed:
                 return
-            job = _job(folder, names, number, work, options)
+            job = _job(folder, names, number, work, device, engine.kind == "local")
             sizes[job.name] = sum(len(shards[name]) for name in names)
             yield job
 
@@ -71,7 +61,7 @@ def run_shard_jobs(
         on_batch(sizes[job.name], meter)
         job.output.unlink(missing_ok=True)
 
-    stopped = local.run_jobs(jobs(), options.jobs or 1, on_exit)
+    stopped = engine.run(jobs(), on_exit)
     if stopped:
         raise KeyboardInterrupt(stopped)
     missing = [name for name, photos in shards.items() if not is_done(folder, name, photos)]
@@ -86,13 +76,15 @@ def chunks(names: Sequence[str], jobs: int) -> Iterator[Sequence[str]]:
     return (names[start : start + size] for start in range(0, len(names), size))
 
 
-def _job(folder: Path, names: Sequence[str], number: int, work: WorkOptions, options: JobOptions) -> Job:
-    settings = {"--batch": work.batch, "--workers": work.workers, "--bad": work.bad, "--device": options.device}
+def _job(
+    folder: Path, names: Sequence[str], number: int, work: WorkOptions, device: str | None, one_machine: bool
+) -> Job:
+    settings = {"--batch": work.batch, "--workers": work.workers, "--bad": work.bad, "--device": device}
     words = [word for name, value in settings.items() if value is not None for word in (name, str(value))]
-    lock = [] if options.engine == "local" else ["--no-lock"]  # a file system of several machines may not have locks
+    lock = [] if one_machine else ["--no-lock"]  # a file system of several machines may not have locks
     name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     output = make_folder(folder / LOGS) / f"job-{number:05d}.txt"
-    return Job(name, MODULE, [str(folder.absolute()), *names, *words, *lock], output, gpu=options.device is None)
+    return Job(name, MODULE, [str(folder.absolute()), *names, *words, *lock], output, gpu=device in (None, "cuda"))
 
 
 def _reason(job: Job, status: int) -> str:

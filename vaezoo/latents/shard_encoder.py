@@ -1,5 +1,6 @@
 """Encodes shards: photos are decoded in worker processes, encoded in batches, and written in the background."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from vaezoo.latents.shard_writer import ShardBuffer, StoredForm
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 
+MOST_WORKERS = 8
 MOST_WAITING = 4  # batches and shards that wait for the writer, so that latents do not pile up in memory
 Shards = Mapping[str, Sequence[PlannedPhoto]]
 
@@ -61,13 +63,13 @@ class WorkOptions:
 
     Args:
         batch: Photos of a batch.
-        workers: Processes that decode photos; 0 decodes in this process.
+        workers: Processes that decode photos; 0 decodes in this process, and `None` chooses by device and processors.
         bad: What to do with a photo that cannot be encoded: "skip" and list it, or "refuse" it with an error.
         lock: Whether to lock each shard, so that several processes of this machine share the work.
     """
 
     batch: int = 16
-    workers: int = 1
+    workers: int | None = None
     bad: str = "skip"
     lock: bool = True
 
@@ -127,7 +129,8 @@ class ShardEncoder:
                 else:
                     yield from _requests(name, photos, self.options.batch)
 
-        loader = make_batches(requests(), self.framing, self.options.workers, self.vae.device.type == "cuda")
+        on_gpu, workers = self.vae.device.type == "cuda", self.options.workers
+        loader = make_batches(requests(), self.framing, _workers(on_gpu) if workers is None else workers, on_gpu)
         waiting: deque[tuple[str | None, Future[Any]]] = deque()
         with ExitStack() as locks, ThreadPoolExecutor(1) as writer:
             for stack in held.values():
@@ -169,6 +172,12 @@ class ShardEncoder:
         inputs = [images, images.flip(-1)] if self.form.flip else [images]
         with torch.inference_mode():
             return [self.vae.encode(each).moments for each in inputs]
+
+
+def _workers(on_gpu: bool) -> int:
+    """The number of processes that decode: several for a GPU; few for a CPU, which the model needs itself."""
+    processors = os.cpu_count() or 1
+    return min(MOST_WORKERS, processors) if on_gpu else min(2, processors // 2)
 
 
 def _requests(name: str, photos: Sequence[PlannedPhoto], batch: int) -> Iterator[BatchRequest]:

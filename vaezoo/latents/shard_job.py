@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("shards", nargs="+")
     parser.add_argument("--device", help="default: a GPU if there is one, otherwise the CPU")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--bad", default="skip")
     parser.add_argument("--no-lock", dest="lock", action="store_false")
     options = parser.parse_args(arguments)
