@@ -131,7 +131,7 @@ def test_a_signal_to_the_driver_lets_running_jobs_save_and_starts_no_other(drive
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_ablation_on_a_cluster_has_the_table_of_one_on_this_machine(address, tmp_path):
     question = write_question(tmp_path, grid="{latent.channels: [3]}", seeds="[0]")
     tables = []
