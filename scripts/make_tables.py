@@ -6,32 +6,42 @@ A generated section is between `<!-- NAME -->` and `<!-- /NAME -->`.
 import argparse
 import functools
 import inspect
-import re
 import sys
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
+from argument_tables import arguments, blocks, objectives
 from performance_tables import performance, profile, scaling
 from result_tables import answer, benchmark, latent_sizes, results, runs, table_of, taesd
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
 from vaezoo.io.escape import markdown_text
-from vaezoo.nn.blocks import BLOCKS
 from vaezoo.nn.distributions import LATENTS
-from vaezoo.nn.own_blocks import is_own
 from vaezoo.specs.catalog import files
-from vaezoo.specs.check import REQUIRED, fields_of, inlined_in
-from vaezoo.specs.marks import Between
 from vaezoo.specs.model import HALVES, Expect
 from vaezoo.specs.names import parse_name
+from vaezoo.training.objective.adversary import Adversary
+from vaezoo.training.objective.discriminator import DISCRIMINATORS
+from vaezoo.training.objective.losses import LOSSES
+from vaezoo.training.objective.regularizers import REGULARIZERS
 from vaezoo.weights.record_schema import QuotedMetrics
 from vaezoo.weights.records import NamedWeights, find_record, list_pretrained, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ("ablations", "benchmark", "configs", "evaluation", "hub", "latents", "models", "performance", "training")
+GENERATED = (
+    "ablations",
+    "benchmark",
+    "configs",
+    "evaluation",
+    "hub",
+    "latents",
+    "models",
+    "objectives",
+    "performance",
+    "training",
+)
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GENERATED))
 OURS = "vae_*"  # networks of published VAEs have the names of their families
 
@@ -122,48 +132,6 @@ def weights() -> str:
     return table_of(rows)
 
 
-def blocks() -> str:
-    """One section per block: its description, and its keys from its signature."""
-    return "\n\n".join(_block(name, block) for name, block in BLOCKS.items() if not is_own(name))
-
-
-def _block(name: str, block: type) -> str:
-    about, _, _ = (inspect.getdoc(block) or "").partition("\nArgs:")
-    meanings = _meanings(block)
-    rows = ["key | values | default | meaning", "--- | --- | --- | ---"]
-    for key, field in fields_of(block).items():
-        default = "" if field.default is REQUIRED else "`null`" if field.default is None else f"`{field.default}`"
-        rows.append(f"`{key}` | {', '.join(_values(field.hint))} | {default} | {' '.join(meanings[key].split())}")
-    return f"### `{name}`\n\n{about.strip()}\n\n{table_of(rows)}"
-
-
-def _meanings(target: type) -> dict[str, str]:
-    """Return the description of each key, from the docstrings of a class and of the dataclasses inlined in it."""
-    _, _, arguments = (inspect.getdoc(target) or "").partition("\nArgs:")
-    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n?)(?:      +.+\n?)*)", arguments, re.MULTILINE))
-    for inner in inlined_in(target).values():
-        meanings |= _meanings(inner)
-    return meanings
-
-
-def _values(hint: Any, marks: tuple[Any, ...] = ()) -> list[str]:
-    """Describe the values that a type hint of a block allows."""
-    for mark in marks:
-        if isinstance(mark, Mapping):
-            return [f"`{key}`" for key in mark] + (["`null`"] if type(None) in typing.get_args(hint) else [])
-        if isinstance(mark, Between):
-            return [f"{mark.low:,} to {mark.high:,}"]
-    if typing.get_origin(hint) is Annotated:
-        return _values(typing.get_args(hint)[0], hint.__metadata__)
-    if typing.get_origin(hint) is tuple:
-        return [f"a list of {', '.join(_values(typing.get_args(hint)[0]))}"]
-    if hint is type(None):
-        return ["`null`"]
-    if typing.get_origin(hint) is Literal:
-        return [f"`{value}`" for value in typing.get_args(hint)]
-    return [value for option in typing.get_args(hint) for value in _values(option)]
-
-
 def kinds() -> str:
     """Table of the kinds of latents."""
     return table_of(
@@ -196,6 +164,10 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "runs": runs,
     **{f"answer_{name}": functools.partial(answer, name) for name in files("ablations") if name != "quickstart"},
     "blocks": blocks,
+    "losses": functools.partial(objectives, LOSSES),
+    "regularizers": functools.partial(objectives, REGULARIZERS),
+    "discriminators": functools.partial(objectives, DISCRIMINATORS),
+    "adversary": functools.partial(arguments, Adversary),
     "kinds": kinds,
     "layouts": layouts,
 }
