@@ -70,7 +70,7 @@ def test_ranks_compute_what_one_process_computes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_any_number_of_ranks_and_strips(name):
     check(name, 2, 5, [None, 1])
-    check(name, 3, 7, [None, 2])
+    check(name, 3, 7, [None, 2], batch=1)
 
 
 @pytest.mark.slow

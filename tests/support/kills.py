@@ -16,7 +16,6 @@ import torch
 
 from vaezoo.io import temporary
 
-FILE_SYSTEM = ("open", "os.", "shutil.", "tempfile.", "fcntl.")
 CHANGES = (
     "open.write",
     "os.rename",

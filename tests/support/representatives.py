@@ -5,10 +5,17 @@ from typing import Any
 
 import pytest
 
+from support.small import small_spec
+
 
 def family(name: str) -> str:
     """Return the family of a network: networks of one family have the same rows in other numbers and widths."""
     return name.partition("_")[0]
+
+
+def each_small(names: Iterable[str]) -> list[str]:
+    """Return the networks whose small forms of `support.small` differ."""
+    return list({small_spec(name).hash: name for name in names}.values())
 
 
 def one_of_each(cases: Iterable[Any], key: Callable[[Any], Hashable] = family) -> list[Any]:
