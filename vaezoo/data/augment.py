@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.data.settings import AugmentConfig
-from vaezoo.warmstart.as_resampler import COLORS
+from vaezoo.io.pixels import COLORS
 
 
 class Augmentation(NamedTuple):

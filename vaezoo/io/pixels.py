@@ -9,6 +9,8 @@ from vaezoo.errors import InputError
 
 Array = np.ndarray[Any, Any]
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # and 16-bit gray, which has several names
+# RGB -> luma and color differences (ITU-R BT.601, full range)
+COLORS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 
 def to_plain_mode(picture: Image.Image) -> Image.Image:

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from vaezoo.errors import SpecError
+from vaezoo.io.pixels import COLORS
 from vaezoo.nn.layers import DAMPING, bias_of
 from vaezoo.nn.resamplers.upsamplers import ConvTranspose4x4
 from vaezoo.nn.vae import VAE
 from vaezoo.warmstart.signal_path import CONSTANT, TAPS, Convolution, PairChannels, SignalPath, find_path
 
-# RGB -> luma and color differences (ITU-R BT.601, full range)
-COLORS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 GAINS = (2.0, 6.0, 6.0)  # of the latents, so that they have a standard deviation of about 1 on photos
 LOGVAR = -5.0  # a posterior standard deviation of 0.08
 RMS = 0.5  # of a pair over photos

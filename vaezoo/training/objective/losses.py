@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from vaezoo.errors import InputError
 from vaezoo.evaluation.metrics.ssim import WINDOW, ssim_factors
 from vaezoo.evaluation.nets.lpips import LPIPS
+from vaezoo.io.pixels import COLORS
 from vaezoo.nn.vae import Output
 from vaezoo.specs.marks import Between
 from vaezoo.training.objective.pyramid_losses import Contrast, Laplacian
-from vaezoo.warmstart.as_resampler import COLORS
 
 Net = Literal["vgg", "alex"]
 
