@@ -1,6 +1,7 @@
 """Measure encoding of a data set beside two common ways: `python scripts/benchmark_encode.py PHOTOS`.
 
-Writes `docs/results/encode.csv`. All ways run the same network with the same random weights on the same photos:
+Writes `docs/results/encode.csv`. All ways run the same network with the same random weights on the same photos, each in
+a process of its own; loading libraries and making the network does not count:
 
 - `plain`: a loop over the files that decodes a photo, encodes it with diffusers' AutoencoderKL, and saves a sample of
   the posterior by `torch.save`
@@ -14,8 +15,10 @@ import argparse
 import csv
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +34,12 @@ from torchvision.transforms.functional import to_tensor
 import vaezoo
 from vaezoo.data.photos import photos
 from vaezoo.evaluation.results import hardware
+from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.io.files import replacing
 from vaezoo.io.temporary import scratch_folder
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "encode.csv"
+WAYS = ("plain", "lightningdit", "vaezoo", "vaezoo, flip")
 BASES = {"vaezoo": "plain", "vaezoo, flip": "lightningdit"}  # with what each is compared
 LIGHTNINGDIT_BATCH, LIGHTNINGDIT_FILE, LIGHTNINGDIT_STATISTICS = 20, 10_000, 10_000
 
@@ -117,33 +122,35 @@ def models(network: str, device: str) -> tuple[vaezoo.VAE, AutoencoderKL]:
     return vae, theirs
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Measure all ways in turn, as often as asked, and return a row for each."""
-    vae, theirs = models(options.network, options.device)
+def measure(way: str, options: argparse.Namespace) -> float:
+    """Encode all photos once in this process, and return the seconds that it took."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as LightningDiT
-    seconds: dict[str, list[float]] = {}
+    vae, theirs = models(options.network, options.device)
     with scratch_folder() as folder:
-        paths = _photos(options.photos, folder / "photos", options.count)
+        paths, out = _photos(options.photos, folder / "photos", options.count), folder / "out"
+        out.mkdir()
+        before = time.perf_counter()
+        if way == "plain":
+            plain(theirs, paths, out, options.size)
+        elif way == "lightningdit":
+            lightningdit(theirs, paths, out, options.size, options.workers)
+        else:
+            keep_freed_memory()  # as vaezoo encode does
+            settings = {"size": options.size, "workers": options.workers, "device": options.device}
+            vaezoo.encode_dataset(vae, folder / "photos", out, flip=way == "vaezoo, flip", **settings)
+        return time.perf_counter() - before
 
-        def ours(flip: bool, out: Path) -> None:
-            settings = {"size": options.size, "flip": flip, "workers": options.workers, "device": options.device}
-            vaezoo.encode_dataset(vae, folder / "photos", out, **settings)
 
-        ways: dict[str, Callable[[Path], None]] = {
-            "plain": lambda out: plain(theirs, paths, out, options.size),
-            "lightningdit": lambda out: lightningdit(theirs, paths, out, options.size, options.workers),
-            "vaezoo": lambda out: ours(False, out),
-            "vaezoo, flip": lambda out: ours(True, out),
-        }
-        for repeat in range(options.repeats):
-            for way, run in ways.items():
-                out = folder / f"{way}-{repeat}"
-                out.mkdir()
-                before = time.perf_counter()
-                run(out)
-                seconds.setdefault(way, []).append(time.perf_counter() - before)
-                print(f"{way}: {len(paths) / seconds[way][-1]:.2f} photos/s", flush=True)
-    return [_row(way, statistics.median(times), seconds, len(paths), options) for way, times in seconds.items()]
+def measure_all(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure all ways in turn, each in a process of its own, and return a row for each."""
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(options.repeats):
+        for way in WAYS:
+            command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            seconds[way].append(float(done.stdout))
+            print(f"{way}: {options.count / seconds[way][-1]:.2f} photos/s", flush=True)
+    return [_row(way, statistics.median(times), seconds, options.count, options) for way, times in seconds.items()]
 
 
 def _photos(source: Path, folder: Path, count: int) -> list[Path]:
@@ -192,8 +199,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that decode photos")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--way", choices=WAYS, help="measure one way, and print its seconds")
     options = parser.parse_args()
-    rows = measure(options)
+    if options.way:
+        print(measure(options.way, options))
+        return
+    rows = measure_all(options)
     with replacing(options.out) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
