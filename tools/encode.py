@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from vaezoo.console import add_json, local_path, parser, print_json, progress, say
 from vaezoo.errors import FileError, InputError
+from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.io.escape import terminal_text
 from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.jobs.job_engine import add_engine_arguments
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> None:
         return
     options = _options(arguments)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    keep_freed_memory()
     settings = {name: value for name, value in vars(options).items() if name in (encode_dataset.__kwdefaults__ or ())}
     with tqdm(desc=terminal_text(options.name), unit="photo", leave=False, disable=not sys.stderr.isatty()) as bar:
 
@@ -76,7 +78,7 @@ def _options(arguments: list[str]) -> Namespace:
     add("--dtype", choices=DTYPES, default="bf16", help="dtype in which latents are stored (default: bf16)")
     add("--compute", choices=COMPUTE, default="auto", help="dtype in which the model runs (default: auto)")
     add("--shard-size", type=int, default=512, metavar="N", help="most photos of a shard (default: 512)")
-    add("--batch", type=int, default=16, help="photos of a batch (default: 16)")
+    add("--batch", type=int, help="photos of a batch (default: 16 at 256 pixels, fewer if they are larger)")
     add("--workers", type=int, help="processes that decode photos, for each job")
     add("--device", help="cpu, cuda, cuda:1, … (default: a GPU, if there is one)")
     add("--bad", choices=BAD, default="skip", help="photos that cannot be encoded (default: skip, and list them)")

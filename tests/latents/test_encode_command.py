@@ -16,10 +16,18 @@ from support.encoding import MODEL, dataset_of, encode, noise, shard_bytes, writ
 from support.kills import content
 
 from vaezoo.errors import TrainingError
+from vaezoo.inference import process_memory
 from vaezoo.latents import shard_job
 from vaezoo.latents.encode_jobs import chunks
+from vaezoo.latents.shard_encoder import usual_batch
 
 SMALL = ["--size", "16", "--shard-size", "4", "--batch", "2", "--compute", "fp32", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def same_memory(monkeypatch):
+    """The command keeps freed memory, which would last for all later tests of this process."""
+    monkeypatch.setattr(process_memory, "_set_thresholds", lambda size: True)
 
 
 @pytest.fixture
@@ -68,6 +76,11 @@ def test_a_job_encodes_its_shards_only_and_reports_one_line(data, out, capsys):
     assert capsys.readouterr().err.endswith(
         "00.png: not a JPEG, PNG or WebP picture; convert it, or copy it again if cut off\n"
     )
+
+
+def test_batches_of_larger_photos_are_smaller():
+    found = [usual_batch(f"00003-{bucket}") for bucket in ("256x256", "1216x832", "64x128", "16x16", "4096x4096")]
+    assert found == [16, 1, 128, 256, 1]
 
 
 def test_jobs_get_several_shards_each_but_not_too_many():

@@ -82,7 +82,7 @@ def encode_dataset(
     dtype: str = "bf16",
     compute: str = "auto",
     shard_size: int = 512,
-    batch: int = 16,
+    batch: int | None = None,
     workers: int | None = None,
     device: str | None = None,
     bad: str = "skip",
@@ -117,7 +117,8 @@ def encode_dataset(
         dtype: Dtype in which latents are stored: "bf16", "fp16" or "fp32".
         compute: Dtype in which the model runs, as `vaezoo.optimize` takes it.
         shard_size: Most photos of a shard.
-        batch: Photos of a batch. Other sizes may change the last digit of a latent.
+        batch: Photos of a batch; `None` means 16 of 256 x 256 pixels, fewer of larger ones and more of smaller ones.
+            Another number may change the last digit of a latent.
         workers: Processes that decode photos, for each job; `None` chooses by the number of processors, and 0 decodes
             in the calling process.
         device: Device to encode on; `None` means a GPU if there is one, otherwise the CPU.

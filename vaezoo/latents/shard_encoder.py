@@ -25,6 +25,7 @@ from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 
 MOST_WORKERS = 8
+BATCH_PIXELS, MOST_IN_BATCH = 16 * 256 * 256, 256
 MOST_WAITING = 4  # batches and shards that wait for the writer, so that latents do not pile up in memory
 Shards = Mapping[str, Sequence[PlannedPhoto]]
 
@@ -62,13 +63,13 @@ class WorkOptions:
     """How shards are encoded, beside what decides their values.
 
     Args:
-        batch: Photos of a batch.
+        batch: Photos of a batch; `None` means as many as have the pixels of 16 photos of 256 x 256.
         workers: Processes that decode photos; 0 decodes in this process, and `None` chooses by device and processors.
         bad: What to do with a photo that cannot be encoded: "skip" and list it, or "refuse" it with an error.
         lock: Whether to lock each shard, so that several processes of this machine share the work.
     """
 
-    batch: int = 16
+    batch: int | None = None
     workers: int | None = None
     bad: str = "skip"
     lock: bool = True
@@ -127,7 +128,7 @@ class ShardEncoder:
                 elif is_done(self.folder, name, photos):
                     held[name].close()
                 else:
-                    yield from _requests(name, photos, self.options.batch)
+                    yield from _requests(name, photos, self.options.batch or usual_batch(name))
 
         on_gpu, workers = self.vae.device.type == "cuda", self.options.workers
         loader = make_batches(requests(), self.framing, _workers(on_gpu) if workers is None else workers, on_gpu)
@@ -178,6 +179,12 @@ def _workers(on_gpu: bool) -> int:
     """The number of processes that decode: several for a GPU; few for a CPU, which the model needs itself."""
     processors = os.cpu_count() or 1
     return min(MOST_WORKERS, processors) if on_gpu else min(2, processors // 2)
+
+
+def usual_batch(shard: str) -> int:
+    """The number of photos in a batch of a shard: large ones need smaller batches, to fit into memory."""
+    width, height = (int(side) for side in shard.partition("-")[2].split("x"))
+    return max(1, min(MOST_IN_BATCH, BATCH_PIXELS // (width * height)))
 
 
 def _requests(name: str, photos: Sequence[PlannedPhoto], batch: int) -> Iterator[BatchRequest]:

@@ -8,6 +8,7 @@ import torch
 
 from vaezoo.distributed import local_device
 from vaezoo.errors import InputError, VaezooError
+from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.io.escape import terminal_text
 from vaezoo.latents.encode_plan import read_photos, shards_of
 from vaezoo.latents.encode_settings import EncodeSettings, check_model, read_plan
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("shards", nargs="+")
     parser.add_argument("--device", help="default: a GPU if there is one, otherwise the CPU")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--bad", default="skip")
     parser.add_argument("--no-lock", dest="lock", action="store_false")
@@ -45,6 +46,7 @@ def _encode(options: argparse.Namespace) -> None:
     vae = create(plan["model"]["name"], pretrained=True, device=device)
     check_model(options.folder, plan["model"], vae)
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    keep_freed_memory()
     shards = shards_of(read_photos(options.folder))
     work = WorkOptions(options.batch, options.workers, options.bad, options.lock)
     encoder = ShardEncoder(options.folder, EncodeSettings.from_dict(plan), vae, plan["model"]["pack"], work)
