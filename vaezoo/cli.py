@@ -1,15 +1,18 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command `vaezoo`: finds a tool, which is a file of `tools/` with a `main(arguments)`, and runs it."""
 
 import ast
 import io
+import json
 import os
 import sys
+from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 from vaezoo.errors import UnknownNameError, VaezooError
-from vaezoo.io.escape import terminal_text
+from vaezoo.io.escape import json_text, terminal_text
 from vaezoo.specs.catalog import data_dir
 from vaezoo.specs.faults import unknown
 from vaezoo.version import __version__
@@ -24,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 after an error, which is printed as one message, or 130 after Ctrl-C.
     """
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -35,8 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         elif command in ("-V", "--version"):
             print(f"vaezoo {__version__}")
         else:
-            _load(command).main(arguments[1:])
+            _run(command, arguments[1:])
     except VaezooError as error:
+        if "--json" in arguments:
+            report = {"error": {"type": type(error).__name__, "message": str(error), "command": command}}
+            print(json_text(json.dumps(report, indent=2, ensure_ascii=False)))
         print(terminal_text(f"vaezoo {command}: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -52,10 +60,25 @@ def tools() -> dict[str, Path]:
     return {path.stem: path for path in sorted(data_dir("tools").glob("*.py"))}
 
 
-def _load(command: str) -> ModuleType:
+def _run(command: str, arguments: list[str]) -> None:
     known = tools()
     if command not in known:
         raise UnknownNameError(f"{unknown(command, known, 'command')} (vaezoo --help)")
+    from vaezoo.light_parser import check_arguments  # not above: --version needs none of it
+
+    check_arguments(command, known[command], arguments)
+    _load(command, known).main(arguments)
+
+
+def _complete() -> None:
+    """Answer argcomplete, which passes the line up to the cursor in the environment."""
+    from vaezoo.light_parser import complete
+
+    words = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", 0))].split(" ")
+    complete(words[1] if len(words) > 2 else None, tools())
+
+
+def _load(command: str, known: Mapping[str, Path]) -> ModuleType:
     name, path = f"vaezoo_tool_{command}", str(known[command])
     module = ModuleType(name)
     module.__file__ = path

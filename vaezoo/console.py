@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
+from vaezoo.errors import InputError
 from vaezoo.io.escape import json_text, terminal_text
 from vaezoo.specs.catalog import add_config_dir
 from vaezoo.specs.extensions import import_module
@@ -31,6 +32,10 @@ def local_path(text: str) -> Path:
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(terminal_text(message), file)  # it repeats what it does not understand
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError` for wrong arguments, which is one message like any other error."""
+        raise InputError(f"{message}; `{self.prog} --help` describes the arguments")
 
 
 def parser(command: str, doc: str | None) -> argparse.ArgumentParser:

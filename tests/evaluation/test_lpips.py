@@ -1,5 +1,7 @@
 """LPIPS against the reference implementation, with the same random backbone in both."""
 
+import logging
+
 import pytest
 import timm
 import torch
@@ -7,8 +9,9 @@ from torch import nn
 from torchmetrics.functional.image.lpips import _LPIPS
 
 import vaezoo
+from vaezoo.errors import HubError
 from vaezoo.evaluation.nets import frozen
-from vaezoo.evaluation.nets.frozen import Features, Frozen
+from vaezoo.evaluation.nets.frozen import Features, Frozen, download
 from vaezoo.evaluation.nets.lpips import BACKBONES, LPIPS
 from vaezoo.nn.build import _SkipInit
 
@@ -147,3 +150,13 @@ def test_a_network_sees_images_at_the_size_asked_for_with_its_own_mean_and_std()
 def test_a_layer_that_is_not_there_is_refused():
     with pytest.raises(vaezoo.InputError, match="got layers \\[9\\]"):
         Features("test_vit", [9], pretrained=False)
+
+
+def test_retries_of_a_download_are_not_printed_before_its_error(caplog):
+    def build():
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
+        raise OSError("no route")
+
+    with pytest.raises(HubError, match="the weights of vgg16 cannot be downloaded"):
+        download("vgg16", build)
+    assert "Retrying" not in caplog.text

@@ -34,6 +34,7 @@ ORDER = [
     "latents",
     "ablation",
     "console",
+    "light_parser",
     "cli",
 ]
 UNPICKLERS = ["inert_unpickler.py", "torch_files.py"]  # import pickle; test_hostile_pickles.py shows that nothing runs

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, Union, runtime_checkable
 
-from vaezoo.specs.faults import FAILED, Faults, join, listing, type_name, unknown, value_name
+from vaezoo.specs.faults import FAILED, Faults, choices_text, join, listing, type_name, unknown, value_name
 from vaezoo.specs.marks import Between, Inlined, Items, Kinds, Pattern
 from vaezoo.specs.tree import Node, short
 
@@ -119,7 +119,9 @@ def check_keys(
         if key in fields:
             given.setdefault(key, (child, f"shared.{key}"))
     if absent := [key for key, field in fields.items() if field.default is REQUIRED and key not in given]:
-        faults.add(node.location, path, f"missing {listing(absent)} for {owner}")
+        choices = choices_text(fields[absent[0]].hint) if len(absent) == 1 else ""
+        text = f"{absent[0]}: {choices}; it is required" if choices else listing(absent)
+        faults.add(node.location, path, f"missing {text} for {owner}")
     return {key: convert(child, fields[key].hint, where, faults) for key, (child, where) in given.items()}
 
 

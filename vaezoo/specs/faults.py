@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Union
 
 from vaezoo.errors import SpecError
@@ -12,6 +12,7 @@ from vaezoo.specs.tree import Location, Node, short
 
 FAILED: Any = object()  # stands for a value that has a fault
 MAX_SHOWN = 100  # faults in one message
+MOST_CHOICES = 6  # values that the message about a missing key lists
 
 
 class Faults:
@@ -85,3 +86,14 @@ def listing(words: Iterable[str], last: str = "and") -> str:
 def join(path: str, key: str) -> str:
     """Return the path of a key of the mapping at `path`."""
     return f"{path}.{key}" if path and key else path or key
+
+
+def choices_text(hint: Any) -> str:
+    """Return the few values that a hint names, as "vgg or alex", or nothing for other hints."""
+    names: list[Any] = []
+    if typing.get_origin(hint) is Annotated:
+        hint, *marks = typing.get_args(hint)
+        names = next(([*mark] for mark in marks if isinstance(mark, Mapping)), names)
+    if typing.get_origin(hint) is Literal:
+        names = [*typing.get_args(hint)]
+    return listing(map(str, names), "or") if 1 < len(names) <= MOST_CHOICES else ""

@@ -1,5 +1,6 @@
 """Read weights records: `configs/weights/<network>.yaml` has one record for each tag of a network."""
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from vaezoo.specs.faults import Faults, unknown
 from vaezoo.specs.names import ModelName
 from vaezoo.specs.parse import MAX_BYTES, parse_content
 from vaezoo.weights.record_schema import WeightsRecord
+
+_ALIASES = re.compile(rb"aliases:\s*\[([^]]*)\]")  # for suggestions
 
 
 class NamedWeights(NamedTuple):
@@ -166,11 +169,13 @@ def expand_alias(name: ModelName) -> ModelName:
     known = files("models")
     if name.id in known:
         return name
-    aliases = {
-        canonical(alias): ModelName("zoo", weights.network, weights.tag)
-        for weights in all_records()
-        for alias in weights.record.aliases
-    }
-    if name.id in aliases and name.tag is None:
-        return aliases[name.id]
+    aliases: list[str] = []
+    for network, path in files("weights").items():  # only files that can have the alias are parsed, which takes long
+        content = read_bytes(path, MAX_BYTES)
+        found = [alias for words in _ALIASES.findall(content) for alias in words.decode(errors="replace").split(",")]
+        aliases += [canonical(alias.strip()) for alias in found]
+        if name.tag is None and name.id.encode() in content.replace(b"-", b"_"):
+            for weights in _parse(content, network, path).by_tag.values():
+                if name.id in map(canonical, weights.record.aliases):
+                    return ModelName("zoo", network, weights.tag)
     raise UnknownNameError(unknown_name(name.id, [*known, *aliases]))

@@ -1,5 +1,6 @@
 """Pretrained networks that are used but never trained."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -132,9 +133,14 @@ def download(name: str, build: Callable[[], T]) -> T:
     Raises:
         HubError: If the download fails.
     """
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # each of many retries is a warning of two lines
     try:
         return build()
     except OSError as error:
         reason = str(error).partition("\n")[0]
         remedy = "connect to the internet once; they are cached (HF_HOME, TORCH_HOME)"
         raise HubError("offline", f"the weights of {name} cannot be downloaded: {remedy} ({reason})") from error
+    finally:
+        logger.setLevel(level)
