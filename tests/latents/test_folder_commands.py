@@ -1,6 +1,7 @@
 """Folders that `vaezoo encode` wrote, read as people read them: the data set, `--check`, `--peek`, `--export`."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from support.encoding import encode, noise, smallest, write_noise
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.data.photos import photos
-from vaezoo.errors import CheckpointError
+from vaezoo.errors import CheckpointError, FileError
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.io.sheets import GAP
+from vaezoo.latents.check_latents import check_latents
 from vaezoo.latents.peek import SIDE
 from vaezoo.latents.shard_files import PLAN
 
@@ -47,11 +49,7 @@ def test_the_data_set_has_what_the_model_encodes_and_its_vae_gives_the_photos_ba
 
 
 def test_other_weights_under_the_name_of_the_model_are_refused(encoded, tmp_path):
-    (tmp_path / "copy").mkdir()
-    for path in encoded.rglob("*"):
-        if path.is_file():
-            (tmp_path / "copy" / path.relative_to(encoded)).parent.mkdir(exist_ok=True)
-            (tmp_path / "copy" / path.relative_to(encoded)).write_bytes(path.read_bytes())
+    shutil.copytree(encoded, tmp_path / "copy")
     for name in (PLAN, "dataset.json"):
         about = json.loads((tmp_path / "copy" / name).read_text())
         about["model"]["sha256"] = "f" * 64
@@ -103,3 +101,23 @@ def test_peek_draws_what_the_latents_decode_to(encoded, tmp_path, capsys):
     shown = torch.nn.functional.interpolate(decoded, (SIDE, SIDE))
     assert (sheet[..., :SIDE, :SIDE] - shown).abs().max() <= 2 / 255
     assert main(["encode", "--peek", str(encoded), "--count", "0"]) == 2
+
+
+def test_encoding_again_is_the_remedy_for_a_folder_that_is_refused(data, encoded, tmp_path):
+    folder = tmp_path / "latents"
+    shutil.copytree(encoded, folder)
+    first, second = (folder / "shards" / f"0000{number}-16x16.safetensors" for number in (0, 1))
+    damages = [
+        first.unlink,
+        (folder / "dataset.json").unlink,
+        lambda: first.write_bytes(second.read_bytes()),
+        lambda: second.write_bytes(second.read_bytes()[:-8]),
+        first.with_suffix(".jsonl").unlink,
+    ]
+    for damage in damages:
+        damage()
+        with pytest.raises(FileError, match="encode the data set into the same folder again"):
+            vaezoo.LatentDataset(folder)
+        encode(data, folder, flip=True, dtype="fp32")
+        assert len(vaezoo.LatentDataset(folder)) == 6
+    assert list(check_latents(folder)) == []
