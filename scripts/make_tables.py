@@ -13,7 +13,7 @@ from typing import Any
 
 from argument_tables import arguments, blocks, objectives
 from performance_tables import performance, profile, scaling
-from result_tables import answer, benchmark, latent_sizes, results, runs, table_of, taesd
+from result_tables import answer, benchmark, latent_sizes, results, runs, table_of, taesd, tiles
 
 import vaezoo
 from vaezoo.formats.layouts import LAYOUTS
@@ -36,6 +36,7 @@ GENERATED = (
     "configs",
     "evaluation",
     "hub",
+    "inference",
     "latents",
     "models",
     "objectives",
@@ -156,6 +157,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "weights": weights,
     "taesd": taesd,
     "latent_sizes": latent_sizes,
+    "tiles": tiles,
     "results": results,
     "benchmark": benchmark,
     "performance": performance,

@@ -73,6 +73,17 @@ def _short(cell: str) -> str:
     return ", ".join(numbers) if "." in cell else cell
 
 
+def tiles() -> str:
+    """Table of what tiles of diffusers and strips change in an image that is decoded as a whole."""
+    with (RESULTS / "tiles.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    rows = ["photo | decoded in | PSNR (dB) | largest error | largest tone shift", "--- | --- | --: | --: | --:"]
+    for row in found:
+        figures = " | ".join(row[key] for key in ("psnr", "largest_error", "largest_tone_shift"))
+        rows.append(f"{row['photo']} | {row['how']} of {row['tile']} pixels | {figures}")
+    return table_of(rows)
+
+
 def benchmark() -> str:
     """Table of the benchmark file: time and memory of steps, with ratios to the peer if there is one."""
     found = check_results(RESULTS / "benchmark.csv", BENCHMARK_COLUMNS, "benchmark", FIRST_COLUMNS)
