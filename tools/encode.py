@@ -137,17 +137,23 @@ def _check(options: Namespace) -> None:
 def _report(summary: EncodeSummary) -> None:
     facts, done = summary.facts, summary.shards - summary.made
     sizes = ", ".join(f"{count:,} at {bucket}" for bucket, count in facts.buckets.items())
-    say(f"{summary.folder}: {facts.count:,} latents ({sizes}) in {summary.shards:,} shards")
+    say(f"{summary.folder}: {facts.count:,} latents ({sizes}) in {_count(summary.shards, 'shard')}")
     rate = f", {summary.photos / summary.seconds:.1f} photos/s" if summary.photos else ""
-    say(f"made {summary.made:,} shards in {summary.seconds:.0f} s{rate}; skipped {done:,} that were done before")
+    say(
+        f"made {_count(summary.made, 'shard')} in {summary.seconds:.0f} s{rate}; skipped {done:,} that were done before"
+    )
     if summary.changed:
-        say(f"{len(summary.changed):,} photos had changed: {_listed(summary.changed)}")
+        say(f"{_count(len(summary.changed), 'photo')} had changed: {_listed(summary.changed)}")
     if facts.gone:
-        say(f"{len(facts.gone):,} photos are gone from the source, and their latents were kept: {_listed(facts.gone)}")
+        say(f"gone from the source, with their latents kept: {_listed(facts.gone)}")
     if facts.bad:
-        say(f"{len(facts.bad):,} photos were not encoded; dataset.json lists them all:", file=sys.stderr)
+        say(f"not encoded: {_count(len(facts.bad), 'photo')}, all of which dataset.json lists:", file=sys.stderr)
         for each in facts.bad[:SHOWN]:
             say(f"  {each['key']}: {each['reason']}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _listed(keys: Sequence[str]) -> str:

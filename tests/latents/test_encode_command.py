@@ -52,8 +52,8 @@ def test_the_command_says_what_it_made_skipped_and_could_not_read(data, out, cap
     assert [bad["key"] for bad in dataset_of(out)["bad"]] == ["9.png"]
     (data / "9.png").write_bytes(b"still none")
     text = run(capsys, *words)
-    assert "skipped 2 that were done before\n1 photos had changed: 9.png\n" in text
-    assert "1 photos are gone from the source, and their latents were kept: 00.png" in text
+    assert "skipped 2 that were done before\n1 photo had changed: 9.png\n" in text
+    assert "gone from the source, with their latents kept: 00.png" in text
 
 
 def test_json_is_one_object(data, out, capsys):
