@@ -8,7 +8,7 @@ A second call makes what is missing, also after a kill or when photos were added
   vaezoo encode --peek latents --out peek.png                       decode some of it
   vaezoo encode --export lightningdit --from latents --out dit      write it for another trainer
 
-vaezoo encode --check --help describes their options.
+vaezoo encode --check latents --help describes their options.
 """
 
 import sys
