@@ -14,6 +14,7 @@ from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, Shards, WorkOptio
 MODULE = "vaezoo.latents.shard_job"
 LOGS = "logs"
 MOST_SHARDS = 16  # of a job, so that a job which is lost or killed does not cost much
+CLUSTER = 64  # jobs at the same time that a cluster is assumed to have room for
 JOBS_PER_SLOT = 4  # at least, so that all processes end at about the same time
 
 
@@ -46,7 +47,8 @@ def run_shard_jobs(
     failed: list[str] = []
 
     def jobs() -> Iterator[Job]:
-        for number, names in enumerate(chunks(list(shards), engine.jobs or 1)):
+        at_once = engine.jobs or (1 if engine.kind == "local" else CLUSTER)
+        for number, names in enumerate(chunks(list(shards), at_once)):
             if failed:
                 return
             job = _job(folder, names, number, work, device, engine.kind == "local")
