@@ -172,7 +172,8 @@ def encode_dataset(
     )
     folder = make_folder(os.path.expanduser(out))
     planner = Planner(folder, settings, vae.size_multiple, bad, track)
-    plan, changes = _make_plan(planner, model_identity(vae), verify)
+    identity = model_identity(vae)
+    plan, changes = _make_plan(planner, identity, verify)
     missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
     on_start(sum(map(len, missing.values())))
     work = WorkOptions(batch, workers, bad)
@@ -180,7 +181,7 @@ def encode_dataset(
     if missing and in_jobs:
         run_shard_jobs(folder, missing, work, runner, device, on_batch, meter)
     elif missing:
-        encoder = ShardEncoder(folder, settings, vae, model_identity(vae)["pack"], work, on_batch)
+        encoder = ShardEncoder(folder, settings, vae, identity["pack"], work, on_batch)
         encoder.encode(missing)
         meter = encoder.meter
     facts = _finish(folder, plan)
