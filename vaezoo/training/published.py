@@ -46,7 +46,7 @@ def check_finite(state: State, group: ProcessGroup) -> None:
     if fault := group.gather(fault)[0]:
         raise TrainingError(
             f"step {state.progress.step}: {fault}. Start another run with a lower optimizer.lr; if the weights of this "
-            "run were good before, start from them with network: local-dir:RUN and pretrained: true"
+            "run were good before, start from them: vaezoo train RUN --out NEW"
         )
 
 
