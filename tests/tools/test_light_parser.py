@@ -11,6 +11,7 @@ from support.checkout import ROOT
 from vaezoo import console
 from vaezoo.cli import main, tools
 from vaezoo.light_parser import light_parser
+from vaezoo.nn.dtypes import DTYPES
 
 
 def arguments_of(parser) -> set[tuple]:
@@ -24,6 +25,10 @@ def test_the_arguments_of_a_tool_are_read_from_its_source(command, monkeypatch):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     assert arguments_of(light_parser(command, tools()[command])) == arguments_of(made[0])
+
+
+def test_the_names_of_dtypes_are_those_of_networks():
+    assert tuple(DTYPES) == console.DTYPE_NAMES
 
 
 def test_wrong_names_and_arguments_are_found_without_pytorch():

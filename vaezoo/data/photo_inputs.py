@@ -9,7 +9,6 @@ from PIL import Image
 from vaezoo.data.photos import Photo, photo_files, photos
 from vaezoo.errors import FileError, ImageError, InputError
 
-BAD = ("skip", "refuse")  # what a command does with photos that cannot be read
 LISTED = 10  # bad photos that a message names
 
 
