@@ -85,7 +85,7 @@ class Framing(NamedTuple):
 
     @property
     def _side(self) -> int:
-        assert self.size is not None  # `check_settings` sees to it
+        assert self.size is not None  # `checked_settings` makes sure of it
         return self.size
 
     def _rounded(self, side: float) -> int:

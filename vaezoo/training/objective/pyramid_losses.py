@@ -44,7 +44,7 @@ class Contrast(nn.Module):
 
     Args:
         levels: Number of bands, each of an octave; H and W must be at least 4 * 2 ** (levels - 1).
-        eps: Contrast that is not told from none, in units of images in [-1, 1].
+        eps: Contrast below which differences hardly count, in units of images in [-1, 1].
 
     Source: the local energies of bands of Portilla and Simoncelli 2000, "A parametric texture model based on joint
     statistics of complex wavelet coefficients", and the contrast of SSIM (Wang et al. 2004), in the pyramid of
