@@ -28,7 +28,9 @@ from support.checkout import ROOT
 from support.config_folder import write_network
 from support.meta_builds import build_once
 
-from vaezoo.specs import catalog
+from vaezoo.nn import own_blocks
+from vaezoo.nn.blocks import BLOCKS
+from vaezoo.specs import catalog, extensions
 
 SHARED = ROOT.parent / "shared"
 gc.disable()  # until all tests are collected: what imports create stays
@@ -53,6 +55,18 @@ def seeded():
     torch.default_generator.manual_seed(0)  # torch.manual_seed formats the stack for a GPU that is not used yet
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(0)
+
+
+@pytest.fixture(autouse=True)
+def blocks_of_vaezoo():
+    """Forget the blocks that a test registers."""
+    known, modules = set(BLOCKS), set(extensions._modules)
+    yield
+    for name in BLOCKS.keys() - known:
+        del BLOCKS[name]
+        own_blocks._OWN.pop(name, None)
+    for module in extensions._modules.keys() - modules:
+        del extensions._modules[module]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> None:
     """Run `vaezoo adopt`."""
     arguments_parser = parser("adopt", __doc__)
     arguments_parser.add_argument("run", type=local_path, help="run folder, or another saved folder")
-    arguments_parser.add_argument("name", help="name to give it, NETWORK.TAG")
+    arguments_parser.add_argument("new_name", metavar="name", help="name to give it, NETWORK.TAG")
     arguments_parser.add_argument(
         "--into", type=local_path, default=Path("configs"), help="config folder (default: configs)"
     )
@@ -27,14 +27,14 @@ def main(arguments: list[str]) -> None:
         trained_on = folder_name(root) if root else "the sample photos of vaezoo"
     written = adopt(
         options.run,
-        options.name,
+        options.new_name,
         options.into,
         license=options.license,
         summary=options.summary,
         trained_on=trained_on,
     )
     if options.json:
-        print_json({"name": options.name, "written": [str(path) for path in written]})
+        print_json({"name": options.new_name, "written": [str(path) for path in written]})
         return
     say(f"written: {', '.join(map(str, written))}")
-    say(f"use it: vaezoo reconstruct {options.name} --config-dir {options.into}")
+    say(f"use it: vaezoo reconstruct {options.new_name} --config-dir {options.into}")

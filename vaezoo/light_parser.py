@@ -17,7 +17,7 @@ from vaezoo.weights.records import list_pretrained
 
 MODELS = ("name", "names", "model", "a", "b")  # arguments that are names of models
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-_KEPT = ("action", "nargs", "dest", "required")
+_KEPT = ("action", "nargs", "dest", "required", "metavar")
 
 
 def light_parser(command: str, path: Path) -> argparse.ArgumentParser:

@@ -31,8 +31,6 @@ def forgotten(monkeypatch):
     """Registered blocks are forgotten after each test."""
     monkeypatch.setattr(own_blocks, "_OWN", {})
     monkeypatch.setattr(extensions, "_modules", {})
-    yield
-    BLOCKS.pop("own", None)
 
 
 class Own(vaezoo.Block):

@@ -58,7 +58,7 @@ def test_a_network_of_a_package_is_listed_without_importing_its_block_and_built_
     assert "gated_zoo.blocks" in sys.modules
     assert [row.arguments for row in vae.spec.decoder if row.block == BLOCK] == [{"out": 8, "strength": 0.25}]
     assert vae.spec.hash != vaezoo.create(MODEL, overrides={"decoder.3.strength": 0.3}).spec.hash
-    with pytest.raises(SpecError, match=r"decoder\[3\]\.strength: expected 0.0 to 1.0, got 2"):
+    with pytest.raises(SpecError, match=r"decoder\[3\]\.strength: expected 0(.0)? to 1(.0)?, got 2"):
         vaezoo.create(MODEL, overrides={"decoder.3.strength": 2})
     assert vaezoo.describe(vae, 32).costs.rows[1].shape == (8, 32, 32)
     environment = catalog.catalog_environment()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support import meta_builds
 from support.commands import run
 
 import vaezoo
@@ -50,6 +51,7 @@ def counts(monkeypatch) -> Counter[str]:
     monkeypatch.setattr(header, "safe_open", count_header)
     monkeypatch.setattr(files, "hashlib", type("hashlib", (), {"sha256": staticmethod(count_hash)}))
     monkeypatch.setattr(VAE, "__init__", count_build)
+    monkeypatch.setattr("vaezoo.nn.build._build_shapes", meta_builds.build_shapes)
     return counter
 
 

@@ -192,7 +192,7 @@ class VAE(PretrainedMethods, nn.Module):
             True
         """
         check_tensor(z, "latents", self.latent_channels, self._pack)
-        return normalize_latents(z, self._known_stats)
+        return normalize_latents(z, self._known_stats())
 
     def denormalize(self, z: Tensor) -> Tensor:
         """Convert latents as `normalize` returns them, and a diffusion model generates them, to raw ones for `decode`.
@@ -201,7 +201,7 @@ class VAE(PretrainedMethods, nn.Module):
             InputError: If the shape does not fit, or the latent statistics of these weights are not known.
         """
         check_tensor(z, "latents", self.latent_channels * self._pack**2)
-        return denormalize_latents(z, self._known_stats)
+        return denormalize_latents(z, self._known_stats())
 
     def diffusion_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (channels, h, w) of the normalized latent of one image, which a diffusion model generates.
@@ -242,8 +242,7 @@ class VAE(PretrainedMethods, nn.Module):
     def _pack(self) -> int:
         return (self.latent_stats and self.latent_stats.pack) or 1
 
-    @property
-    def _known_stats(self) -> LatentStats:
+    def _known_stats(self) -> LatentStats:  # no property: tracing reads all properties of a module
         if self.latent_stats is None:
             raise InputError(f"the latent statistics of {self.spec.label} are not known: {self.statistics_remedy}")
         return self.latent_stats
