@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from vaezoo.console import add_json, local_path, parser, print_json, progress, say
+from vaezoo.console import add_bad, add_json, local_path, parser, print_json, progress, say
 from vaezoo.errors import FileError, InputError
 from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.io.escape import terminal_text
@@ -27,7 +27,7 @@ from vaezoo.io.images import check_picture_path, save_picture
 from vaezoo.jobs.job_engine import add_engine_arguments
 from vaezoo.latents.buckets import RESIZES
 from vaezoo.latents.check_latents import check_latents
-from vaezoo.latents.encode import BAD, EncodeSummary, encode_dataset
+from vaezoo.latents.encode import EncodeSummary, encode_dataset
 from vaezoo.latents.encode_settings import COMPUTE
 from vaezoo.latents.exports.formats import EXPORTS, export_latents
 from vaezoo.latents.peek import peek
@@ -81,7 +81,7 @@ def _options(arguments: list[str]) -> Namespace:
     add("--batch", type=int, help="photos of a batch (default: 16 at 256 pixels, fewer if they are larger)")
     add("--workers", type=int, help="processes that decode photos, for each job")
     add("--device", help="cpu, cuda, cuda:1, … (default: a GPU, if there is one)")
-    add("--bad", choices=BAD, default="skip", help="photos that cannot be encoded (default: skip, and list them)")
+    add_bad(arguments_parser)
     add("--verify", action="store_true", help="compare SHA-256, too, and not only size and time of change")
     add_engine_arguments(arguments_parser, "processes that encode")
     add_json(arguments_parser)

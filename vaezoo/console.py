@@ -79,7 +79,7 @@ def add_json(arguments: argparse.ArgumentParser) -> None:
 
 def add_bad(arguments: argparse.ArgumentParser) -> None:
     """Add `--bad`."""
-    text = "photos that cannot be read (default: skip them, and count them at the end)"
+    text = "photos that cannot be read (default: skip them, and list them at the end)"
     arguments.add_argument("--bad", choices=("skip", "refuse"), default="skip", help=text)
 
 

@@ -13,19 +13,19 @@ from vaezoo.errors import FileError
 from vaezoo.io.files import read_json
 from vaezoo.latents.channel_sums import ChannelSums
 from vaezoo.latents.encode_plan import is_done, read_photos, shards_of
-from vaezoo.latents.latent_folder import read_about
+from vaezoo.latents.latent_folder import check_has_plan, read_about
 from vaezoo.latents.shard_files import (
     DATASET,
     PLAN,
     PLANNED_PHOTOS,
     REMEDY,
-    SHARDS,
     ManifestLine,
     ShardHeader,
     check_version,
     modes,
     open_shard,
     read_shard,
+    shards_in,
     tensors_path,
 )
 from vaezoo.specs.stats import LatentStats
@@ -53,8 +53,7 @@ def check_latents(
         FileError: If this is no folder of latents.
     """
     folder = Path(folder)
-    if not (folder / PLAN).is_file():
-        raise FileError(f"{folder}: not a folder of latents, it has no {PLAN}; vaezoo encode writes one")
+    check_has_plan(folder)
     check_version(read_json(folder / PLAN, REMEDY), folder / PLAN)
     try:
         about = read_about(folder / DATASET)
@@ -62,8 +61,8 @@ def check_latents(
         yield str(error)
         about = None
     contents = _Contents(folder)
-    for path in track(sorted((folder / SHARDS).glob("[!.]*.safetensors")), "check"):
-        yield from contents.add(path.stem)
+    for name in track(shards_in(folder), "check"):
+        yield from contents.add(name)
     yield from contents.against_plan()
     if about is not None:
         yield from contents.against_dataset(about)

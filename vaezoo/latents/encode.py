@@ -16,17 +16,14 @@ from vaezoo.jobs.job_engine import Engine
 from vaezoo.latents.dataset_json import DatasetFacts, read_facts, write_dataset
 from vaezoo.latents.encode_jobs import run_shard_jobs
 from vaezoo.latents.encode_plan import PlannedPhoto, is_done, read_photos, shards_of, write_photos
-from vaezoo.latents.encode_settings import LOCKS, agree, checked_settings, model_identity, read_plan
+from vaezoo.latents.encode_settings import LOCKS, agree, checked_settings, model_identity
 from vaezoo.latents.planner import PlanChanges, Planner, Track
 from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, ShardEncoder, WorkOptions
 from vaezoo.latents.shard_files import SHARDS
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.faults import unknown
 from vaezoo.specs.stats import LatentStats
 from vaezoo.zoo.create import create, usable_device
-
-BAD = ("skip", "refuse")
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def encode_dataset(
         >>> summary.facts.count, summary.facts.buckets, len(summary.latent_stats.mean)
         (4, {'64x64': 4}, 4)
     """
-    _check_work(batch=batch, workers=workers, bad=bad)
+    work = WorkOptions(batch, workers, bad)
     runner = Engine(engine, jobs, address)
     runner.check_device(device)
     in_jobs = engine != "local" or (jobs or 1) > 1
@@ -173,10 +170,9 @@ def encode_dataset(
     folder = make_folder(os.path.expanduser(out))
     planner = Planner(folder, settings, vae.size_multiple, bad, track)
     identity = model_identity(vae)
-    plan, changes = _make_plan(planner, identity, verify)
+    about, plan, changes = _make_plan(planner, identity, verify)
     missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
     on_start(sum(map(len, missing.values())))
-    work = WorkOptions(batch, workers, bad)
     meter = EncodeMeter()
     if missing and in_jobs:
         run_shard_jobs(folder, missing, work, runner, device, on_batch, meter)
@@ -184,28 +180,23 @@ def encode_dataset(
         encoder = ShardEncoder(folder, settings, vae, identity["pack"], work, on_batch)
         encoder.encode(missing)
         meter = encoder.meter
-    facts = _finish(folder, plan)
+    facts = read_facts(folder, plan)
+    write_dataset(folder, about, facts)
     counted = len(shards_of(plan)), len(missing), changes.added, changes.changed
     return EncodeSummary(folder, *counted, facts, meter.photos, meter.seconds, meter.waiting_share)
 
 
-def _check_work(**given: Any) -> None:
-    for name, low in (("batch", 1), ("workers", 0)):
-        if given[name] is not None and given[name] < low:
-            raise InputError(f"{name} {given[name]}: expected {low} or more")
-    if given["bad"] not in BAD:
-        raise InputError(unknown(given["bad"], list(BAD), "bad"))
-
-
-def _make_plan(planner: Planner, model: dict[str, Any], verify: bool) -> tuple[list[PlannedPhoto], PlanChanges]:
-    """Write the plan of a folder, or bring it up to date; one process at a time does."""
+def _make_plan(
+    planner: Planner, model: dict[str, Any], verify: bool
+) -> tuple[dict[str, Any], list[PlannedPhoto], PlanChanges]:
+    """Write the plan of a folder, or bring it up to date, one process at a time; returns `plan.json` and the photos."""
     folder, settings = planner.folder, planner.settings
     for name in (SHARDS, LOCKS):
         make_folder(folder / name)
     with file_lock(folder / LOCKS / "plan.lock", timeout=-1):
         sweep(folder)
         sweep(folder / SHARDS)
-        agree(folder, settings, model)
+        about = agree(folder, settings, model)
         plan, changes = planner.plan(read_photos(folder), photos(settings.data, settings.split, settings.root))
         for name in ("caption", "label"):
             if getattr(settings, f"{name}s") and all(getattr(photo, name) is None for photo in plan):
@@ -217,12 +208,4 @@ def _make_plan(planner: Planner, model: dict[str, Any], verify: bool) -> tuple[l
         for path in (folder / SHARDS).iterdir():  # those of photos that are in other shards now
             if path.suffix in (".jsonl", ".safetensors") and path.stem not in known and path.name[0] != ".":
                 path.unlink(missing_ok=True)
-    return plan, changes
-
-
-def _finish(folder: Path, plan: Sequence[PlannedPhoto]) -> DatasetFacts:
-    """Write `dataset.json`."""
-    facts, settings = read_facts(folder, plan), read_plan(folder)
-    assert settings is not None  # `_make_plan` has written it
-    write_dataset(folder, settings, facts)
-    return facts
+    return about, plan, changes

@@ -154,8 +154,8 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def agree(folder: Path, settings: EncodeSettings, model: dict[str, Any]) -> None:
-    """Write `plan.json`, or check that the one of the folder has the same settings and model.
+def agree(folder: Path, settings: EncodeSettings, model: dict[str, Any]) -> dict[str, Any]:
+    """Write `plan.json`, or check that the one of the folder has the same settings and model; returns its content.
 
     Raises:
         InputError: If they differ; the text has the first difference, what the folder has and what was given.
@@ -164,12 +164,13 @@ def agree(folder: Path, settings: EncodeSettings, model: dict[str, Any]) -> None
     plan, ours = read_plan(folder), {"format": FORMAT, "version": VERSION, "model": model, **settings.to_dict()}
     if plan is None:
         write_json(folder / PLAN, ours)
-        return
+        return ours
     _check_same_model(folder, plan["model"], model)
     for name, value in _flat(plan).items():
         given = _flat(ours).get(name)
         if given != value:
             raise InputError(f"{folder}: was encoded with {name} {_text(value)}, not {_text(given)}; {REMEDY}")
+    return plan
 
 
 def check_model(folder: Path, planned: dict[str, Any], vae: VAE) -> None:

@@ -16,8 +16,8 @@ from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.latents.latent_folder import LatentFolder, changed, open_folder
 from vaezoo.latents.sample_index import index_samples
-from vaezoo.latents.shard_files import ShardHeader, manifest_path, open_shard, read_header
-from vaezoo.nn.distributions import Deterministic, Gaussian, Posterior
+from vaezoo.latents.shard_files import POSTERIORS, ShardHeader, manifest_path, open_shard, read_header, stored_name
+from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.normalization import normalize_latents
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
@@ -166,12 +166,11 @@ class _OpenShard:
             raise FileError(changed(folder, name))
         names = self.tensors.keys()
         self.mirrored = any(key.endswith("_flip") for key in names)
-        self.kind: type[Posterior] = Deterministic if "mean" in names else Gaussian
+        self.stored = stored_name(names)
 
     def posterior(self, row: int, flipped: bool) -> Posterior:
         """The posterior of one photo, in float32."""
-        stored = "mean" if self.kind is Deterministic else "moments"
-        return self.kind(self.tensors.get_slice(stored + "_flip" * flipped)[row : row + 1].float())
+        return POSTERIORS[self.stored](self.tensors.get_slice(self.stored + "_flip" * flipped)[row : row + 1].float())
 
     def line(self, start: int) -> dict[str, Any]:
         """The line of the manifest that begins at a byte."""

@@ -15,13 +15,13 @@ from vaezoo.latents.shard_files import (
     PLAN,
     PLANNED_PHOTOS,
     REMEDY,
-    SHARDS,
     ManifestLine,
     ShardHeader,
     check_version,
     manifest_path,
     read_header,
     read_manifest,
+    shards_in,
 )
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
@@ -95,8 +95,7 @@ def open_folder(path: str | Path, partial: bool = False) -> LatentFolder:
             written.
     """
     path = Path(path)
-    if not (path / PLAN).is_file():
-        raise FileError(f"{path}: not a folder of latents, it has no {PLAN}; vaezoo encode writes one")
+    check_has_plan(path)
     if partial:
         return _finished_part(path)
     if not (path / DATASET).is_file():
@@ -108,6 +107,12 @@ def open_folder(path: str | Path, partial: bool = False) -> LatentFolder:
     return LatentFolder(path, about, headers, _statistics(stats) if stats else None)
 
 
+def check_has_plan(folder: Path) -> None:
+    """Raise `FileError` if this is no folder of latents."""
+    if not (folder / PLAN).is_file():
+        raise FileError(f"{folder}: not a folder of latents, it has no {PLAN}; vaezoo encode writes one")
+
+
 def changed(folder: Path, shard: str) -> str:
     """The message for a shard that has changed since the folder was finished or opened."""
     return f"{folder}: shard {shard} has changed since {DATASET} was written; {REMEDY} and writes {DATASET} again"
@@ -115,10 +120,7 @@ def changed(folder: Path, shard: str) -> str:
 
 def _finished_part(path: Path) -> LatentFolder:
     """Open the shards whose manifests fit; those that are not finished are passed over."""
-    names = sorted(
-        tensors.stem for tensors in (path / SHARDS).glob("*.safetensors") if not tensors.name.startswith(".")
-    )
-    headers = {name: read_header(path, name) for name in names}
+    headers = {name: read_header(path, name) for name in shards_in(path)}
     done = {name: header for name, header in headers.items() if _fits(path, name, header)}
     if not any(header.count for header in done.values()):
         raise FileError(f"{path}: no finished shard in it yet; {REMEDY}")
@@ -128,9 +130,8 @@ def _finished_part(path: Path) -> LatentFolder:
 
 def _checked_header(path: Path, listed: Mapping[str, Any]) -> ShardHeader:
     header = read_header(path, listed["name"])
-    if (header.manifest_sha256, header.count) != (listed["manifest_sha256"], listed["count"]):
-        raise FileError(changed(path, listed["name"]))
-    if not _fits(path, listed["name"], header):
+    same = (header.manifest_sha256, header.count) == (listed["manifest_sha256"], listed["count"])
+    if not same or not _fits(path, listed["name"], header):
         raise FileError(changed(path, listed["name"]))
     return header
 

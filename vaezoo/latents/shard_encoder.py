@@ -14,16 +14,19 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.crops import to_images
-from vaezoo.errors import ImageError
+from vaezoo.errors import ImageError, InputError
 from vaezoo.inference.optimize import optimize
 from vaezoo.io.folder_lock import file_lock
 from vaezoo.latents.encode_plan import GONE, PlannedPhoto, is_done
 from vaezoo.latents.encode_settings import LOCKS, EncodeSettings
 from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches
+from vaezoo.latents.shard_files import bucket_of, sides_of
 from vaezoo.latents.shard_writer import ShardBuffer, StoredForm
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
+from vaezoo.specs.faults import unknown
 
+BAD = ("skip", "refuse")
 MOST_WORKERS = 8
 BATCH_PIXELS, MOST_IN_BATCH = 16 * 256 * 256, 256
 MOST_WAITING = 4  # batches and shards that wait for the writer, so that latents do not pile up in memory
@@ -67,12 +70,23 @@ class WorkOptions:
         workers: Processes that decode photos; 0 decodes in this process, and `None` chooses by device and processors.
         bad: What to do with a photo that cannot be encoded: "skip" and list it, or "refuse" it with an error.
         lock: Whether to lock each shard, so that several processes of this machine share the work.
+
+    Raises:
+        InputError: If a number is too small, or `bad` is neither of its choices.
     """
 
     batch: int | None = None
     workers: int | None = None
     bad: str = "skip"
     lock: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low in (("batch", 1), ("workers", 0)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise InputError(f"{name} {value}: expected {low} or more")
+        if self.bad not in BAD:
+            raise InputError(unknown(self.bad, list(BAD), "bad"))
 
 
 class ShardEncoder:
@@ -168,7 +182,7 @@ class ShardEncoder:
         if refused and self.options.bad == "refuse":
             raise ImageError(refused[0])
         if not len(batch.pixels):
-            return [self.form.empty(batch.request.shard.partition("-")[2]) for _ in self.form.names]
+            return [self.form.empty(bucket_of(batch.request.shard)) for _ in self.form.names]
         images = to_images(batch.pixels, self.vae.device)
         inputs = [images, images.flip(-1)] if self.form.flip else [images]
         with torch.inference_mode():
@@ -183,7 +197,7 @@ def _workers(on_gpu: bool) -> int:
 
 def usual_batch(shard: str) -> int:
     """The number of photos in a batch of a shard: large ones need smaller batches, to fit into memory."""
-    width, height = (int(side) for side in shard.partition("-")[2].split("x"))
+    width, height = sides_of(bucket_of(shard))
     return max(1, min(MOST_IN_BATCH, BATCH_PIXELS // (width * height)))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from vaezoo.errors import FileError
 from vaezoo.io.files import opened, write_text
 from vaezoo.io.tensor_file import write_tensors
 from vaezoo.latents.channel_sums import ChannelSums
+from vaezoo.nn.distributions import Deterministic, Gaussian, Posterior
 
 FORMAT, VERSION = "vaezoo-latents", 1
 PLAN, PLANNED_PHOTOS, DATASET, SHARDS = "plan.json", "plan.jsonl", "dataset.json", "shards"
+POSTERIORS: dict[str, type[Posterior]] = {"moments": Gaussian, "mean": Deterministic}  # by the tensor that stores them
 METADATA = "vaezoo_latents"  # one entry of JSON: safetensors writes several entries in random order
 REMEDY = "encode the data set into the same folder again, which makes only what is missing"
 _LINE_KEYS = ("key", "row", "source", "size", "mtime", "sha256", "crop", "resized", "bad", "label", "caption")
@@ -87,6 +89,22 @@ def shard_name(number: int, bucket: str) -> str:
     return f"{number:05d}-{bucket}"
 
 
+def bucket_of(name: str) -> str:
+    """Return the bucket of a shard by its name."""
+    return name.partition("-")[2]
+
+
+def sides_of(bucket: str) -> tuple[int, int]:
+    """Return width and height in pixels of a bucket such as "1216x832"."""
+    width, height = map(int, bucket.split("x"))
+    return width, height
+
+
+def shards_in(folder: Path) -> list[str]:
+    """Return the names of the shards whose tensors are in a folder, in order."""
+    return sorted(path.stem for path in (folder / SHARDS).glob("[!.]*.safetensors"))
+
+
 def tensors_path(folder: Path, name: str) -> Path:
     """Return the path of a shard's tensors; the shard is done once it exists and fits the manifest."""
     return folder / SHARDS / f"{name}.safetensors"
@@ -118,16 +136,22 @@ def write_shard(
     text = "".join(json.dumps(line.to_dict(), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     digest = hashlib.sha256(text.encode()).hexdigest()
     sums = ChannelSums.of(modes(tensors), pack)
-    header = ShardHeader(name.partition("-")[2], len(tensors["index"]), digest, sums)
+    header = ShardHeader(bucket_of(name), len(tensors["index"]), digest, sums)
     plain = {"format": FORMAT, "version": VERSION, **asdict(header), "sums": sums.to_dict()}
     write_text(manifest_path(folder, name), text)
     write_tensors(tensors, tensors_path(folder, name), {METADATA: json.dumps(plain, sort_keys=True)})
     return header
 
 
+def stored_name(names: Container[str]) -> str:
+    """Return which of `POSTERIORS` a shard stores, by the names of its tensors."""
+    return "mean" if "mean" in names else "moments"
+
+
 def modes(tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the modes of the posteriors of a shard, of shape (N, C, h, w): its `mean`, or half of its `moments`."""
-    return tensors["mean"] if "mean" in tensors else tensors["moments"].chunk(2, dim=1)[0]
+    """Return the modes of the posteriors of a shard, of shape (N, C, h, w)."""
+    name = stored_name(tensors)
+    return POSTERIORS[name](tensors[name]).mode()
 
 
 def open_shard(folder: Path, name: str) -> safe_open:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaezoo.errors import FileError, InputError
 from vaezoo.latents.encode_plan import GONE, PlannedPhoto
-from vaezoo.latents.shard_files import ManifestLine, open_shard, read_manifest, write_shard
+from vaezoo.latents.shard_files import ManifestLine, bucket_of, open_shard, read_manifest, sides_of, write_shard
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StoredForm:
 
     def empty(self, bucket: str) -> Tensor:
         """Return a tensor of no rows for a bucket such as "1216x832"."""
-        width, height = (int(side) // self.downscale for side in bucket.split("x"))
+        width, height = (side // self.downscale for side in sides_of(bucket))
         return torch.zeros(0, self.channels, height, width, dtype=self.dtype)
 
 
@@ -97,8 +97,8 @@ class ShardBuffer:
         Raises:
             FileError: If a file cannot be written.
         """
-        bucket = self.name.partition("-")[2]
-        tensors = {name: torch.cat([self.form.empty(bucket), *self.rows[name]]) for name in self.form.names}
+        empty = self.form.empty(bucket_of(self.name))
+        tensors = {name: torch.cat([empty, *self.rows[name]]) for name in self.form.names}
         index = [photo.index for photo, line in zip(self.planned, self.lines, strict=True) if line.row is not None]
         if any(line.bad == GONE for line in self.lines):
             self._keep_gone(folder, tensors, index)

@@ -17,7 +17,7 @@ from vaezoo.errors import InputError
 from vaezoo.io.files import make_folder, replacing, write_json
 from vaezoo.latents.exports.stored_latents import ExportSettings, path_of_key, read_stored
 from vaezoo.latents.latent_folder import LatentFolder
-from vaezoo.latents.shard_files import ManifestLine
+from vaezoo.latents.shard_files import ManifestLine, sides_of
 from vaezoo.nn.normalization import normalize_latents
 from vaezoo.specs.stats import LatentStats
 
@@ -71,10 +71,9 @@ def export_kohya(trainer: str, folder: LatentFolder, out: Path, settings: Export
     names = _file_names(kind, folder, out)
     for name, header in folder.headers.items():
         stored = read_stored(folder, name, settings)
-        width, height = map(int, header.bucket.split("x"))
         for row, line in enumerate(stored.lines):
             mirrored = None if stored.mirrored is None else stored.mirrored[row]
-            arrays = _arrays(kind, stored.latents[row], mirrored, line, (width, height))
+            arrays = _arrays(kind, stored.latents[row], mirrored, line, sides_of(header.bucket))
             path = names[line.key]
             make_folder(path.parent)
             with replacing(path) as temporary:

@@ -9,8 +9,7 @@ from torch import Tensor
 from vaezoo.data.seeds import generator
 from vaezoo.errors import InputError
 from vaezoo.latents.latent_folder import LatentFolder
-from vaezoo.latents.shard_files import ManifestLine, open_shard
-from vaezoo.nn.distributions import Deterministic, Gaussian, Posterior
+from vaezoo.latents.shard_files import POSTERIORS, ManifestLine, open_shard, stored_name
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,11 @@ def read_stored(folder: LatentFolder, name: str, settings: ExportSettings) -> St
         FileError: If the shard is damaged or has changed since the folder was opened.
     """
     tensors, lines = open_shard(folder.path, name), list(folder.rows(name))
-    keys = tensors.keys()
-    kind: type[Posterior] = Deterministic if "mean" in keys else Gaussian
+    stored = stored_name(tensors.keys())
     found = []
-    for key in ("mean" if kind is Deterministic else "moments", "mean_flip", "moments_flip"):
-        if key in keys:
-            posterior = kind(tensors.get_tensor(key).float())
+    for key in (stored, f"{stored}_flip"):
+        if key in tensors.keys():  # noqa: SIM118
+            posterior = POSTERIORS[stored](tensors.get_tensor(key).float())
             draw = generator(settings.seed, "export", name, key)
             found.append(posterior.sample(draw) if settings.sample else posterior.mode())
     return StoredLatents(lines, found[0], found[1] if len(found) > 1 else None)
