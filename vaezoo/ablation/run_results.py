@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from vaezoo.ablation.variants import Variant
 from vaezoo.errors import FileError
 from vaezoo.evaluation.results import COLUMNS, format_cell
 from vaezoo.io.escape import csv_cell
-from vaezoo.io.files import opened, read_json, write_json, write_text
+from vaezoo.io.files import json_lines, opened, read_json, write_json, write_text
 
 TRAIN, RESULT, OUTPUT = "train", "result.json", "output.txt"  # in the folder of a run, beside its recipe
 TABLE, LINES = "results.csv", "results.jsonl"
@@ -91,7 +90,7 @@ def write_tables(plan: AblationPlan) -> list[ResultRow]:
         writer.writerows(
             {column: csv_cell(format_cell(row[column], FLOAT_FORMAT)) for column in columns} for row in rows
         )
-        write_text(plan.folder / LINES, "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
+        write_text(plan.folder / LINES, json_lines(map(_plain, rows)))
         write_text(plan.folder / TABLE, table.getvalue())
     return rows
 

@@ -13,10 +13,8 @@ from PIL import Image
 from vaezoo.data.parquet_rows import read_cell
 from vaezoo.data.timm_datasets import Item, dataset_items
 from vaezoo.errors import ImageError
-from vaezoo.io.files import opened
+from vaezoo.io.files import digest_of, opened
 from vaezoo.io.read_image import decode_picture, picture_size
-
-BLOCK = 1 << 20  # bytes that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class PhotoPlace:
         if self.split is not None:
             return hashlib.sha256(self.picture().tobytes()).hexdigest()
         with self.opened() as file:
-            return _digest(file)
+            return digest_of(file)
 
     def hashed_picture(self) -> tuple[str, Image.Image | ImageError]:
         """Return the SHA-256, and the decoded photo or the `ImageError` of a damaged one, of the same bytes.
@@ -114,18 +112,11 @@ class PhotoPlace:
             picture = self.picture()
             return hashlib.sha256(picture.tobytes()).hexdigest(), picture
         with self.opened() as file:
-            digest = _digest(file)
+            digest = digest_of(file)
             try:
                 return digest, decode_picture(file, self.location)
             except ImageError as error:
                 return digest, error
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,7 +14,8 @@ from vaezoo.evaluation.figures import Figure
 from vaezoo.evaluation.nets.registry import INCEPTION
 from vaezoo.evaluation.protocol import Evaluation
 from vaezoo.io.escape import csv_cell
-from vaezoo.io.files import locked_folder, opened, replacing
+from vaezoo.io.files import opened, replacing
+from vaezoo.io.folder_lock import write_lock
 from vaezoo.io.temporary import sweep
 from vaezoo.nn.vae import VAE
 
@@ -128,7 +129,7 @@ def add_row(
         FileError: As `check_results`, or if the file cannot be written; its previous content is kept.
     """
     new = {column: csv_cell(format_cell(row[column], f".{DIGITS.get(column, 4)}f")) for column in columns}
-    with locked_folder(path.parent):
+    with write_lock(path.parent):
         sweep(path.parent)
         rows = [*check_results(path, columns, command, first), new]
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

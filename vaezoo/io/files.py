@@ -5,17 +5,13 @@ import hashlib
 import json
 import os
 import stat
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vaezoo.errors import FileError, VaezooError
 from vaezoo.io.temporary import temporary_name
-
-if sys.platform != "win32":
-    import fcntl
 
 
 @contextlib.contextmanager
@@ -54,30 +50,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def locked_folder(folder: str | Path) -> Iterator[None]:
-    """Context manager that holds an exclusive lock on a folder among the processes of this machine.
-
-    There is no lock on Windows, nor on file systems that do not support it.
-
-    Raises:
-        FileError: If the folder does not exist.
-    """
-    if sys.platform == "win32":
-        yield
-    else:
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-        except OSError as error:
-            raise FileError(f"{folder}: cannot be opened ({error.strerror})") from error
-        try:
-            with contextlib.suppress(OSError):  # a network file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -120,10 +92,15 @@ def sha256_of(path: str | Path) -> str:
     Raises:
         FileError: If it cannot be read.
     """
-    digest = hashlib.sha256()
     with opened(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return digest_of(file)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """SHA-256 of the rest of an open file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -170,6 +147,11 @@ def read_json(path: Path, remedy: str) -> Any:
             return json.loads(file.read())
         except ValueError as error:
             raise FileError(f"{path}: damaged ({error}); {remedy}") from error
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a line of JSON for each row, without NaN and infinite numbers, for which it raises `ValueError`."""
+    return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -1,6 +1,8 @@
-"""Lock a folder or a piece of work in it, so that one process of this machine at a time works in it."""
+"""Locks among the processes of this machine: on a folder, a piece of work in it, or the replacement of its files."""
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,9 @@ import filelock
 
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder
+
+if sys.platform != "win32":
+    import fcntl
 
 LOCK = "lock"
 
@@ -58,3 +63,27 @@ def file_lock(path: Path, timeout: float = 0) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def write_lock(folder: str | Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder while its files are replaced, without leaving a lock file in it.
+
+    It waits until the lock is free. There is no lock on Windows, nor on file systems that do not support it.
+
+    Raises:
+        FileError: If the folder does not exist.
+    """
+    if sys.platform == "win32":
+        yield
+    else:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise FileError(f"{folder}: cannot be opened ({error.strerror})") from error
+        try:
+            with contextlib.suppress(OSError):  # a network file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)

@@ -1,6 +1,6 @@
 """`check_latents`: whether a folder of latents is whole, fault by fault."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from vaezoo.io.files import read_json
 from vaezoo.latents.channel_sums import ChannelSums
 from vaezoo.latents.encode_plan import is_done, read_photos, shards_of
 from vaezoo.latents.latent_folder import check_has_plan, read_about
+from vaezoo.latents.planner import Track
 from vaezoo.latents.shard_files import (
     DATASET,
     PLAN,
@@ -34,9 +35,7 @@ CLOSE = 1e-6  # relative difference of statistics that rounding explains
 SHOWN = 5  # rows that a message lists
 
 
-def check_latents(
-    folder: str | Path, track: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, label: items
-) -> Iterator[str]:
+def check_latents(folder: str | Path, track: Track = lambda items, label: items) -> Iterator[str]:
     """Check a folder of latents: every value of it is read.
 
     Every shard must be readable and finite, of the size that its name says, and fit its manifest; sums and statistics

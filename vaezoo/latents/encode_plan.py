@@ -9,7 +9,7 @@ from typing import Any
 
 from vaezoo.data.photo_place import PhotoPlace
 from vaezoo.errors import FileError
-from vaezoo.io.files import opened, write_text
+from vaezoo.io.files import json_lines, opened, write_text
 from vaezoo.latents.shard_files import PLANNED_PHOTOS, ManifestLine, read_shard, shard_name
 
 GONE = "gone from the source before it was encoded"
@@ -100,7 +100,6 @@ def read_photos(folder: Path) -> list[PlannedPhoto]:
 
 def write_photos(folder: Path, plan: Iterable[PlannedPhoto]) -> None:
     """Write the photos of a plan, atomically, unless the file has them already."""
-    lines = [json.dumps(photo.to_dict(), ensure_ascii=False) + "\n" for photo in plan]
-    path, text = folder / PLANNED_PHOTOS, "".join(lines)
+    path, text = folder / PLANNED_PHOTOS, json_lines(photo.to_dict() for photo in plan)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)

@@ -1,8 +1,6 @@
 """`peek`: a contact sheet of what a folder of latents decodes to."""
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +10,7 @@ from vaezoo.errors import InputError
 from vaezoo.io.captions import captioned
 from vaezoo.io.sheets import tile
 from vaezoo.latents.latent_dataset import LatentDataset
+from vaezoo.latents.planner import Track
 
 COLUMNS, SIDE = 4, 256  # pictures of a row, and pixels of their longer side
 
@@ -20,7 +19,7 @@ def peek(
     folder: str | Path,
     count: int = 12,
     device: torch.device | str | None = None,
-    track: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, label: items,
+    track: Track = lambda items, label: items,
 ) -> Tensor:
     """Decode some latents of a folder, evenly spread over it, with the model that encoded them.
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vaezoo.errors import FileError
-from vaezoo.io.files import opened, write_text
+from vaezoo.io.files import json_lines, opened, write_text
 from vaezoo.io.tensor_file import write_tensors
 from vaezoo.latents.channel_sums import ChannelSums
 from vaezoo.nn.distributions import Deterministic, Gaussian, Posterior
@@ -133,7 +133,7 @@ def write_shard(
     Raises:
         FileError: If a file cannot be written.
     """
-    text = "".join(json.dumps(line.to_dict(), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    text = json_lines(line.to_dict() for line in lines)
     digest = hashlib.sha256(text.encode()).hexdigest()
     sums = ChannelSums.of(modes(tensors), pack)
     header = ShardHeader(bucket_of(name), len(tensors["index"]), digest, sums)

@@ -1,11 +1,13 @@
 """Blocks from outside the package: `register_block`, and the checks of the contract that their classes keep."""
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, Literal, Union
 
 import torch
 from torch import Tensor
@@ -17,24 +19,35 @@ from vaezoo.nn.layers import Channels
 from vaezoo.specs.catalog import is_name
 from vaezoo.specs.check import Field, fields_of
 from vaezoo.specs.extensions import USER_CODE_ERRORS, import_blocks, remember_module, zoo_packages
+from vaezoo.specs.marks import Pattern
 from vaezoo.specs.model import HALVES, ModelSpec
 
 _PLAIN = (int, float, bool, str, type(None))
 _CHANNELS = (int, Channels)
+_MODULE = Pattern(re.compile(r"[\w.]{1,200}"), "the name of a module")
+_PACKAGE = Pattern(re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII), "the name of a package")
 _OWN: dict[str, type[Block]] = {}  # the entries of `BLOCKS` that `register_block` added
 caches_by_spec: list[Callable[[], None]] = []  # called when a notebook replaces a class, which no spec shows
 
 
-class BlockOrigin(NamedTuple):
-    """Where a block that is not of vaezoo comes from.
+@dataclass(frozen=True, kw_only=True)
+class BlockOrigin:
+    """Where a block that is not of vaezoo comes from, also as an entry of `config.json`.
 
     Args:
         module: The module that defines its class.
         package: The installed package that brings the module; `None` if it is no package with an entry point.
     """
 
-    module: str
-    package: str | None
+    module: Annotated[str, _MODULE]
+    package: Annotated[str, _PACKAGE] | None = None
+
+    def __str__(self) -> str:
+        return f"the package {self.package}" if self.package else f"the module {self.module}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the origin as plain data, without what is `None`."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def register_block(name: str, block: type[Block]) -> None:
@@ -161,7 +174,7 @@ def origin_of(name: str) -> BlockOrigin:
     module = _OWN[name].__module__
     top = module.partition(".")[0]
     packages = (package for package in zoo_packages() if package.module.partition(".")[0] == top)
-    return BlockOrigin(module, next((package.package for package in packages), None))
+    return BlockOrigin(module=module, package=next((package.package for package in packages), None))
 
 
 def is_known(name: str) -> bool:

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from vaezoo.errors import InputError
-from vaezoo.io.files import locked_folder, make_folder, read_bytes, sha256_of, write_text
+from vaezoo.io.files import make_folder, read_bytes, sha256_of, write_text
+from vaezoo.io.folder_lock import write_lock
 from vaezoo.nn.blocks import BLOCKS
 from vaezoo.specs.catalog import NAME_RULE, canonical, files, is_name
 from vaezoo.specs.model import ModelSpec
@@ -54,7 +55,7 @@ def adopt(
     check_savable(vae)
     configs = make_folder(config_dir)
     model, record = (make_folder(configs / kind) / f"{network}.yaml" for kind in ("models", "weights"))
-    with locked_folder(configs):
+    with write_lock(configs):
         _check_name(network, vae.spec, model, record)
         before = _records(record, tag)
         weights = record.with_name(f"{network}.{tag}.safetensors")

@@ -6,7 +6,8 @@ from typing import Any
 
 from vaezoo.adapters.diffusers_export import diffusers_config, write_export
 from vaezoo.errors import FileError, VaezooError
-from vaezoo.io.files import locked_folder, make_folder, sha256_of, write_text
+from vaezoo.io.files import make_folder, sha256_of, write_text
+from vaezoo.io.folder_lock import write_lock
 from vaezoo.io.temporary import folder_beside, sweep
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
@@ -97,7 +98,7 @@ def write_folder(
             write_text(new / CONFIG, config_text(vae.spec, vae.latent_stats, sha256, training_step))
             if diffusers:
                 make_folder(folder / SUBFOLDER)
-            with locked_folder(folder):
+            with write_lock(folder):
                 _replace_model(new, folder, sha256)
                 for name in (*export, CARD):
                     os.replace(new / name, folder / name)

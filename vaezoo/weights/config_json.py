@@ -1,7 +1,6 @@
 """The `config.json` of a published folder, beside `model.safetensors` and the model card `README.md`."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from vaezoo.nn.own_blocks import BlockOrigin, import_missing, is_known, is_own, 
 from vaezoo.nn.schema import check_spec
 from vaezoo.specs.check import check
 from vaezoo.specs.extensions import zoo_packages
-from vaezoo.specs.marks import Between, Pattern
+from vaezoo.specs.marks import Between
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.parse import read_tree
 from vaezoo.specs.stats import LatentStats
@@ -23,7 +22,6 @@ from vaezoo.weights.record_schema import Sha256
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
-_PACKAGE = Pattern(re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII), "the name of a package")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -33,19 +31,6 @@ class WeightsFile:
 
     file: Literal["model.safetensors"]
     sha256: Sha256
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockSource:
-    """Where a block that is not of vaezoo comes from.
-
-    Args:
-        module: The module that defines and registers it.
-        package: The package that brings this module; `None` if it is no installed package.
-    """
-
-    module: Annotated[str, Pattern(re.compile(r"[\w.]{1,200}"), "the name of a module")]
-    package: Annotated[str, _PACKAGE] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +59,7 @@ class PublishedConfig:
     network: str | None = None
     latent_stats: LatentStats | None = None
     training_step: Annotated[int, Between(0, 1_000_000_000)] | None = None
-    blocks: dict[str, BlockSource] | None = None
+    blocks: dict[str, BlockOrigin] | None = None
 
 
 class PublishedNetwork(NamedTuple):
@@ -103,13 +88,9 @@ def config_text(spec: ModelSpec, stats: LatentStats | None, sha256: str, trainin
         "weights": {"file": WEIGHTS, "sha256": sha256},
         "latent_stats": stats.to_dict() if stats else None,
         "training_step": training_step,
-        "blocks": {name: _plain(origin) for name, origin in origins_of(spec).items()} or None,
+        "blocks": {name: origin.to_dict() for name, origin in origins_of(spec).items()} or None,
     }
     return json.dumps({k: v for k, v in data.items() if v is not None}, indent=2, ensure_ascii=False) + "\n"
-
-
-def _plain(origin: BlockOrigin) -> dict[str, str]:
-    return {key: value for key, value in origin._asdict().items() if value is not None}
 
 
 def read_network(path: str | Path) -> PublishedNetwork | DiffusersNetwork:
@@ -139,22 +120,20 @@ def _check_config(tree: Node) -> PublishedNetwork:
     return PublishedNetwork(spec, config)
 
 
-def _check_blocks(blocks: Mapping[str, BlockSource], location: str) -> None:
+def _check_blocks(blocks: Mapping[str, BlockOrigin], location: str) -> None:
     """Raise `SpecError` if blocks from outside vaezoo are missing here, or come from elsewhere than those of a file."""
     import_missing(blocks)
     for name, source in blocks.items():
-        needed = f"the package {source.package}" if source.package else f"the module {source.module}"
         if not is_known(name):
             raise SpecError(
-                f"{location}: the network has the block {name} of {needed}, which is missing: {_way(source)}"
+                f"{location}: the network has the block {name} of {source}, which is missing: {_way(source)}"
             )
-        found = origin_of(name) if is_own(name) else BlockOrigin("vaezoo", "vaezoo")
+        found = origin_of(name) if is_own(name) else BlockOrigin(module="vaezoo", package="vaezoo")
         if (found.package or found.module) != (source.package or source.module):
-            here = f"the package {found.package}" if found.package else f"the module {found.module}"
-            raise SpecError(f"{location}: the network has the block {name} of {needed}, but {name} is of {here} here")
+            raise SpecError(f"{location}: the network has the block {name} of {source}, but {name} is of {found} here")
 
 
-def _way(source: BlockSource) -> str:
+def _way(source: BlockOrigin) -> str:
     if source.module == "__main__":
         return "its author defined it in a script; ask for it, and pass it to vaezoo.register_block"
     if source.package is None:
