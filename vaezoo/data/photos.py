@@ -19,7 +19,7 @@ from vaezoo.io.images import SUFFIXES
 from vaezoo.io.read_image import read_picture
 from vaezoo.specs.catalog import sample_photos
 
-# Columns that have the text of a .txt or .cls file, by preference.
+# Columns that have the text of a .txt or .cls file, and keys of a .json file that have that of a .txt, by preference.
 COLUMNS = {".txt": ("caption", "text", "prompt"), ".cls": ("label", "class", "cls")}
 
 

@@ -2,10 +2,8 @@
 
 import json
 
-from vaezoo.data.photos import Photo
+from vaezoo.data.photos import COLUMNS, Photo
 from vaezoo.errors import FileError
-
-CAPTION_KEYS = ("caption", "text", "prompt")  # of a .json file, by preference
 
 
 def caption_of(photo: Photo) -> str | None:
@@ -25,7 +23,7 @@ def caption_of(photo: Photo) -> str | None:
     except ValueError as error:
         raise FileError(f"{photo.location}: its .json file is damaged ({error}); correct or remove it") from error
     known = found if isinstance(found, dict) else {}
-    return next((known[key] for key in CAPTION_KEYS if isinstance(known.get(key), str)), None)
+    return next((known[key] for key in COLUMNS[".txt"] if isinstance(known.get(key), str)), None)
 
 
 def label_of(photo: Photo) -> str | int | None:

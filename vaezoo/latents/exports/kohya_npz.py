@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaezoo.errors import InputError
 from vaezoo.io.files import make_folder, replacing, write_json
+from vaezoo.latents.buckets import Box
 from vaezoo.latents.exports.stored_latents import ExportSettings, path_of_key, read_stored
 from vaezoo.latents.latent_folder import LatentFolder
 from vaezoo.latents.shard_files import ManifestLine, sides_of
@@ -22,7 +23,6 @@ from vaezoo.nn.normalization import normalize_latents
 from vaezoo.specs.stats import LatentStats
 
 METADATA = "vaezoo_metadata.json"
-Box = tuple[float, float, float, float]
 
 
 class Trainer(NamedTuple):
