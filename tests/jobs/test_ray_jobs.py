@@ -116,11 +116,11 @@ def test_after_a_killed_driver_its_jobs_end_and_the_next_one_makes_what_is_missi
 @pytest.mark.timeout(300)
 def test_a_signal_to_the_driver_lets_running_jobs_save_and_starts_no_other(drive, tmp_path):
     saving = "from vaezoo.training.signals import stop_signals\nwith stop_signals() as names:\n"
-    saving += "    while not names: time.sleep(0.05)\ntime.sleep(2)\n(folder / 'saved').touch()\nraise SystemExit(130)"
+    saving += "    (folder / 'ready').touch()\n    while not names: time.sleep(0.05)\n"
+    saving += "time.sleep(2)\n(folder / 'saved').touch()\nraise SystemExit(130)"
     write_jobs(tmp_path, a=saving, b="while True: time.sleep(0.05)", c="pass")
     driver = drive()
-    wait_for(lambda: (tmp_path / "a.pids").exists() and (tmp_path / "b.pids").exists())
-    time.sleep(1)
+    wait_for(lambda: (tmp_path / "ready").exists() and (tmp_path / "b.pids").exists())
     driver.send_signal(signal.SIGTERM)
     said = driver.communicate()[0]
     assert "exit a 130" in said
