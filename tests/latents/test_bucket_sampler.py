@@ -85,6 +85,8 @@ def test_two_ranks_with_workers_see_the_latents_that_one_process_sees(dataset):
 
 
 def test_numbers_that_do_not_fit_are_an_error(dataset):
+    with pytest.raises(InputError, match="batch_size '2': expected a whole number"):
+        BucketBatchSampler(dataset, "2")
     with pytest.raises(InputError, match="batch_size 0"):
         BucketBatchSampler(dataset, 0)
     with pytest.raises(InputError, match="rank 2 of 2 processes"):

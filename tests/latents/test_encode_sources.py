@@ -2,13 +2,15 @@
 
 import io
 import json
+import shutil
+import sys
 
 import pytest
 import torch
 from support.encoding import add_to_tar, dataset_of, encode, noise, rows_of, shard_bytes, smallest, write_noise
 
 import vaezoo
-from vaezoo.errors import InputError
+from vaezoo.errors import FileError, InputError
 from vaezoo.latents.shard_files import SHARDS, open_shard, read_shard
 
 
@@ -144,3 +146,28 @@ def test_the_model_of_the_plan_is_the_one_that_encodes(tmp_path, out):
     encode(data, out, model=vae)
     with pytest.raises(InputError, match="was encoded with the model"):
         encode(data, out, model=smallest())
+
+
+def test_labels_that_are_no_int64_are_names_and_half_a_surrogate_pair_is_no_caption(tmp_path, out):
+    data = write_noise(tmp_path / "photos", 3)
+    for number, text in enumerate(("--5", "9" * 20, "-7")):
+        (data / f"{number:02d}.cls").write_text(text)
+    encode(data, out, labels=True)
+    dataset = vaezoo.LatentDataset(out)
+    assert dataset.classes == ("--5", "-7", "9" * 20)
+    (data / "01.json").write_text('{"caption": "\\ud800"}')
+    with pytest.raises(FileError, match=r"01\.png: its \.json file is damaged \(.*surrogate.*\); correct or remove it"):
+        encode(data, out.with_name("other"), captions=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_a_path_that_is_not_utf8_is_refused_by_name(tmp_path, out):
+    data = write_noise(tmp_path / "photos", 2)
+    shutil.copy(data / "01.png", data / "caf\udce9.png")
+    with pytest.raises(InputError, match=r"caf\udce9\.png: its path is not UTF-8, and keys of photos are; rename it"):
+        encode(data, out)
+    (data / "caf\udce9.png").rename(data / "caf\u00e9.png")
+    assert encode(data, out).facts.count == 3
+    folder = data.rename(tmp_path / "caf\udce9")
+    with pytest.raises(FileError, match=r"plan\.json: cannot have the name in .*udce9.*not UTF-8; rename its file or"):
+        encode(folder, out.with_name("other"))

@@ -50,6 +50,12 @@ def test_a_sample_has_latents_key_and_label(folder):
         dataset[COUNT]
 
 
+def test_a_dtype_is_a_floating_point_type_or_its_name(folder):
+    assert vaezoo.LatentDataset(folder, dtype="bf16")[0]["latents"].dtype == torch.bfloat16
+    with pytest.raises(InputError, match=r"dtype torch\.int64: expected a floating-point type"):
+        vaezoo.LatentDataset(folder, dtype=torch.int64)
+
+
 def test_normalized_modes_have_mean_0_and_standard_deviation_1(folder):
     dataset = LatentDataset(folder, sample=False)
     latents = torch.stack([sample["latents"] for sample in dataset])

@@ -56,10 +56,16 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically.
 
     Raises:
-        FileError: If it cannot be written.
+        FileError: If it cannot be written, or the text has a file name that is not UTF-8.
     """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 40) : error.end + 20]
+        fault = f"cannot have the name in {near!a}, which is not UTF-8; rename its file or folder"
+        raise FileError(f"{path}: {fault}") from error
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -56,8 +56,8 @@ class BucketBatchSampler(Sampler[list[int]]):
         grouped = dist.is_available() and dist.is_initialized()
         self.num_replicas = (dist.get_world_size() if grouped else 1) if num_replicas is None else num_replicas
         self.rank = (dist.get_rank() if grouped else 0) if rank is None else rank
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size}: expected 1 or more")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size {batch_size!r}: expected a whole number, 1 or more")
         if not 0 <= self.rank < self.num_replicas:
             raise InputError(f"rank {self.rank} of {self.num_replicas} processes: expected a rank from 0 to one less")
         self.dataset, self.batch_size = dataset, batch_size

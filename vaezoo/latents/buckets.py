@@ -76,7 +76,10 @@ class Framing(NamedTuple):
         scale = 1.0 if self.size is None else min(1.0, self.size / max(width, height))
         target = self._rounded(width * scale), self._rounded(height * scale)
         if not all(target):
-            text = f"{width} x {height} pixels, too small for the multiple of {self.multiple} pixels of this model"
+            reduced = f", with the longer side reduced to {self.size}," if scale < 1 else ","
+            text = (
+                f"{width} x {height} pixels{reduced} too small for the multiple of {self.multiple} pixels of this model"
+            )
             raise ImageError(f"{location}: {text}; remove it, or take --resize center, which enlarges it")
         if scale < 1:
             return _covered(width, height, target)

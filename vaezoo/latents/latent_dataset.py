@@ -18,6 +18,7 @@ from vaezoo.latents.latent_folder import LatentFolder, changed, open_folder
 from vaezoo.latents.sample_index import index_samples
 from vaezoo.latents.shard_files import POSTERIORS, ShardHeader, manifest_path, open_shard, read_header, stored_name
 from vaezoo.nn.distributions import Posterior
+from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.normalization import normalize_latents
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
@@ -41,7 +42,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
         normalize: Whether to normalize by the statistics of the folder; `False` leaves raw units. Or the statistics to
             normalize by, such as `vae.latent_stats`.
         seed: Seed of the draws.
-        dtype: Floating-point type of the latents; draws are made in float32.
+        dtype: Floating-point type of the latents, or its name, such as "bf16"; draws are made in float32.
         partial: Whether to read the finished shards of a folder that `vaezoo encode` has not finished.
 
     Attributes:
@@ -72,12 +73,14 @@ class LatentDataset(Dataset[dict[str, Any]]):
         flip: bool = False,
         normalize: bool | LatentStats = True,
         seed: int = 0,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         partial: bool = False,
     ) -> None:
         self._found = found = open_folder(folder, partial)
         self.folder = found.path
-        self.sample, self.flip, self.seed, self.dtype = sample, flip, seed, dtype
+        self.sample, self.flip, self.seed, self.dtype = sample, flip, seed, dtype_of(dtype)
+        if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
+            raise InputError(f"dtype {dtype}: expected a floating-point type, such as torch.float32")
         self.latent_stats = _statistics(found, normalize)
         self._index = index_samples(found)
         self._shards = [(name, header) for name, header in found.headers.items() if header.count]

@@ -1,9 +1,12 @@
 """Captions and labels of photos, from the files beside them or the columns beside their picture."""
 
 import json
+import re
 
 from vaezoo.data.photos import COLUMNS, Photo
 from vaezoo.errors import FileError
+
+_INT64 = re.compile(r"-?[0-9]{1,18}")  # classes are numbered in int64
 
 
 def caption_of(photo: Photo) -> str | None:
@@ -20,10 +23,12 @@ def caption_of(photo: Photo) -> str | None:
         return None
     try:
         found = json.loads(_decoded(data, photo, ".json"))
+        known = found if isinstance(found, dict) else {}
+        caption = next((known[key] for key in COLUMNS[".txt"] if isinstance(known.get(key), str)), None)
+        (caption or "").encode()  # an escape such as \ud800 alone is no text
     except ValueError as error:
         raise FileError(f"{photo.location}: its .json file is damaged ({error}); correct or remove it") from error
-    known = found if isinstance(found, dict) else {}
-    return next((known[key] for key in COLUMNS[".txt"] if isinstance(known.get(key), str)), None)
+    return caption
 
 
 def label_of(photo: Photo) -> str | int | None:
@@ -39,7 +44,7 @@ def label_of(photo: Photo) -> str | int | None:
         folder, _, rest = photo.name.partition("/")
         return folder if rest and photo.place and photo.place.column is photo.place.split is None else None
     label = _decoded(text, photo, ".cls").strip()
-    return int(label) if label.lstrip("-").isdecimal() else label
+    return int(label) if _INT64.fullmatch(label) else label
 
 
 def _decoded(text: bytes, photo: Photo, suffix: str) -> str:

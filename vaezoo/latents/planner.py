@@ -33,9 +33,13 @@ class PlanChanges:
 
 
 def check_keys(found: Iterable[Photo]) -> None:
-    """Raise `InputError` if two photos have the same key."""
+    """Raise `InputError` if two photos have the same key, or a name cannot be written as UTF-8."""
     seen: dict[str, str] = {}
     for photo in found:
+        try:
+            photo.location.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{photo.location}: its path is not UTF-8, and keys of photos are; rename it") from error
         if photo.name in seen:
             raise InputError(
                 f"{photo.location} and {seen[photo.name]} have the same key, {photo.name}; rename or remove one, or "
