@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -150,14 +151,15 @@ def _listening(on_change: Callable[[str], object]) -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_hook)
         _hooked.append(True)
-    busy = False
+    busy, one_thread = False, threading.RLock()
 
     def listener(event: str) -> None:
         nonlocal busy
-        if not busy:
-            busy = True
-            on_change(event)
-            busy = False
+        with one_thread:  # changes of other threads wait until the folder is copied
+            if not busy:
+                busy = True
+                on_change(event)
+                busy = False
 
     _listeners.append(listener)
     try:
