@@ -100,7 +100,7 @@ def rerun_after_kills(
     """
     copies = folder.with_name("copies")
     events: list[str] = []
-    with _listening(lambda event: events.append(event) or shutil.copytree(folder, copies / str(len(events) - 1))):
+    with _listening(lambda event: events.append(event) or _copy(folder, copies / str(len(events) - 1))):
         action()
     expected, checked = _without(content(folder), ignored), set()
     assert not [name for name in expected if ".vaezoo-tmp" in name]
@@ -120,6 +120,15 @@ def rerun_after_kills(
         assert different == [], f"killed at {number}: {events[number]}"
     shutil.rmtree(copies, ignore_errors=True)
     return len(checked)
+
+
+def _copy(folder: Path, copy: Path) -> None:
+    """Copy a folder; again if another thread renamed a file meanwhile, before the change of which it was copied."""
+    try:
+        shutil.copytree(folder, copy)
+    except shutil.Error:
+        shutil.rmtree(copy)
+        shutil.copytree(folder, copy)
 
 
 def content(folder: Path) -> Content:
