@@ -10,7 +10,7 @@ from vaezoo.ablation.run_worker import LOCKED, STOPPED, TEMPORARY
 from vaezoo.errors import FileError
 from vaezoo.io.files import write_text
 from vaezoo.io.folder_lock import folder_lock
-from vaezoo.jobs.job import Job
+from vaezoo.jobs.job import Job, failure_of
 from vaezoo.jobs.job_engine import Engine
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import recipe_text
@@ -94,19 +94,11 @@ def _outcome(job: Job, status: int) -> str:
     """Describe how a run ended; the result of one that failed is its error."""
     folder = job.output.parent
     if status != 0 and not (folder / RESULT).exists():
-        output = job.output.read_text(encoding="utf-8", errors="replace")
-        write_result(folder, {"error": _error(status, output), "temporary": status < 0 or status == TEMPORARY})
+        error = failure_of(job, status)[-REASON_LENGTH:]
+        write_result(folder, {"error": error, "temporary": status < 0 or status == TEMPORARY})
     result = read_result(folder)
     if result is None:
         raise FileError(f"{folder / RESULT}: missing although the run ended well; the same command makes it again")
     if result.get("error"):
         return f"failed: {result['error']} ({job.output})"
     return "no finite PSNR" if result.get("psnr") is None else f"PSNR {result['psnr']:.2f} dB"
-
-
-def _error(status: int, output: str) -> str:
-    """Return the last line of a process's output, or the signal that killed it."""
-    if status < 0:
-        return f"ended by {signal.Signals(-status).name}"
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][-REASON_LENGTH:] if lines else f"exit status {status}"

@@ -55,16 +55,14 @@ class StripExecutor:
 
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
-        weight = next(half.parameters())
         if torch.is_grad_enabled():
-            return cast(Tensor, half(x.to(weight.device, weight.dtype))).float()
-        plan = self.plan(half, x[:1].to(weight.device, weight.dtype))
+            return cast(Tensor, half(_as_weights(half, x))).float()
+        plan = self.plan(half, _as_weights(half, x[:1]))
         results = [self._of_image(half, image, plan) for image in x.split(1)]
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
-        weight = next(half.parameters())
-        x = image.to(weight.device, weight.dtype)
+        x = _as_weights(half, image)
         run = self._new_run(plan)
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
             result = _run(half, x, run)
@@ -107,14 +105,13 @@ class StripExecutor:
             progress: Called after each step with its share of the work; the shares add up to 1.
         """
         half.check_present()
-        weight = next(half.parameters())
-        x = torch.empty(1, dtype=weight.dtype, device=weight.device).expand(shape)  # takes no memory
+        x = _as_weights(half, torch.empty(1)).expand(shape)  # takes no memory
         plan, memory_format = self.plan(half, x), _memory_format(half)
         work = _values(half, x, plan, self.fuse)
         run = Run(plan, self.fuse, on_strip=lambda values: progress(values / work))
 
         def rows(first: int, last: int) -> Tensor:
-            return read(first, last).to(weight.device, weight.dtype).contiguous(memory_format=memory_format)
+            return _as_weights(half, read(first, last)).contiguous(memory_format=memory_format)
 
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
             made = _through(half, [Rows.of(run, Reading(x.shape, x.dtype, rows), x.device)])
@@ -145,20 +142,24 @@ class StripExecutor:
             return Plan(NO_LIMIT, kept, share=self.tile / height)
         free = USABLE * free_bytes(x.device)
         plans = [FASTEST, *(Plan(strip_bytes, kept) for strip_bytes in SMALLER)]
-        for plan in plans:
-            need = self._need(stack, x, plan)
-            if need <= free:
-                break
+        plan = next((plan for plan in plans if self._need(stack, x, plan) <= free), plans[-1])
         plan = plans[max(self.processes.gather(plans.index(plan)))]  # all processes must cut maps in the same way
         if plan is not FASTEST:
             text = f"{height} x {width} pixels in strips of about"
-            logger.warning(f"{text} {plan.strip_bytes >> 20} MiB, with {need / 2**20:,.0f} MiB in all")
+            need = self._need(stack, x, plan) / 2**20
+            logger.warning(f"{text} {plan.strip_bytes >> 20} MiB, with {need:,.0f} MiB in all")
         return plan
 
 
 def strips_by_memory(vae: VAE) -> StripExecutor:
     """The executor that chooses the height of strips by the free memory, for a model as it is."""
     return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None, guard=FiniteGuard(vae.spec))
+
+
+def _as_weights(stack: Stack, x: Tensor) -> Tensor:
+    """`x` on the device and in the dtype of the weights."""
+    weight = next(stack.parameters())
+    return x.to(weight.device, weight.dtype)
 
 
 def _run(stack: Stack, x: Tensor, run: Run) -> Tensor:

@@ -1,5 +1,6 @@
 """A job: one piece of work that a process of its own does."""
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,3 +28,17 @@ class Job:
 
 
 OnExit = Callable[[Job, int, float], None]  # called with the job, its exit status and the seconds it took
+
+
+def failure_of(job: Job, status: int) -> str:
+    """Return why a job failed: the last line that it printed, or the signal that ended it.
+
+    Args:
+        job: The job.
+        status: Its exit status; negative: the signal that ended it.
+    """
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    text = job.output.read_text(encoding="utf-8", errors="replace") if job.output.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit status {status}"

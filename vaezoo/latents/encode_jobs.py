@@ -1,12 +1,11 @@
 """Encode shards in jobs: processes of this machine, or tasks of Ray."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vaezoo.errors import TrainingError
 from vaezoo.io.files import make_folder
-from vaezoo.jobs.job import Job
+from vaezoo.jobs.job import Job, failure_of
 from vaezoo.jobs.job_engine import Engine
 from vaezoo.latents.encode_plan import is_done
 from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, Shards, WorkOptions
@@ -57,7 +56,7 @@ def run_shard_jobs(
 
     def on_exit(job: Job, status: int, seconds: float) -> None:
         if status:
-            failed.append(f"{job.name}: {_reason(job, status)}")
+            failed.append(f"{job.name}: {failure_of(job, status)}")
             return
         meter.photos += sizes[job.name]
         on_batch(sizes[job.name], meter)
@@ -87,12 +86,3 @@ def _job(
     name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     output = make_folder(folder / LOGS) / f"job-{number:05d}.txt"
     return Job(name, MODULE, [str(folder.absolute()), *names, *words, *lock], output, gpu=device in (None, "cuda"))
-
-
-def _reason(job: Job, status: int) -> str:
-    """The last line that a failed job printed, or the signal that ended it."""
-    if status < 0:
-        return f"ended by {signal.Signals(-status).name}"
-    text = job.output.read_text(encoding="utf-8", errors="replace") if job.output.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit status {status}"

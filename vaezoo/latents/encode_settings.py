@@ -166,10 +166,12 @@ def agree(folder: Path, settings: EncodeSettings, model: dict[str, Any]) -> dict
         write_json(folder / PLAN, ours)
         return ours
     _check_same_model(folder, plan["model"], model)
+    given = _flat(ours)
     for name, value in _flat(plan).items():
-        given = _flat(ours).get(name)
-        if given != value:
-            raise InputError(f"{folder}: was encoded with {name} {_text(value)}, not {_text(given)}; {REMEDY}")
+        if given.get(name) != value:
+            raise InputError(
+                f"{folder}: was encoded with {name} {_text(value)}, not {_text(given.get(name))}; {REMEDY}"
+            )
     return plan
 
 
