@@ -99,14 +99,10 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     vae = create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype or "fp32"])
     if not options.fast and options.tile is None:
         return vae
-    from vaezoo.inference.optimize import optimize
-    from vaezoo.inference.process_memory import return_freed_memory
+    from vaezoo.inference.optimize import optimize_for_command
 
     dtype = options.dtype or ("auto" if options.fast else "fp32")
-    if options.tile is not None:
-        return_freed_memory()
-    keep_memory = options.fast and options.tile is None
-    return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=keep_memory)
+    return optimize_for_command(vae, dtype, options.fast, options.tile)
 
 
 def _tile(text: str) -> int | str:

@@ -131,7 +131,7 @@ def test_a_process_answers_every_question_by_a_step(what, implementation, ldm, m
 def test_a_fast_step_is_that_of_optimize(tile, freed, ldm, monkeypatch):
     done = []
     monkeypatch.setattr("vaezoo.inference.optimize.keep_freed_memory", lambda: done.append("kept"))
-    monkeypatch.setattr("vaezoo.benchmark.steps.return_freed_memory", lambda: done.append("returned"))
+    monkeypatch.setattr("vaezoo.inference.optimize.return_freed_memory", lambda: done.append("returned"))
     case = case_of(ldm, "reconstruct", fast=True, tile=tile, channels_last=True, dtype="bf16")
     network = make_network(case)
     assert done == [freed]

@@ -40,7 +40,7 @@ def main(questions: TextIO, answers: TextIO) -> None:
     network = make_network(case)
     warm_libraries(network, case)
     step = make_step(network, case)
-    _return_freed_memory()
+    _trim_heap()
     with meter(device) as before:
         pass
     params = sum(p.numel() for p in network.parameters())
@@ -52,7 +52,7 @@ def main(questions: TextIO, answers: TextIO) -> None:
         answer(seconds=usage.seconds, cpu_seconds=time.process_time() - start, peak_mib=usage.peak_mib)
 
 
-def _return_freed_memory() -> None:
+def _trim_heap() -> None:
     """Return freed memory to the system; steps could reuse it otherwise, and the process would grow less."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc has malloc_trim
