@@ -12,7 +12,6 @@ a process of its own; loading libraries and making the network does not count:
 """
 
 import argparse
-import csv
 import platform
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 
 import diffusers
 import torch
+from csv_rows import write_rows
 from diffusers import AutoencoderKL
 from PIL import Image, ImageOps
 from safetensors import safe_open
@@ -35,7 +35,6 @@ import vaezoo
 from vaezoo.data.photos import photos
 from vaezoo.evaluation.results import hardware
 from vaezoo.inference.process_memory import keep_freed_memory
-from vaezoo.io.files import replacing
 from vaezoo.io.temporary import scratch_folder
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "encode.csv"
@@ -205,10 +204,7 @@ def main() -> None:
         print(measure(options.way, options))
         return
     rows = measure_all(options)
-    with replacing(options.out) as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(options.out, rows)
 
 
 if __name__ == "__main__":

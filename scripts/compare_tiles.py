@@ -4,7 +4,6 @@ Writes `docs/results/tiles.csv` and `docs/images/tiles.jpg`. Both ways decode th
 tiles of 128 pixels, which overlap by a quarter as is the default of diffusers, and in strips of 128 pixels.
 """
 
-import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 import diffusers
 import torch
 import torch.nn.functional as F
+from csv_rows import write_rows
 from torch import Tensor
 
 import vaezoo
 from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.io.captions import captioned
-from vaezoo.io.files import replacing
 from vaezoo.io.images import save_picture, to_pil
 from vaezoo.io.sheets import difference, tile
 from vaezoo.specs.catalog import sample_photos
@@ -65,10 +64,7 @@ def main(model: str = "vae_f8_z4") -> None:
                 text = f"difference x{GAIN}, {row['psnr']} dB, tone off by {row['largest_tone_shift']} levels"
                 cells += [captioned(made.clamp(-1, 1), how), captioned(difference(whole, made, GAIN), text)]
             shown.append(cells)
-    with replacing(DOCS / "results" / "tiles.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(DOCS / "results" / "tiles.csv", rows)
     save_picture(to_pil(tile(shown)), DOCS / "images" / "tiles.jpg")
 
 

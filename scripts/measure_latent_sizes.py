@@ -3,17 +3,16 @@
 Writes `docs/results/latent_sizes.csv`, from which `make_tables.py` makes the table of `docs/latents.md`.
 """
 
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from csv_rows import write_rows
 
 import vaezoo
 from vaezoo.data.photos import Photo, photos
 from vaezoo.evaluation.latents.channels import ChannelStats
-from vaezoo.io.files import replacing
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 
@@ -42,10 +41,7 @@ def main(folder: str, *models: str) -> None:
         about = {"model": f"{vae.source.network}.{vae.source.tag}", "measured_at": vae.latent_stats.size}
         about |= {"data": Path(folder).resolve().name, "images": len(found)}
         rows += [{**about, "size": size, **latent_sizes(vae, found, size)} for size in SIZES]
-    with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":

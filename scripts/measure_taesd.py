@@ -3,16 +3,15 @@
 WEIGHTS is a folder of `taesd_encoder.safetensors`, `taesd_decoder.safetensors` and so on; PHOTOS is a folder of photos.
 """
 
-import csv
 import sys
 from pathlib import Path
 
 import torch
+from csv_rows import write_rows
 
 import vaezoo
 from vaezoo.data.photos import photos
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
-from vaezoo.io.files import replacing
 
 NAMES = ("taesd", "taesd3", "taef1", "taef2")
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "taesd.csv"
@@ -42,10 +41,7 @@ def measure(name: str, weights: Path, folder: Path) -> dict[str, object]:
 def main(weights: str, folder: str) -> None:
     """Measure all pairs and write the file."""
     rows = [measure(name, Path(weights), Path(folder)) for name in NAMES]
-    with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ diffusers, vaezoo as it is, and its fast path decode the same latents with `torc
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import torch
+from csv_rows import write_rows
 from torch.profiler import ProfilerActivity, profile
 
 from vaezoo.benchmark.benchmark_row import about
 from vaezoo.benchmark.case import make_case
 from vaezoo.benchmark.steps import make_network, make_step
 from vaezoo.inference.strips.winograd import SIDE
-from vaezoo.io.files import replacing
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "decode_profile.csv"
 PATHS = {"diffusers": ("diffusers", False), "vaezoo": ("vaezoo", False), "vaezoo, fast": ("vaezoo", True)}
@@ -69,10 +68,7 @@ def main() -> None:
     for dtype in options.dtypes.split(","):
         for path in PATHS:
             rows += profiled(options.network, options.size, dtype, path, options.repeats)
-    with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
 
 
 if __name__ == "__main__":
