@@ -37,11 +37,6 @@ def data(tmp_path):
     return write_noise(tmp_path / "photos", 7)
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "latents"
-
-
 def test_every_photo_is_stored_as_the_model_encodes_it_upright_and_mirrored(data, out):
     (data / "03.png").unlink()
     noise(3).save(data / "03.jpg", quality=95)

@@ -5,15 +5,11 @@ import os
 import random
 import signal
 import time
-import traceback
-import warnings
-from collections.abc import Callable
 
 import pytest
-import torch
 from support.commands import run
 from support.encoding import MODEL, dataset_of, encode, noise, shard_bytes, write_noise
-from support.kills import content
+from support.kills import content, forked
 
 from vaezoo.errors import TrainingError
 from vaezoo.inference import process_memory
@@ -33,11 +29,6 @@ def same_memory(monkeypatch):
 @pytest.fixture
 def data(tmp_path):
     return write_noise(tmp_path / "photos", 5)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "latents"
 
 
 def test_the_command_says_what_it_made_skipped_and_could_not_read(data, out, capsys):
@@ -104,35 +95,19 @@ def test_jobs_make_the_same_shards_as_one_process_and_a_failed_one_is_named(data
         encode(data, out, model=MODEL, jobs=2, bad="refuse")
 
 
-def started(work: Callable[[], object]) -> int:
-    """Work in a fork of this process, and return its id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses a single thread
-        child = os.fork()
-    if child == 0:
-        torch.set_num_threads(1)
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the fork must not go on as a second test run
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
-
-
 @pytest.mark.slow
 def test_two_encoders_that_are_killed_at_random_moments_leave_the_shards_of_one_that_is_not(tmp_path, out):
     data, draw, kills = write_noise(tmp_path / "photos", 30, (60, 60)), random.Random(0), 0
     begin = time.monotonic()
-    assert os.waitpid(started(lambda: encode(data, out.with_name("whole"))), 0)[1] == 0
+    assert os.waitpid(forked(lambda: encode(data, out.with_name("whole"))), 0)[1] == 0
     seconds = time.monotonic() - begin
     while kills < 6:
-        children = [started(lambda: encode(data, out)) for _ in range(2)]
+        children = [forked(lambda: encode(data, out)) for _ in range(2)]
         time.sleep(draw.uniform(0, seconds / 2))
         for child in children:
             os.kill(child, signal.SIGKILL)
             kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    assert [os.waitpid(started(lambda: encode(data, out)), 0)[1] for _ in range(2)] == [0, 0]
+    assert [os.waitpid(forked(lambda: encode(data, out)), 0)[1] for _ in range(2)] == [0, 0]
     assert shard_bytes(out) == shard_bytes(out.with_name("whole"))
     assert dataset_of(out) == dataset_of(out.with_name("whole"))
     assert not [name for name in content(out) if ".vaezoo-tmp" in name]

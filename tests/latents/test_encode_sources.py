@@ -20,11 +20,6 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "latents"
-
-
 def test_shards_have_one_size_each_and_a_photo_that_changed_its_size_moves(tmp_path, out):
     data = write_noise(tmp_path / "photos", 3, (24, 20))
     noise(7, (20, 33)).save(data / "a.png")

@@ -44,18 +44,28 @@ def killed_at(event: int, action: Callable[[], object], events: tuple[str, ...])
     Returns:
         Whether it was killed; `False` if it ended before.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses a single thread
-        child = os.fork()
-    if child == 0:
-        _run(event, action, events)
-    _, status = os.waitpid(child, 0)
+    _, status = os.waitpid(forked(lambda: _run(event, action, events)), 0)
     assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
     return os.WIFSIGNALED(status)
 
 
+def forked(action: Callable[[], object]) -> int:
+    """Call `action` in a fork of this process, which exits with 0, or with 1 after an error; return its process id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses a single thread
+        child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+        try:
+            action()
+        except BaseException:  # noqa: BLE001 - the fork must not go on as a second test run
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
 def _run(event: int, action: Callable[[], object], events: tuple[str, ...]) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     seen = 0
 
     def count(name: str, arguments: tuple[Any, ...]) -> None:
@@ -68,12 +78,7 @@ def _run(event: int, action: Callable[[], object], events: tuple[str, ...]) -> N
                 os.kill(os.getpid(), signal.SIGKILL)  # itself an event
 
     sys.addaudithook(count)
-    try:
-        action()
-    except BaseException:  # noqa: BLE001 - the fork must not go on as a second test run
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    action()
 
 
 def rerun_after_kills(
