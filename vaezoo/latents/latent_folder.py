@@ -77,9 +77,13 @@ class LatentFolder:
             FileError: If the manifest is damaged or has changed since the folder was opened.
         """
         lines, digest = read_manifest(self.path, name)
-        if digest != self.headers[name].manifest_sha256:
-            raise FileError(changed(self.path, name))
+        self.check_unchanged(name, digest)
         yield from sorted((line for line in lines if line.row is not None), key=lambda line: line.row or 0)
+
+    def check_unchanged(self, name: str, manifest_sha256: str) -> None:
+        """Raise `FileError` if the manifest of a shard is not the one that it had when the folder was opened."""
+        if manifest_sha256 != self.headers[name].manifest_sha256:
+            raise FileError(changed(self.path, name))
 
 
 def open_folder(path: str | Path, partial: bool = False) -> LatentFolder:

@@ -1,16 +1,12 @@
 """The samples of a folder of latents: where their lines are in the manifests, and their labels."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vaezoo.errors import FileError
-from vaezoo.io.files import opened
-from vaezoo.latents.latent_folder import LatentFolder, changed
-from vaezoo.latents.shard_files import REMEDY, manifest_path
+from vaezoo.latents.latent_folder import LatentFolder
+from vaezoo.latents.shard_files import read_raw_manifest
 
 UNLABELED = -1
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -44,7 +40,9 @@ def index_samples(folder: LatentFolder) -> SampleIndex:
     captioned = False
     for name in folder.headers:
         found = []
-        for start, line in _lines(folder, name):
+        lines, digest = read_raw_manifest(folder.path, name)
+        folder.check_unchanged(name, digest)
+        for start, line in lines:
             if line["row"] is not None:
                 found.append((line["row"], start, line.get("label")))
                 captioned = captioned or "caption" in line
@@ -53,21 +51,6 @@ def index_samples(folder: LatentFolder) -> SampleIndex:
         labels += [label for _, _, label in found]
     numbers, classes = _numbered(labels)
     return SampleIndex(np.array(starts, np.int64), numbers, classes, captioned)
-
-
-def _lines(folder: LatentFolder, name: str) -> list[tuple[int, dict[str, Any]]]:
-    path, at, found = manifest_path(folder.path, name), 0, []
-    with opened(path) as file:
-        content = file.read()
-    if hashlib.sha256(content).hexdigest() != folder.headers[name].manifest_sha256:
-        raise FileError(changed(folder.path, name))
-    try:
-        for line in content.splitlines(keepends=True):
-            found.append((at, json.loads(line)))
-            at += len(line)
-    except ValueError as error:
-        raise FileError(f"{path}: damaged ({error}); {REMEDY}") from error
-    return found
 
 
 def _numbered(labels: list[str | int | None]) -> tuple[Integers | None, tuple[str, ...]]:

@@ -189,12 +189,28 @@ def read_manifest(folder: Path, name: str) -> tuple[list[ManifestLine], str]:
     Raises:
         FileError: If the file is missing or damaged.
     """
-    path = manifest_path(folder, name)
+    lines, digest = read_raw_manifest(folder, name)
+    try:
+        return [ManifestLine.from_dict(line) for _, line in lines], digest
+    except TypeError as error:
+        raise FileError(f"{manifest_path(folder, name)}: damaged ({error}); {REMEDY}") from error
+
+
+def read_raw_manifest(folder: Path, name: str) -> tuple[list[tuple[int, dict[str, Any]]], str]:
+    """Read the manifest of a shard: where each line begins in bytes and its JSON, and the SHA-256 of the file.
+
+    Raises:
+        FileError: If the file is missing or damaged.
+    """
+    path, at, lines = manifest_path(folder, name), 0, []
     with opened(path) as file:
         content = file.read()
     try:
-        lines = [ManifestLine.from_dict(json.loads(line)) for line in content.split(b"\n") if line]
-    except (ValueError, TypeError) as error:
+        for line in content.split(b"\n"):
+            if line:
+                lines.append((at, json.loads(line)))
+            at += len(line) + 1
+    except ValueError as error:
         raise FileError(f"{path}: damaged ({error}); {REMEDY}") from error
     return lines, hashlib.sha256(content).hexdigest()
 
