@@ -13,7 +13,7 @@ from PIL import Image
 from vaezoo.data.parquet_rows import read_cell
 from vaezoo.data.timm_datasets import Item, dataset_items
 from vaezoo.errors import ImageError
-from vaezoo.io.files import digest_of, opened
+from vaezoo.io.files import digest_of, opened, read_part
 from vaezoo.io.read_image import decode_picture, picture_size
 
 
@@ -57,13 +57,11 @@ class PhotoPlace:
         """
         if self.column is not None and self.start is not None:
             yield io.BytesIO(read_cell(self.path, self.column, self.start))
-            return
-        with opened(self.path) as file:
-            if self.start is None:
+        elif self.start is not None:
+            yield io.BytesIO(read_part(self.path, self.start, self.length))
+        else:
+            with opened(self.path) as file:
                 yield file
-            else:
-                file.seek(self.start)
-                yield io.BytesIO(file.read(self.length))
 
     def picture(self) -> Image.Image:
         """Decode the photo, as `vaezoo.io.read_image.read_picture` does.

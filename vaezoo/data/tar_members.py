@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from vaezoo.data.photo_files import is_hidden
 from vaezoo.errors import FileError
-from vaezoo.io.files import opened
+from vaezoo.io.files import opened, read_part
 
 TEXTS = (".txt", ".json", ".cls")  # files beside a photo: caption, caption with other data, and label
 MOST_SHARDS = 1_000_000
@@ -42,9 +42,7 @@ class TarMember:
 
     def read(self) -> bytes:
         """Read the bytes of the file."""
-        with opened(self.tar) as file:
-            file.seek(self.start)
-            return file.read(self.length)
+        return read_part(self.tar, self.start, self.length)
 
 
 def tar_members(path: Path, suffixes: Sequence[str]) -> list[TarMember]:

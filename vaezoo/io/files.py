@@ -123,6 +123,22 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     return content
 
 
+def read_part(path: str | Path, start: int, length: int | None) -> bytes:
+    """Read some bytes of a file.
+
+    Args:
+        path: The file.
+        start: Offset of the first byte.
+        length: Number of bytes, fewer if the file ends before; `None` reads to its end.
+
+    Raises:
+        FileError: If the file cannot be read.
+    """
+    with opened(path) as file:
+        file.seek(start)
+        return file.read(length)
+
+
 def make_folder(path: str | Path) -> Path:
     """Create a folder and its parents unless they exist, and return its path.
 

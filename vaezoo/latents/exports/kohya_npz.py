@@ -68,7 +68,7 @@ def export_kohya(trainer: str, folder: LatentFolder, out: Path, settings: Export
     """
     kind = TRAINERS[trainer]
     _check_model(trainer, kind, folder)
-    names = _file_names(kind, folder, out)
+    names, about = _file_names(kind, folder, out), dict[str, Any]()
     for name, header in folder.headers.items():
         stored = read_stored(folder, name, settings)
         for row, line in enumerate(stored.lines):
@@ -78,7 +78,7 @@ def export_kohya(trainer: str, folder: LatentFolder, out: Path, settings: Export
             make_folder(path.parent)
             with replacing(path) as temporary:
                 np.savez(temporary, **arrays)
-    about = {line.key: _metadata(line) for name in folder.headers for line in folder.rows(name)}
+            about[line.key] = _metadata(line)
     write_json(make_folder(out) / METADATA, about)
     scale = "raw, as sd-scripts stores them" if kind.stats is None else "scaled by FLUX.1's scale and shift"
     return f"{folder.count:,} caches *{kind.suffix} and {METADATA}; latents are {settings.text}, {scale}"
