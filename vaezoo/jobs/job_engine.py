@@ -20,8 +20,8 @@ class Engine:
         kind: "local" for processes of this machine, or "ray" for tasks of a Ray cluster.
         jobs: Number of jobs at the same time; `None` means 1 on this machine, and on a cluster as many as it has GPUs,
             or if it has none processors.
-        address: Ray cluster as `HOST:PORT`; `None` means the one of the variable `RAY_ADDRESS` or of this machine, and
-            if there is none, one is started on this machine.
+        address: Ray cluster as `HOST:PORT`; `None` means the one of the variable `RAY_ADDRESS` or of this machine;
+            without a cluster, one is started on this machine.
 
     Raises:
         InputError: If a value is not valid, or Ray is not installed.

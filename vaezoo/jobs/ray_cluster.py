@@ -62,7 +62,7 @@ def run_jobs(jobs: Iterable[Job], limit: int | None, on_exit: OnExit, address: s
         on_exit: Called with each job that ended, its exit status (negative: the signal that ended it) and the seconds
             it took.
         address: Cluster to use, as `HOST:PORT`; `None` means that of the variable `RAY_ADDRESS` or of this machine,
-            and if there is none, one is started on this machine for the time of the call.
+            and without a cluster, one is started on this machine for the time of the call.
 
     Returns:
         The name of the signal that stopped the jobs, or `None` if all of them ran.
