@@ -29,6 +29,16 @@ def test_loss_and_psnr_are_drawn_over_the_steps(log, tmp_path):
     assert (tmp_path / CURVES).read_text(encoding="utf-8") == drawn  # equal logs give equal files
 
 
+def test_a_single_value_is_drawn_as_a_point(log, tmp_path):
+    marker = "fill: #1f77b4"  # of the first color of matplotlib; a line has no fill
+    log.add(step=30, loss=0.2)
+    draw_curves(tmp_path)
+    assert marker in (tmp_path / CURVES).read_text(encoding="utf-8")
+    log.add(step=31, loss=0.1)
+    draw_curves(tmp_path)
+    assert marker not in (tmp_path / CURVES).read_text(encoding="utf-8")
+
+
 def test_without_matplotlib_nothing_is_drawn_and_the_extra_is_named(log, tmp_path, monkeypatch):
     log.add(step=1, loss=1.0)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

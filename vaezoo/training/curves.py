@@ -70,9 +70,11 @@ def draw_curves(run: Path) -> Path | None:
         panels = figure.subplots(len(columns), sharex=True, squeeze=False)[:, 0]
         for axes, (name, label) in zip(panels, columns, strict=True):
             steps, values = zip(*_of(lines, name), strict=True)
-            axes.plot(steps, values, "-" if name == "loss" else "o-", markersize=4)
+            single = len(steps) == 1  # a line through one point is invisible
+            axes.plot(steps, values, "-" if name == "loss" and not single else "o-", markersize=4)
             axes.set_ylabel(label)
         panels[-1].set_xlabel("step")
+        panels[-1].xaxis.get_major_locator().set_params(integer=True)
 
     write_text(run / CURVES, draw_svg(draw, f"{run.resolve().name}: loss and PSNR", 1 + 2.2 * len(columns)))
     return run / CURVES
