@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 from PIL import Image
 
 from vaezoo.data.photo_files import is_hidden, photo_paths, split_folder
@@ -22,8 +21,6 @@ STREAMED = ("hfids/", "tfds/", "wds/")  # prefixes of timm datasets that can onl
 LABELED = ("torch/image_folder", "torch/folder")  # a folder for each label
 WDS_KEYS = ("jpg", "jpeg", "png", "webp")  # of the picture in a sample of a WebDataset
 Item = tuple[str, Callable[[], Image.Image]]  # location for error messages, and a function that returns the picture
-# What timm and the libraries below it raise for a wrong name or root, broken metadata, or an unreachable server.
-OPEN_ERRORS = (ImportError, OSError, RuntimeError, ValueError, LookupError, TypeError, AssertionError, httpx.HTTPError)
 
 
 def open_dataset(name: str, root: str | None, split: str, **options: Any) -> Any:
@@ -36,10 +33,8 @@ def open_dataset(name: str, root: str | None, split: str, **options: Any) -> Any
 
     try:
         return create_dataset(name, root and os.path.expanduser(root), split, **options)
-    except OPEN_ERRORS as error:
+    except _open_errors() as error:
         raise FileError(f"{name}: {_reason(error, name)}") from error
-    except _datasets_error() as error:
-        raise FileError(f"{name}: timm cannot open this dataset ({error}); check its name and root") from error
 
 
 def dataset_items(name: str, root: str | None, split: str) -> list[Item]:
@@ -109,7 +104,7 @@ def streamed_items(name: str, root: str | None, split: str, seed: int) -> Iterat
     prefix = name[: name.index("/") + 1].lower()
     # Passes end with the data here, not after a number of samples, which timm would need to know.
     options = {} if prefix == "tfds/" else {"num_samples": 1}
-    reader = open_dataset(name, root, split, is_training=True, seed=seed, **options).reader
+    reader, open_errors = open_dataset(name, root, split, is_training=True, seed=seed, **options).reader, _open_errors()
     try:
         samples = STREAMS[prefix](reader)
         while True:
@@ -120,7 +115,7 @@ def streamed_items(name: str, root: str | None, split: str, seed: int) -> Iterat
                 yield location, partial(_decode, data, location)
             if not count:
                 raise FileError(f"{name}: {_empty(reader, split)}")
-    except OPEN_ERRORS as error:
+    except open_errors as error:
         if isinstance(error, FileError):
             raise
         raise FileError(f"{name}: cannot be read on ({error}); check its files") from error
@@ -213,7 +208,10 @@ def _empty(reader: Any, split: str) -> str:
     return f"no photos in split {split}; choose another split, or check that its files exist and hold pictures"
 
 
-def _datasets_error() -> type[Exception]:
-    """The base class of the errors of Hugging Face `datasets`, where that package is loaded."""
-    module = sys.modules.get("datasets.exceptions")
-    return module.DatasetsError if module else FileError
+def _open_errors() -> tuple[type[Exception], ...]:
+    """What timm and the libraries below it raise for a wrong name or root, broken metadata or an unreachable server."""
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
+
+    kinds = (ImportError, OSError, RuntimeError, ValueError, LookupError, TypeError, AssertionError, httpx.HTTPError)
+    datasets = sys.modules.get("datasets.exceptions")
+    return (*kinds, datasets.DatasetsError) if datasets else kinds

@@ -5,25 +5,16 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from json import JSONDecodeError
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, errors, try_to_load_from_cache
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
-
-from vaezoo.errors import CheckpointError, FileError, HubError, InputError, VaezooError
+from vaezoo.errors import CheckpointError, HubError, InputError, VaezooError
 from vaezoo.version import __version__
 from vaezoo.weights.cached import check_cached
-from vaezoo.weights.config_json import about_pickles
-from vaezoo.weights.patience import ADDRESS_REMEDY, PatientApi, limited_waiting
 from vaezoo.weights.record_schema import COMMIT
 
-_UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
-_WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
-_NOT_JSON = (JSONDecodeError, UnicodeDecodeError)  # kinds of ValueError
-_MALFORMED = (TypeError, LookupError, AttributeError, AssertionError)  # the client uses answers without checking them
-_RAISED = (*_WRAPPERS, *_MALFORMED, OSError, httpx.HTTPError, httpx.InvalidURL)
+if TYPE_CHECKING:  # importing huggingface_hub takes as long as loading a model from disk, which does not need it
+    from huggingface_hub import HfApi
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,10 @@ class Hub:
             object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
 
     @property
-    def api(self) -> HfApi:
+    def api(self) -> "HfApi":
         """The client of huggingface_hub; all requests go through it."""
+        from vaezoo.weights.patience import PatientApi
+
         return PatientApi(endpoint=self.endpoint, token=self.token, library_name="vaezoo", library_version=__version__)
 
     def resolve(self, repo: str, revision: str | None = None) -> str:
@@ -107,6 +100,8 @@ class Hub:
 
     def find(self, repo: str, file: str, commit: str) -> Path | None:
         """Like `fetch`, but `None` if the repository has no such file, which is cached as well."""
+        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
         cached = try_to_load_from_cache(repo, file, cache_dir=self.cache_dir, revision=commit)
         if cached is _CACHED_NO_EXIST and not self.force_download:
             return None
@@ -123,109 +118,14 @@ class Hub:
 
         Requests in the block that are not answered end after a time (`weights/patience.py`).
         """
+        from vaezoo.weights.hub_errors import RAISED, HubErrors
+        from vaezoo.weights.patience import limited_waiting
+
         try:
             with limited_waiting():
                 yield
         except VaezooError:  # some are also OSErrors
             raise
-        except _RAISED as error:
-            raise self._translated(error, repo, revision, file) from error
-
-    def _translated(self, error: Exception, repo: str, revision: str | None, file: str | None) -> VaezooError:
-        what = f"{repo}/{file}" if file else repo
-        if isinstance(error, _UNCACHED) and (self.local_files_only or constants.HF_HUB_OFFLINE):
-            switch = "local_files_only" if self.local_files_only else "HF_HUB_OFFLINE"
-            remedy = "load it, or `vaezoo download` it, once while online"
-            text = f"{what} is not in the cache and {switch} is set: {remedy}{self._cached_commits(repo, file)}"
-            return HubError("offline", text)
-        root = _root(error)
-        match root:
-            case errors.RepositoryNotFoundError():  # includes gated repositories
-                return self._no_access(root, repo)
-            case errors.RevisionNotFoundError():
-                hint = "; a folder is written after a #, as in @main#vae" if "/" in (revision or "") else ""
-                return HubError("revision", f"{repo} has no revision {revision!r}{self._revisions(repo)}{hint}")
-            case errors.RemoteEntryNotFoundError():
-                return HubError("file", f"{repo} has no {file} at {revision}{self._files(repo, revision)}")
-            case errors.HfHubHTTPError():
-                return self._answered(root, repo)
-            case errors.OfflineModeIsEnabled():
-                return HubError("offline", f"{what}: HF_HUB_OFFLINE is set; unset it for this")
-            case errors.HFValidationError():
-                return HubError("refused", f"{repo!r} is not a repository, which is written organization/name ({root})")
-            case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(
-                root, (JSONDecodeError, UnicodeDecodeError)
-            ):
-                return HubError("refused", f"{what}: {root}")
-            case OSError(errno=int()) if not isinstance(root, ConnectionError):
-                place, reason = self.cache_dir or constants.HF_HUB_CACHE, root.strerror or root
-                return FileError(f"{what}: cannot be saved in {place} ({reason}); cache_dir= names another folder")
-        reason = f"{'malformed answer, ' * isinstance(root, _MALFORMED)}{_first_line(str(root))}"
-        text = f"{what}: {self.api.endpoint} does not answer like a Hub ({reason})"
-        hint = "; a Hub without Xet storage needs HF_HUB_DISABLE_XET=1" if "xet" in str(root).lower() else ""
-        hint += self._cached_commits(repo, file) if isinstance(error, errors.RevisionResolutionError) else ""
-        return HubError("server", f"{text}: {ADDRESS_REMEDY}{hint}")
-
-    def _no_access(self, error: errors.RepositoryNotFoundError, repo: str) -> HubError:
-        used = "with your token" if _sends_token(error) else "without a token"
-        if isinstance(error, errors.GatedRepoError):
-            text = f"{repo} is gated and was asked for {used}: request access at {self.api.endpoint}/{repo}, then "
-            return HubError("gated", f"{text}`hf auth login` or token=")
-        text = f"{repo} does not exist on {self.api.endpoint} or is private (asked for {used})"
-        return HubError("missing", f"{text}: check the name, or `hf auth login` / token=")
-
-    def _answered(self, error: errors.HfHubHTTPError, repo: str) -> HubError:
-        status = error.response.status_code
-        message = _first_line(error.server_message or str(error))
-        if status in (409, 412):
-            text = f"{repo} changed while files were sent ({message}): nothing was written; check it, then push again"
-            return HubError("conflict", text)
-        if status == 429 or status >= 500:
-            return HubError("server", f"{self.api.endpoint} answered {status} for {repo} ({message}): try again later")
-        remedy = ": check the address (HF_ENDPOINT, endpoint=)" if status == 404 else ""
-        if status in (401, 403):
-            remedy = f": {'another' if _sends_token(error) else 'a'} token is needed (`hf auth login` or token=)"
-        return HubError("refused", f"{self.api.endpoint} refused {repo} with {status}, {message}{remedy}")
-
-    def _cached_commits(self, repo: str, file: str | None) -> str:
-        """The commits in the cache, for the error text of a branch that is not; empty if there are none."""
-        cache = Path(self.cache_dir or constants.HF_HUB_CACHE)
-        folder = cache / repo_folder_name(repo_id=repo, repo_type="model") / "snapshots"
-        entries = sorted(folder.iterdir()) if file is None and folder.is_dir() else []
-        names = [f"hf-hub:{repo}@{entry.name}" for entry in entries if COMMIT.fullmatch(entry.name)]
-        return f"; the cache has commits of it: {_listing(names)}" if names else ""
-
-    def _revisions(self, repo: str) -> str:
-        """The existing revisions, for an error text; empty if the Hub does not list them."""
-        try:
-            refs = self.api.list_repo_refs(repo)
-        except _RAISED:
-            return ""
-        return f"; it has {_listing([ref.name for ref in [*refs.branches, *refs.tags]])}"
-
-    def _files(self, repo: str, revision: str | None) -> str:
-        """The existing files, for an error text; empty if the Hub does not list them."""
-        try:
-            names = sorted(self.api.list_repo_files(repo, revision=revision))
-        except _RAISED:
-            return ""
-        return f"; it has {_listing(names)}{about_pickles(names)}"
-
-
-def _root(error: BaseException) -> BaseException:
-    """The actual error inside those in which the client wraps it."""
-    while isinstance(error, _WRAPPERS) and not isinstance(error, errors.HfHubHTTPError) and error.__cause__:
-        error = error.__cause__
-    return error
-
-
-def _sends_token(error: errors.HfHubHTTPError) -> bool:
-    return "authorization" in error.response.request.headers
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0][:300]
-
-
-def _listing(names: list[str]) -> str:
-    return f"{', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}"
+        except RAISED as error:
+            errors = HubErrors(self.api, self.cache_dir, self.local_files_only)
+            raise errors.translated(error, repo, revision, file) from error
