@@ -147,11 +147,7 @@ def test_a_malformed_answer_is_named(hub, vae, fails, place, body):
     with torch.no_grad():
         vae.encoder[0].bias.add_(1)
     hub.before = lambda server, method, path: Reply(200, body) if path == place or place in path.split("/") else None
-    improper = place == "preupload" and isinstance(body, dict)  # which the client itself finds
-    words = (
-        ["improperly formatted"] if improper else [f"{hub.endpoint} does not answer like a Hub", "check the address"]
-    )
-    fails("refused" if improper else "server", *words, revision="next")
+    fails("server", f"{hub.endpoint} does not answer like a Hub", "check the address", revision="next")
 
 
 def test_publishing_offline_says_so(hub, fails, monkeypatch):
@@ -210,3 +206,18 @@ def test_the_environment_names_the_hub_and_the_token(hub, saved, tmp_path):
     (row,) = json.loads(done.stdout)
     assert row["path"].startswith(str(tmp_path))
     assert "hf_alice" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "body"),
+    [
+        ("/preupload/", {"files": [{"path": "x", "uploadMode": 7}]}),
+        ("/objects/batch", {}),
+        ("/objects/batch", {"objects": [{"oid": "x"}]}),
+        ("/commit/", {"commitOid": "0" * 40, "commitUrl": "http://x"}),
+    ],
+)
+def test_an_answer_that_the_client_finds_malformed_is_named(hub, fails, step, body):
+    hub.create("alice/vae")
+    hub.before = lambda server, method, path: Reply(200, body) if step in path else None
+    fails("server", f"{hub.endpoint} does not answer like a Hub (", "check the address")

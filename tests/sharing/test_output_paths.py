@@ -5,6 +5,7 @@ import os
 import pytest
 
 import vaezoo
+from vaezoo.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,26 @@ def test_a_tilde_is_the_home_folder(vae, tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["x", "y.safetensors"]
     for name in ("local-dir:~/x", "file:~/y.safetensors"):
         assert vaezoo.create(name, pretrained=True).spec == vae.spec
+
+
+def test_a_file_in_a_folder_with_a_comma_is_one_file(vae, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("a,b")
+    for path in ("a,b/x.safetensors", f"{tmp_path}/a,b/y.safetensors"):
+        vaezoo.export_checkpoint(vae, path)
+        with pytest.raises(vaezoo.FileError, match=r"a,b/missing.safetensors: no such file"):
+            vaezoo.create("file:a,b/missing.safetensors")
+    assert main(["convert", "a,b/x.safetensors", "a,b/z.safetensors"]) == 0
+    assert sorted(os.listdir("a,b")) == ["x.safetensors", "y.safetensors", "z.safetensors"]
+
+
+def test_of_two_files_none_is_replaced_if_one_cannot_be_written(tmp_path):
+    taesd, encoder = vaezoo.create("taesd_f8_z4"), tmp_path / "encoder.safetensors"
+    encoder.write_bytes(b"old")
+    with pytest.raises(vaezoo.FileError, match="/dev/full: cannot be written"):
+        vaezoo.export_checkpoint(taesd, f"{encoder},/dev/full", layout="taesd")
+    assert encoder.read_bytes() == b"old"
+    with pytest.raises(vaezoo.FileError, match="names one file for encoder and decoder; name two"):
+        vaezoo.export_checkpoint(taesd, f"{encoder},{tmp_path}/./encoder.safetensors", layout="taesd")
+    assert os.listdir(tmp_path) == ["encoder.safetensors"]
+    assert encoder.read_bytes() == b"old"

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import constants, get_session
 
 import vaezoo
+from vaezoo.weights.patience import limited_waiting
 
 
 @pytest.fixture
@@ -37,4 +38,14 @@ def test_a_hub_that_never_answers_is_an_error_after_a_time(silent, name, tmp_pat
         vaezoo.create(name, pretrained=True, endpoint=silent, cache_dir=tmp_path)
     assert caught.value.kind == "server"
     assert time.monotonic() - start < 20
+    assert get_session().event_hooks == hooks
+
+
+def test_threads_that_wait_at_the_same_time_leave_nothing_in_the_client():
+    hooks, first, second = get_session().event_hooks, limited_waiting(), limited_waiting()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert get_session().event_hooks != hooks
+    second.__exit__(None, None, None)
     assert get_session().event_hooks == hooks

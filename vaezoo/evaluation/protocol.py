@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.distributions import Posterior
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
+from vaezoo.out_of_memory import enough_memory
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def evaluate(
     Raises:
         InputError: If there are no photos, `size` is not a multiple of `vae.size_multiple`, or NaN was decoded.
         ImageError: If a file is not an image, unless `skip_bad` is set.
+        OutOfMemoryError: If there is not enough memory.
 
     Examples:
         >>> import vaezoo
@@ -159,15 +162,16 @@ def evaluate(
             if (picture := read_or_skip(photo, tally.bad if skip_bad else None)) is None:
                 continue
             tally.enlarged += min(picture.size) < size
-            images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
-            posterior = vae.encode(images.to(vae.device, vae.dtype))
-            z = _sample(posterior, index) if sample else posterior.mode()
-            decoded = check_finite(vae, vae.decode(z).to("cpu", torch.float32), photo.name)
-            reconstruction = _rounded(decoded.clamp(-1, 1), protocol)
-            tally.add(index, images, reconstruction, posterior, z)
-            if protocol.measures_all:
-                tally.add_more(index, images, reconstruction, posterior.mode(), nets)
-                tally.figures[index] |= _equivariance(vae, images, posterior.mode(), photo.name)
+            with enough_memory(partial(_at_size, photo, size), "evaluate at a smaller size (--size)"):
+                images = _rounded(to_tensor(resize_and_crop(picture, size)), protocol)
+                posterior = vae.encode(images.to(vae.device, vae.dtype))
+                z = _sample(posterior, index) if sample else posterior.mode()
+                decoded = check_finite(vae, vae.decode(z).to("cpu", torch.float32), photo.name)
+                reconstruction = _rounded(decoded.clamp(-1, 1), protocol)
+                tally.add(index, images, reconstruction, posterior, z)
+                if protocol.measures_all:
+                    tally.add_more(index, images, reconstruction, posterior.mode(), nets)
+                    tally.figures[index] |= _equivariance(vae, images, posterior.mode(), photo.name)
     first, *others = processes.gather(tally)
     for other in others:
         first.merge(other)
@@ -186,6 +190,10 @@ def evaluate(
         enlarged=first.enlarged,
         bad=tuple(first.bad),
     )
+
+
+def _at_size(photo: Photo, size: int) -> str:
+    return f"{photo.name} at {size} x {size} pixels"
 
 
 def _rounded(images: Tensor, protocol: Protocol) -> Tensor:

@@ -1,5 +1,6 @@
 """Write safetensors files atomically."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,9 +25,27 @@ def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Map
         FileError: If the file cannot be written.
         RuntimeError: If tensors share memory.
     """
-    sweep(Path(path).parent)
-    try:
-        with replacing(path) as temporary:
-            save_file(dict(tensors), temporary, dict(metadata) if metadata else None)
-    except SafetensorError as error:
-        raise FileError(f"{path}: cannot be written ({error})") from error
+    write_tensor_files({Path(path): tensors}, metadata)
+
+
+def write_tensor_files(
+    contents: Mapping[Path, Mapping[str, Tensor]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write several safetensors files as `write_tensors` does; none is replaced before all are written.
+
+    Args:
+        contents: Contiguous tensors by name, for each file.
+        metadata: Text entries of each header.
+
+    Raises:
+        FileError: As for `write_tensors`.
+        RuntimeError: As for `write_tensors`.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, tensors in contents.items():
+            sweep(path.parent)
+            temporary = stack.enter_context(replacing(path))
+            try:
+                save_file(dict(tensors), temporary, dict(metadata) if metadata else None)
+            except SafetensorError as error:
+                raise FileError(f"{path}: cannot be written ({error})") from error

@@ -67,12 +67,16 @@ class View(NamedTuple):
 def weights_files(path: str | Path) -> list[Path]:
     """Return the files that a path stands for: one, or two for the text `ENCODER,DECODER`; `~` is the home folder.
 
+    Text with a comma is one path if it exists, or if its folder has the comma and exists.
+
     Raises:
         FileError: If there are more than two.
     """
     text = str(path)
-    if isinstance(path, Path) or "," not in text or os.path.exists(text):
-        return [Path(os.path.expanduser(text))]
+    whole = Path(os.path.expanduser(text))
+    in_folder = "," in str(whole.parent) and os.path.isdir(whole.parent)
+    if isinstance(path, Path) or "," not in text or in_folder or os.path.exists(whole):
+        return [whole]
     files = text.split(",")
     if len(files) != 2:
         raise FileError(f"{text}: {len(files)} paths; write one, or two as ENCODER,DECODER")

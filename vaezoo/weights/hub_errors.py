@@ -1,5 +1,6 @@
 """Turns the errors of huggingface_hub into ours: what failed, on which repository, and the remedy."""
 
+import re
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
@@ -16,6 +17,7 @@ from vaezoo.weights.record_schema import COMMIT
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
 _NOT_JSON = (JSONDecodeError, UnicodeDecodeError)  # kinds of ValueError
+_ODD_ANSWER = re.compile("improperly formatted|[Mm]alformed|Invalid (HF URI|server response|etag)")  # in ValueErrors
 _MALFORMED = (TypeError, LookupError, AttributeError, AssertionError)  # the client uses answers without checking them
 RAISED = (*_WRAPPERS, *_MALFORMED, OSError, httpx.HTTPError, httpx.InvalidURL)
 
@@ -57,8 +59,8 @@ class HubErrors:
                 return HubError("offline", f"{what}: HF_HUB_OFFLINE is set; unset it for this")
             case errors.HFValidationError():
                 return HubError("refused", f"{repo!r} is not a repository, which is written organization/name ({root})")
-            case ValueError() | errors.LocalTokenNotFoundError() if not isinstance(
-                root, (JSONDecodeError, UnicodeDecodeError)
+            case ValueError() | errors.LocalTokenNotFoundError() if not (
+                isinstance(root, _NOT_JSON) or _ODD_ANSWER.search(str(root))
             ):
                 return HubError("refused", f"{what}: {root}")
             case OSError(errno=int()) if not isinstance(root, ConnectionError):

@@ -1,6 +1,7 @@
 """The client of huggingface_hub, guarded against a Hub that never answers, or whose answers name no commit."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from vaezoo.weights.record_schema import COMMIT
 
 ADDRESS_REMEDY = "check the address (HF_ENDPOINT, endpoint=) and the network, or try again later"
 TIMEOUT = 120  # seconds; a commit of large files is answered late
+_changing = threading.Lock()  # held while the hooks of the client, which all threads share, are changed
 _ATTEMPTS = 3  # of requests that read, in units of their timeout; the client alone would try for six minutes
 
 
@@ -58,9 +60,15 @@ def limited_waiting() -> Iterator[None]:
         nonlocal first
         first = None
 
-    before = client.event_hooks
-    client.event_hooks = {"request": [*before["request"], asked], "response": [*before["response"], answered]}
+    with _changing:
+        hooks = client.event_hooks
+        client.event_hooks = {"request": [*hooks["request"], asked], "response": [*hooks["response"], answered]}
     try:
         yield
     finally:
-        client.event_hooks = before
+        with _changing:  # another thread may have begun or ended to wait in the meantime
+            kept = {
+                kind: [hook for hook in hooks if hook not in (asked, answered)]
+                for kind, hooks in client.event_hooks.items()
+            }
+            client.event_hooks = kept

@@ -1,13 +1,14 @@
 """Writing the weights of a model in any layout."""
 
+import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vaezoo.errors import CheckpointError, InputError
+from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.formats.layouts import LAYOUTS
-from vaezoo.io.tensor_file import write_tensors
+from vaezoo.io.tensor_file import write_tensor_files
 from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.halves import check_whole
 from vaezoo.nn.unwrap import unwrapped
@@ -56,12 +57,15 @@ def export_checkpoint(
     if LAYOUTS[layout].two_files != (len(files) == 2):
         wanted = "two files, ENCODER,DECODER" if LAYOUTS[layout].two_files else "one file"
         raise CheckpointError(f"{path}: layout {layout} is {wanted}")
-    if len(files) == 1:
-        _write(tensors, files[0], metadata)
-        return
-    for half, file in zip(HALVES, files, strict=True):
-        prefix = f"{half}."
-        _write({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}, file, metadata)
+    contents = {files[0]: tensors}
+    if len(files) == 2:
+        if os.path.realpath(files[0]) == os.path.realpath(files[1]):
+            raise FileError(f"{path}: names one file for encoder and decoder; name two")
+        contents = {file: _half(tensors, f"{half}.") for half, file in zip(HALVES, files, strict=True)}
+    try:
+        write_tensor_files(contents, metadata)
+    except RuntimeError as error:  # safetensors refuses tensors that share memory
+        raise CheckpointError(f"{path}: not written, because {str(error).strip().partition('.')[0]}") from error
 
 
 def check_savable(vae: VAE) -> None:
@@ -117,8 +121,5 @@ def _statistics(vae: VAE, layout: str, dtype: torch.dtype | None) -> dict[str, T
     return {f"{prefix}.{name}": torch.tensor(value, dtype=dtype) for name, value in values.items()}
 
 
-def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    try:
-        write_tensors(tensors, path, metadata)
-    except RuntimeError as error:  # safetensors refuses tensors that share memory
-        raise CheckpointError(f"{path}: not written, because {str(error).strip().partition('.')[0]}") from error
+def _half(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import torch
@@ -9,9 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import HubError, InputError, UnknownNameError
+from vaezoo.out_of_memory import enough_memory
 from vaezoo.specs.faults import unknown
 
 T = TypeVar("T")
+_LESS = "take fewer or smaller images at a time (batch_size and data.sizes of a recipe, --size of a command)"
+
+
+def enough_memory_to_judge(images: Tensor, name: str) -> AbstractContextManager[None]:
+    """Context manager that raises `OutOfMemoryError` with the name of a network if it needs more memory than there is.
+
+    Args:
+        images: Images that the network is given.
+        name: Name of the network, for the message.
+    """
+    return enough_memory(lambda: f"{name} of images of shape {tuple(images.shape)} on {images.device}", _LESS)
 
 
 class Frozen(nn.Module):
@@ -75,7 +88,7 @@ class Features(Frozen):
         if size not in (None, own) and hasattr(network, "set_input_size"):
             network.set_input_size(img_size=size)
         super().__init__(network)
-        self.size = size or own
+        self.name, self.size = model, size or own
         self.layers = [layer % count for layer in layers]
         self.channels: list[int] = [network.feature_info[layer]["num_chs"] for layer in self.layers]
         self.register_buffer("mean", torch.tensor(config["mean"]).view(3, 1, 1), persistent=False)
@@ -83,11 +96,12 @@ class Features(Frozen):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the feature maps of images (B, 3, H, W) in [-1, 1], in the order of `layers`."""
-        if images.shape[2:] != (self.size, self.size):
-            images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
-        x = ((images + 1) / 2 - self.mean) / self.std
         layers = sorted(set(self.layers))
-        found = self.network.forward_intermediates(x, indices=layers, norm=True, intermediates_only=True)
+        with enough_memory_to_judge(images, self.name):
+            if images.shape[2:] != (self.size, self.size):
+                images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
+            x = ((images + 1) / 2 - self.mean) / self.std
+            found = self.network.forward_intermediates(x, indices=layers, norm=True, intermediates_only=True)
         maps = dict(zip(layers, found, strict=True))
         return [maps[layer] for layer in self.layers]
 

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vaezoo.errors import InputError
-from vaezoo.evaluation.nets.frozen import Frozen, download, timm_model
+from vaezoo.evaluation.nets.frozen import Frozen, download, enough_memory_to_judge, timm_model
 from vaezoo.specs.catalog import data_dir
 
 EPS = 1e-8  # inside the root, so that the gradient is finite where all features of a position are zero
@@ -40,6 +40,7 @@ class LPIPS(nn.Module):
         super().__init__()
         if net not in BACKBONES:
             raise InputError(f"unknown LPIPS backbone {net!r}; expected one of {', '.join(BACKBONES)}")
+        self.net = net
         heads = load_file(data_dir("configs") / "lpips" / "heads.safetensors")
         for layer in range(5):
             self.register_buffer(f"head{layer}", heads[f"{net}.{layer}"], persistent=False)
@@ -59,13 +60,14 @@ class LPIPS(nn.Module):
 
         Raises:
             InputError: If the shapes differ, or are not (B, 3, H, W) with H and W at least 32.
+            OutOfMemoryError: If there is not enough memory.
         """
         shape = tuple(images.shape)
         if shape != tuple(reconstruction.shape):
             raise InputError(f"lpips: shapes {shape} and {tuple(reconstruction.shape)} differ")
         if images.ndim != 4 or shape[1] != 3 or min(shape[2:]) < SMALLEST:
             raise InputError(f"lpips: expected images of shape (B, 3, H, W), H and W at least {SMALLEST}, got {shape}")
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False), enough_memory_to_judge(images, f"lpips ({self.net})"):
             distance = torch.zeros(shape[0], device=images.device)
             pairs = zip(self._unit_features(images), self._unit_features(reconstruction), strict=True)
             for layer, (a, b) in enumerate(pairs):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaezoo.errors import FileError, HubError, InputError
-from vaezoo.evaluation.nets.frozen import Frozen, check_timm_name, download, timm_model
+from vaezoo.evaluation.nets.frozen import Frozen, check_timm_name, download, enough_memory_to_judge, timm_model
 from vaezoo.evaluation.nets.lpips import LPIPS
 from vaezoo.evaluation.tally import Nets
 from vaezoo.weights.pickles import read_pickle
@@ -85,15 +85,16 @@ class Pooled(nn.Module):
         super().__init__()
         network = timm_model(name, pretrained, num_classes=0)
         config = resolve_model_data_config(network)
-        self.size = config["input_size"][1:]
+        self.name, self.size = name, config["input_size"][1:]
         self.network = Frozen(network)
         self.register_buffer("mean", torch.tensor(config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of images (B, 3, H, W) in [-1, 1], of shape (B, D)."""
-        resized = F.interpolate(images.float(), size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
-        features: Tensor = self.network(((resized + 1) / 2 - self.mean) / self.std)
+        with enough_memory_to_judge(images, self.name):
+            resized = F.interpolate(images.float(), size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
+            features: Tensor = self.network(((resized + 1) / 2 - self.mean) / self.std)
         return features
 
 
@@ -122,8 +123,9 @@ class Inception(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of images (B, 3, H, W) in [-1, 1], of shape (B, 2048)."""
-        levels = ((images.clamp(-1, 1) + 1) * 127.5 + 0.5).floor().to(torch.uint8)
-        features: Tensor = self.network(levels)[0]
+        with enough_memory_to_judge(images, INCEPTION):
+            levels = ((images.clamp(-1, 1) + 1) * 127.5 + 0.5).floor().to(torch.uint8)
+            features: Tensor = self.network(levels)[0]
         return features
 
 
