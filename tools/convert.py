@@ -1,6 +1,7 @@
 """Convert a weights file between layouts, or to another floating type."""
 
 import argparse
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,24 @@ from vaezoo.io.temporary import scratch_folder
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.header_diff import shown
+from vaezoo.weights.load import logger
 from vaezoo.weights.pickles import from_pickle
+
+
+class _Says(logging.Handler):
+    """Prints what is logged about a file, such as the names that its layout leaves out.
+
+    Args:
+        path: The file that is read.
+        name: What to call it.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        super().__init__(logging.INFO)
+        self.path, self.called = path, name
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage().replace(self.path, self.called))
 
 
 def main(arguments: list[str]) -> None:
@@ -51,10 +69,16 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"{options.output}: layout {options.to} is {wanted}")
     with scratch_folder() as temporary:
         source = _from_pickles(options.input, temporary, options.key) if options.from_pickle else options.input
+        says, level = _Says(source, options.input), logger.level
+        logger.addHandler(says)
+        logger.setLevel(logging.INFO)
         try:
             vae = _load(source, options)
         except CheckpointError as error:  # the user knows the pickle, not the temporary file
             raise CheckpointError(str(error).replace(source, options.input)) from error
+        finally:
+            logger.removeHandler(says)
+            logger.setLevel(level)
         dtype = DTYPES[options.dtype] if options.dtype else None
         vaezoo.export_checkpoint(vae, options.output, layout=options.to, dtype=dtype)
     say(f"written: {options.output} ({vae.spec.name}, layout {options.to})")

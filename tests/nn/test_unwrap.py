@@ -1,6 +1,7 @@
 """Models in the wrappers of PyTorch are those that they wrap."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,6 +39,7 @@ def test_a_wrapped_model_is_saved_exported_loaded_and_run_like_the_model(vae, wr
     fresh = vaezoo.create("vae_f8_z4_micro")
     target = wrap(fresh)
     assert vaezoo.load_checkpoint(target, tmp_path / "x.safetensors") is target
+    assert vaezoo.optimize(wrapped, "fp32").source == vae.source
     assert not any(change.largest for change in compare_weights(target, wrapped))
     assert vaezoo.describe(wrapped).source == vae.source
     images = torch.rand(1, 3, 16, 16)
@@ -60,3 +62,11 @@ def test_another_module_is_refused_with_the_attribute_that_holds_the_model(vae, 
     with pytest.raises(vaezoo.InputError, match=r"a Linear is not a vaezoo\.VAE, as vaezoo\.create returns it"):
         vaezoo.export_checkpoint(nn.Linear(1, 1), tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", [None, "vae_f8_z4", {}, Path("vae")], ids=repr)
+def test_what_is_no_module_is_refused(other, tmp_path):
+    text = f"a {type(other).__name__} is not a vaezoo.VAE, as vaezoo.create returns it"
+    for use in (vaezoo.optimize, partial(vaezoo.save, folder=tmp_path), partial(vaezoo.export_checkpoint, path="x")):
+        with pytest.raises(vaezoo.InputError, match=text):
+            use(other)

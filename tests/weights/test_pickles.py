@@ -121,6 +121,16 @@ def test_two_pickles_of_one_name_stay_apart_and_an_error_names_the_user_s_file(t
     assert f"convert: {','.join(reversed(halves))}: its names and shapes fit no network" in capsys.readouterr().err
 
 
+def test_names_inside_of_the_taken_tensors_that_are_left_out_are_said(tmp_path, capsys):
+    state, source = vaezoo.create("vae_f8_z4_micro").state_dict(), tmp_path / "x.ckpt"
+    both = {f"{prefix}.{name}": tensor for prefix in ("model", "ema") for name, tensor in state.items()}
+    torch.save({"state_dict": both}, source)
+    assert main(["convert", str(source), str(tmp_path / "y.safetensors"), "--from-pickle"]) == 0
+    said = capsys.readouterr().out
+    assert f"{source}: the prefix ema. of its names was taken off\n" in said
+    assert f"{source}: left out by rule: outside ema.: {len(state)}\n" in said
+
+
 STATE = {"encoder.w": torch.ones(2), "decoder.w": torch.ones(3)}
 AVERAGED = {"encoder.w": torch.full((2,), 2.0), "decoder.w": torch.ones(3)}
 

@@ -18,6 +18,7 @@ from vaezoo.inference.reconstruct import check_finite
 from vaezoo.io.images import to_tensor
 from vaezoo.io.resize_and_pad import resize_and_crop
 from vaezoo.nn.dtypes import DTYPES
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 
 HEADROOM = 4  # other photos may have values that are larger than those of the probed ones by this factor
@@ -120,6 +121,7 @@ def probe(
     """
     if not photos:
         raise InputError("probe: no photos; pass at least one")
+    vae = unwrapped(vae)
     if vae.dtype != torch.float32 or vae.executor is not None:
         raise InputError("probe compares with float32: pass the model in float32 that you would optimize")
     limit = torch.finfo(DTYPES[dtype]).max

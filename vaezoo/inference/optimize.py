@@ -16,6 +16,7 @@ from vaezoo.inference.executor import StripExecutor
 from vaezoo.inference.finite_guard import FiniteGuard
 from vaezoo.inference.process_memory import keep_freed_memory, return_freed_memory
 from vaezoo.nn.dtypes import DTYPES
+from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.faults import unknown
 
@@ -86,6 +87,7 @@ def optimize(
         raise InputError("compile and processes cannot be combined: a compiled half sees the whole image; choose one")
     if tile is not None and tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
         raise InputError(f"tile is {tile!r}; expected a height in pixels, 'auto' or None")
+    vae = unwrapped(vae)
     made = _converted(vae, _dtype(vae, dtype), _memory_format(vae, memory_format), _rows(vae, keep_fp32))
     before = None if vae.executor is None else vae.executor.cast_from
     cast_from = before or (None if all(map(_same_dtype, made.parameters(), vae.parameters())) else vae.dtype)

@@ -1,4 +1,9 @@
-"""Locks among the processes of this machine: on a folder, a piece of work in it, or the replacement of its files."""
+"""Locks among the processes of this machine: on a folder, a piece of work in it, or the replacement of its files.
+
+`folder_lock` needs a file, since Windows and network disks have no locks on folders; the file stays, because a process
+may have opened it to wait, and would then hold the lock of a removed file. `write_lock` locks the folder itself, as
+published folders have no other files, and a training publishes to the folder whose `folder_lock` it holds.
+"""
 
 import contextlib
 import os

@@ -12,10 +12,10 @@ from vaezoo.nn.vae import VAE
 def unwrapped(vae: VAE) -> VAE:
     """Return the VAE inside of `DataParallel`, `DistributedDataParallel` or `torch.compile`; a VAE is returned as is.
 
-    An object that has the methods of a VAE and is no module is returned as well.
+    An object that is no module and has the methods `encode` and `decode` is returned as well.
 
     Raises:
-        InputError: If it is another module; the text names the attribute that holds a VAE, if there is one.
+        InputError: If it is anything else; the text names the attribute of a module that holds a VAE, if there is one.
     """
     inner: Any = vae
     while True:
@@ -25,8 +25,10 @@ def unwrapped(vae: VAE) -> VAE:
             inner = inner._orig_mod
         else:
             break
-    if isinstance(inner, VAE) or not isinstance(inner, nn.Module):
+    is_module = isinstance(inner, nn.Module)
+    if isinstance(inner, VAE) or (not is_module and hasattr(inner, "encode") and hasattr(inner, "decode")):
         return inner
-    name = next((name for name, child in inner.named_children() if isinstance(child, VAE)), None)
+    children = inner.named_children() if is_module else ()
+    name = next((name for name, child in children if isinstance(child, VAE)), None)
     hint = f"; pass its .{name}" if name else ", as vaezoo.create returns it"
     raise InputError(f"a {type(inner).__name__} is not a vaezoo.VAE{hint}")
