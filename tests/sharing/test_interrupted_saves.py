@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+from functools import partial
 from itertools import count
 
 import pytest
@@ -11,7 +12,7 @@ from support.kills import CHANGES, content, killed_at
 from support.tiny_pipeline import LDM, small
 
 import vaezoo
-from vaezoo.adapters.diffusers_export import diffusers_config
+from vaezoo.adapters.diffusers_export import diffusers_config, replace_export
 from vaezoo.sharing.save import write_folder
 
 FILES = ["README.md", "config.json", "model.safetensors"]
@@ -72,6 +73,25 @@ def test_a_killed_save_with_an_export_leaves_the_old_or_the_new_model(tmp_path):
     found = check_kills(old, new, tmp_path, CHANGES, diffusers_config(new))
     assert found == sorted(found)
     assert len(found) > 10
+
+
+@pytest.mark.parametrize("same_config", [False, True])
+def test_a_killed_export_is_never_of_two_models(tmp_path, same_config):
+    old = {"config.json": b"old", "w": b"old"}
+    new = {"config.json": b"old" if same_config else b"new", "w": b"new"}
+    found, killed = [], True
+    while killed:
+        for name, files in (("folder", old), ("new", new)):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+            (tmp_path / name).mkdir()
+            for file, data in files.items():
+                (tmp_path / name / file).write_bytes(data)
+        export = partial(replace_export, tmp_path / "new", tmp_path / "folder", "w")
+        killed = killed_at(len(found), export, ("os.rename", "os.remove"))
+        found.append(content(tmp_path / "folder"))
+    assert all(files in (old, new) or "config.json" not in files for files in found)
+    assert ("config.json" in found[1]) == same_config
+    assert found[-1] == new
 
 
 @pytest.mark.parametrize("saves", [5, pytest.param(25, marks=pytest.mark.slow)])

@@ -44,12 +44,30 @@ def write_export(vae: VAE, folder: Path, config: Mapping[str, Any], variant: str
     return weights, CONFIG
 
 
+def replace_export(new: Path, folder: Path, weights: str) -> None:
+    """Move the files of `write_export` to an existing folder, in which one may be already.
+
+    At any moment, also after a crash, the folder has the files of the old or of the new export, or no `config.json`, so
+    that nothing loads the weights of one with the config of the other.
+
+    Args:
+        new: Folder that `write_export` wrote to.
+        folder: Folder to move them to.
+        weights: Name of the weights file.
+    """
+    old = folder / CONFIG
+    if old.exists() and old.read_bytes() != (new / CONFIG).read_bytes():
+        old.unlink()
+    os.replace(new / weights, folder / weights)
+    os.replace(new / CONFIG, old)
+
+
 def save_export(vae: VAE, folder: str | os.PathLike[str], changes: Mapping[str, Any], variant: str | None) -> None:
     """Check a model, then write it for diffusers to a folder, which is created if it does not exist.
 
     Args:
         vae: The model.
-        folder: Folder to write to; files of the same names are replaced, one after the other.
+        folder: Folder to write to; files of the same names are replaced, as by `replace_export`.
         changes: Entries of `config.json` that differ from those of the model.
         variant: As for `write_export`.
 
@@ -66,9 +84,8 @@ def save_export(vae: VAE, folder: str | os.PathLike[str], changes: Mapping[str, 
         raise InputError(f"variant {variant!r} is part of a file name and cannot name a folder; write 'fp16'")
     folder = make_folder(Path(folder))
     with folder_beside(folder) as new:
-        names = write_export(vae, new, config, variant)
+        weights, _ = write_export(vae, new, config, variant)
         try:
-            for name in names:
-                os.replace(new / name, folder / name)
+            replace_export(new, folder, weights)
         except OSError as error:
             raise FileError(f"{folder}: cannot be written ({error.strerror or error})") from error

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vaezoo.adapters.diffusers_export import diffusers_config, write_export
+from vaezoo.adapters.diffusers_export import diffusers_config, replace_export, write_export
 from vaezoo.errors import FileError, VaezooError
 from vaezoo.io.files import make_folder, sha256_of, write_text
 from vaezoo.io.folder_lock import write_lock
@@ -29,10 +29,10 @@ def save(
 ) -> Path:
     """Save a model as a folder with `config.json`, `model.safetensors` and a model card, `README.md`.
 
-    At any moment, also after a crash, the folder loads as the old model or as the new one. All files are written under
-    temporary names first. The new weights are put beside the old ones, under a name with their SHA-256; then
-    `config.json` is replaced, which has that SHA-256, and then the weights are renamed to `model.safetensors`. What an
-    interrupted save left behind is removed by the next one.
+    At any moment, also after a crash, the folder loads as the old model or the new one, and `vae/` as one of them or,
+    for a moment, not at all. All files are written under temporary names first. The new weights are put beside the old
+    ones, under a name with their SHA-256; then `config.json` is replaced, which has that SHA-256, and then the weights
+    are renamed to `model.safetensors`. What an interrupted save left behind is removed by the next one.
 
     Args:
         vae: The model, saved in its own dtype.
@@ -88,10 +88,9 @@ def write_folder(
     folder = make_folder(folder)
     try:
         with folder_beside(folder) as new:
-            export: list[str] = []
             if diffusers:
                 (new / SUBFOLDER).mkdir()
-                export = [f"{SUBFOLDER}/{name}" for name in write_export(vae, new / SUBFOLDER, diffusers)]
+                exported, _ = write_export(vae, new / SUBFOLDER, diffusers)
             export_checkpoint(vae, new / WEIGHTS)
             sha256 = sha256_of(new / WEIGHTS)
             write_text(new / CARD, card)
@@ -100,8 +99,9 @@ def write_folder(
                 make_folder(folder / SUBFOLDER)
             with write_lock(folder):
                 _replace_model(new, folder, sha256)
-                for name in (*export, CARD):
-                    os.replace(new / name, folder / name)
+                if diffusers:
+                    replace_export(new / SUBFOLDER, folder / SUBFOLDER, exported)
+                os.replace(new / CARD, folder / CARD)
                 _remove_leftovers(folder)
     except VaezooError:
         raise
