@@ -6,10 +6,12 @@ import sys
 import tempfile
 
 import pytest
+import torch
 from support.disk import full_disk
 
 from vaezoo.errors import CheckpointError, FileError
 from vaezoo.io.files import write_text
+from vaezoo.io.images import save_picture
 from vaezoo.io.temporary import becoming_folder, folder_beside, scratch_folder, temporary_name
 
 
@@ -30,6 +32,15 @@ def test_a_scratch_folder_is_removed_with_those_of_killed_processes(system):
         assert folder.parent == system
         assert folder.stat().st_mode & 0o777 == 0o700  # the folder is shared with other users
     assert sorted(os.listdir(system)) == sorted([mine, elsewhere, "other"])
+
+
+def test_a_file_that_a_killed_process_was_writing_is_removed_by_the_next_write_to_its_folder(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mine = temporary_name(".png")
+    for name in (mine, mine.replace(str(os.getpid()), ended.stdout.strip()), "other.png"):
+        (tmp_path / name).touch()
+    save_picture(torch.zeros(1, 3, 4, 4), tmp_path / "new.png")
+    assert sorted(os.listdir(tmp_path)) == sorted([mine, "new.png", "other.png"])
 
 
 def test_a_full_scratch_folder_names_the_file_and_the_variable_that_helps(system):

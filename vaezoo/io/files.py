@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vaezoo.errors import FileError, VaezooError
-from vaezoo.io.temporary import temporary_name
+from vaezoo.io.temporary import sweep, temporary_name
+
+_swept: set[str] = set()  # folders from which this process has removed what killed ones left
 
 
 @contextlib.contextmanager
@@ -19,7 +21,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Context manager for an atomic write: yields a temporary path, which replaces `path` if the block succeeds.
 
     If the block raises, the temporary file is removed and `path` stays as it was. The temporary name has the suffix of
-    `path`, for writers that choose a format by it.
+    `path`, for writers that choose a format by it. The first write of this process to a folder removes what
+    killed ones left there.
 
     Args:
         path: File to write; its folder must exist.
@@ -34,6 +37,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path = Path(os.path.realpath(path))  # the link stays, and the file that it names is replaced
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise FileError(f"{path}: cannot be written; it is a device or pipe, not a regular file")
+    if (folder := os.path.abspath(path.parent)) not in _swept:
+        _swept.add(folder)
+        with contextlib.suppress(OSError):  # a folder whose files cannot be listed
+            sweep(path.parent)
     temporary = path.with_name(temporary_name(path.suffix))
     try:
         temporary.touch(exist_ok=False)
