@@ -15,7 +15,7 @@ from support.offset_model import Offset, mean_and_spread, noise_photos
 import vaezoo
 from vaezoo.data.photos import Photo
 from vaezoo.distributed import ProcessGroup, local_device
-from vaezoo.errors import InputError
+from vaezoo.errors import ImageError, InputError
 from vaezoo.evaluation.case_sheet import case_sheet, latent_colors
 from vaezoo.evaluation.latents.neighbors import knn_consistency
 from vaezoo.evaluation.metrics.psnr import psnr
@@ -156,6 +156,16 @@ def test_worst_cases_come_first_and_the_sheet_shows_them():
     assert not torch.equal(case_sheet(result.worst, result.names), sheet)  # names instead of indexes
     with pytest.raises(InputError, match="no images to tile"):
         case_sheet([])
+
+
+def test_worst_cases_have_their_names_if_bad_photos_were_left_out():
+    def read():
+        raise ImageError("bad: damaged")
+
+    found = [Photo("bad", read), *noise_photos(2), Photo("dark", lambda: Image.new("RGB", (16, 16), (1, 2, 3)))]
+    result = evaluate(Offset(0.8), found, 16, keep=3, skip_bad=True)
+    assert result.names[result.worst[0].index] == "dark"
+    assert case_sheet(result.worst, result.names).shape[0] == 3
 
 
 def test_latent_colours_are_principal_components_with_one_meaning_for_all():

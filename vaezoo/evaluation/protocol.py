@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -66,7 +66,7 @@ class Evaluation:
         figures: Figures of all images together; `None` for one that does not apply.
         frechet: Fréchet distance, by the name of the network that computed the features.
         knn: Consistency of nearest neighbors, by the name of the network that computed the features.
-        worst: Cases with the lowest PSNR, worst first.
+        worst: Cases with the lowest PSNR, worst first; `index` is that in `names`.
         enlarged: Number of photos smaller than `size`.
         bad: Photos that could not be read and were left out.
     """
@@ -177,16 +177,17 @@ def evaluate(
         first.merge(other)
     check_some_read(first.bad, len(photos))
     rows = [found for _, found in sorted(first.figures.items())]
+    places = {index: place for place, index in enumerate(sorted(first.figures))}  # without bad photos
     return Evaluation(
         protocol,
         size,
         sample,
-        names=tuple(photos[index].name for index in sorted(first.figures)),
+        names=tuple(photos[index].name for index in places),
         images={name: tuple(row[name] for row in rows) for name in rows[0]},
         figures=panel(first) | _flat(vae, size) if protocol.measures_all else basics(first),
         frechet={name: distance(first, name) for name in nets.features if protocol.measures_all},
         knn={name: consistency(first, name) for name in nets.features if protocol.measures_all},
-        worst=first.worst,
+        worst=[replace(case, index=places[case.index]) for case in first.worst],
         enlarged=first.enlarged,
         bad=tuple(first.bad),
     )

@@ -45,7 +45,7 @@ class Case:
     """One evaluated image.
 
     Args:
-        index: Index of the image among all images.
+        index: Index of the image among all images; in `Evaluation.worst`, among those that were evaluated.
         psnr: PSNR of the reconstruction, in dB.
         images: The image, of shape (1, 3, H, W).
         reconstruction: The reconstruction, of the same shape.
