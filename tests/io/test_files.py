@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vaezoo.errors import FileError, InputError
-from vaezoo.io.files import make_folder, read_bytes, replacing, write_text
+from vaezoo.io.files import make_folder, read_bytes, read_json, replacing, write_text
 
 
 def test_text_is_written_whole_with_the_permissions_of_any_new_file(tmp_path):
@@ -83,3 +83,10 @@ def test_a_pipe_is_not_waited_on(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(FileError, match=r"pipe\.yaml: is a named pipe"):
         read_bytes(tmp_path / "pipe.yaml", 10)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\udcff"], ids=["cut", "deep", "no UTF-8"])
+def test_damaged_json_is_a_file_error_with_its_remedy(tmp_path, text):
+    (tmp_path / "x.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(FileError, match=r"x\.json: damaged \(.*\); make it again"):
+        read_json(tmp_path / "x.json", "make it again")

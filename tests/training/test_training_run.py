@@ -123,6 +123,15 @@ def test_bad_pictures_are_counted_in_log_and_report(tmp_path):
     assert [line["bad_pictures"] for line in read_log(tmp_path / "run") if "loss" in line][-1] == 1
 
 
+@pytest.mark.parametrize("damage", ["{", "", "[" * 100_000, "\0\0"], ids=["cut", "empty", "deep", "null"])
+def test_a_damaged_line_hides_none_of_those_after_it(tmp_path, damage):
+    (tmp_path / "log.jsonl").write_text(f'{{"step": 1}}\n{damage}\n{{"step": 2}}\n', encoding="utf-8")
+    with pytest.raises(FileError, match=r"log\.jsonl: line 2 is damaged .*; remove this line"):
+        read_log(tmp_path)
+    (tmp_path / "log.jsonl").write_text(f'{{"step": 1}}\n{damage}', encoding="utf-8")
+    assert read_log(tmp_path) == [{"step": 1}]
+
+
 def test_a_log_goes_on_after_the_step_it_is_cut_back_to(tmp_path):
     log = Log(tmp_path, 0)
     for step in range(1, 5):

@@ -174,7 +174,7 @@ def read_json(path: Path, remedy: str) -> Any:
     with opened(path) as file:
         try:
             return json.loads(file.read())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # RecursionError: very deep nesting
             raise FileError(f"{path}: damaged ({error}); {remedy}") from error
 
 

@@ -40,20 +40,23 @@ class Log:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run's log, up to one that was cut off; a run without a log has none.
+    """Read the lines of a run's log, without a last one that was cut off; a run without a log has none.
 
     Raises:
-        FileError: If a line is not an object with an integer `step`.
+        FileError: If another line is damaged, or is not an object with an integer `step`.
     """
     path = run / NAME
     lines: list[dict[str, Any]] = []
     if not path.is_file():
         return lines
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, text in enumerate(texts, start=1):
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:  # the process was killed while it wrote this line
-            break
+        except (ValueError, RecursionError) as error:
+            if number == len(texts):  # the process was killed while it wrote this line
+                break
+            raise FileError(f"{path}: line {number} is damaged ({error}); remove this line") from error
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):
             raise FileError(f"{path}: {text[:40]!r} is not an object with a step; remove this line")
         lines.append(line)
