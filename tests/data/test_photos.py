@@ -11,6 +11,7 @@ from support.training import write_photos
 from timm.data import create_dataset
 from timm.utils.misc import natural_key
 
+from vaezoo.data import photo_files
 from vaezoo.data.photo_files import split_folder
 from vaezoo.data.photos import photos
 from vaezoo.data.settings import DataConfig, _natural
@@ -87,6 +88,18 @@ def test_links_to_a_folder_that_contains_them_are_not_followed(tmp_path):
     (tmp_path / "set" / "self").symlink_to("self")
     names = [photo.name for photo in photos(tmp_path / "set")]
     assert names == ["a/0.png", "a/b/0.png", "b/0.png", "b/a/0.png"]
+
+
+def test_folders_that_all_link_to_each_other_are_an_error_and_no_endless_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_files, "MOST_LINKS", 5)
+    folders = [tmp_path / f"{number}" for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    for folder in folders:
+        for other in folders:
+            (folder / f"to{other.name}").symlink_to(other)
+    with pytest.raises(FileError, match=r"links lead to it in over 5 ways, such as .*; remove links among its"):
+        photos(tmp_path)
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which files of a folder or archive are photos: one rule for all sources."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +9,7 @@ from vaezoo.errors import FileError
 from vaezoo.io.images import SUFFIXES
 
 SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))  # names of the same split
+MOST_LINKS = 100  # ways to one folder; links among many folders would lead to it in more ways than can be listed
 HIDDEN = ("@eaDir", "__MACOSX")  # folders in which a Synology disk has thumbnails and macOS has metadata
 
 
@@ -27,7 +29,7 @@ def photo_paths(folder: Path) -> list[Path]:
     Links to folders are followed, except to those that contain the link.
 
     Raises:
-        FileError: If `folder` is a file, or a folder cannot be read.
+        FileError: If `folder` is a file, a folder cannot be read, or links lead to one in over 100 ways.
     """
     return sorted(path for path in (file.relative_to(folder) for file in _files(folder)) if is_photo(path.as_posix()))
 
@@ -40,10 +42,14 @@ def split_folder(folder: Path, split: str | None) -> Path:
     return next((folder / name for name in (split, *synonyms) if (folder / name).is_dir()), folder)
 
 
-def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    real = os.path.realpath(folder)
+def _files(folder: Path, above: tuple[str, ...] = (), ways: Counter[str] | None = None) -> Iterator[Path]:
+    real, ways = os.path.realpath(folder), Counter() if ways is None else ways
     if real in above:
         return
+    ways[real] += 1
+    if ways[real] > MOST_LINKS:
+        text = f"links lead to it in over {MOST_LINKS} ways, such as {folder}; remove links among its folders"
+        raise FileError(f"{real}: {text}")
     try:
         with os.scandir(folder) as entries:
             found = [(folder / entry.name, _is_folder(entry)) for entry in entries if not is_hidden(entry.name)]
@@ -53,7 +59,7 @@ def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
         raise FileError(f"{folder}: cannot be read ({error.strerror}); change its permissions or remove it") from error
     for path, has_files in found:
         if has_files:
-            yield from _files(path, (*above, real))
+            yield from _files(path, (*above, real), ways)
         else:
             yield path
 
