@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -129,6 +130,7 @@ def add_row(
         FileError: As `check_results`, or if the file cannot be written; its previous content is kept.
     """
     new = {column: csv_cell(format_cell(row[column], f".{DIGITS.get(column, 4)}f")) for column in columns}
+    path = Path(os.path.realpath(path))  # links in several folders may name one file
     with write_lock(path.parent):
         sweep(path.parent)
         rows = [*check_results(path, columns, command, first), new]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from vaezoo.errors import FileError, SpecError
 from vaezoo.io.files import sha256_of, write_text
+from vaezoo.io.folder_lock import write_lock
 from vaezoo.specs.check import check
 from vaezoo.specs.parse import parse_yaml, read_tree
 from vaezoo.specs.tree import Location, Node
@@ -131,10 +132,14 @@ def add_pin(path: str | Path, fetched: Fetched) -> Pin:
     """
     files = (LockedFile(file=file, sha256=sha256_of(local)) for file, local in fetched.files.items())
     pin = Pin(repo=fetched.repo, commit=fetched.commit, files=tuple(files))
-    text = _text({**read_lock(path), fetched.name: pin})
-    _check(parse_yaml(text, str(path)))  # a file that could not be read again is not written
+    folder = Path(os.path.realpath(path)).parent
     try:
-        write_text(path, text)
+        if not folder.is_dir():
+            raise FileError(f"{path}: cannot be written (there is no folder {folder})")
+        with write_lock(folder):  # another process may add an entry
+            text = _text({**read_lock(path), fetched.name: pin})
+            _check(parse_yaml(text, str(path)))  # a file that could not be read again is not written
+            write_text(path, text)
     except FileError as error:
         raise FileError(f"{error}; --lock or {VARIABLE} names another file") from error
     return pin
