@@ -41,7 +41,27 @@ def pytest_collection_finish():
     import hypothesis  # noqa: F401  # now, because it asks the collector who refers to the objects of its plugins
 
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # models are freed by their reference counts
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Collect at the end of each test file, and let the garbage collector skip what stays."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+    return result
+
+
+@pytest.fixture
+def usual_collection():
+    """Collect garbage as often as Python does by itself, for tests that measure memory."""
+    few = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*few)
 
 
 def pytest_unconfigure():

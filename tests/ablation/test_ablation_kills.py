@@ -39,7 +39,7 @@ def test_an_ablation_killed_at_changes_of_the_file_system_ends_as_if_it_had_not_
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("what", "kills"), [("train", 30), ("ablate", 12)])
+@pytest.mark.parametrize(("what", "kills"), [("train", 10), ("ablate", 5)])
 def test_work_that_is_killed_at_random_moments_again_and_again_ends_as_if_it_had_not_been(tmp_path, what, kills):
     command = [sys.executable, "-m", "support.random_kills", str(tmp_path), what, str(kills)]
     paths = {**environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}

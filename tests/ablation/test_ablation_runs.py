@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 from support.ablations import plan_of, pretend, write_question
+from support.representatives import first_of
 
 from vaezoo.ablation import run_worker
 from vaezoo.ablation import runs as schedule
@@ -68,8 +69,8 @@ def test_each_run_is_made_once_and_some_at_a_time(fake, monkeypatch):
     ("action", "error"),
     [
         ("raise RuntimeError('out of memory')", "RuntimeError: out of memory"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
-        ("sys.exit(3)", "exit status 3"),
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL", marks=pytest.mark.slow),
+        pytest.param("sys.exit(3)", "exit status 3", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_ends_badly_costs_itself_and_says_why(action, error, fake):
@@ -119,7 +120,7 @@ def test_who_is_slower_leaves_what_the_run_has_said(fake):
     plan = fake("print('more', flush=True)", "if True:")
     folder = make_folder(plan.folder_of(plan.runs[0]))
     write_text(folder / "output.txt", "said before\n")
-    make_runs(plan, RunOptions(), lambda text: None)
+    make_runs(plan, RunOptions(Engine(jobs=6)), lambda text: None)
     assert (folder / "output.txt").read_text() == "said before\nmore\n"
 
 
@@ -158,7 +159,7 @@ def test_wrong_options_are_told(arguments, words, tmp_path, capsys):
 def test_options_overrule_a_file(fake, tmp_path):
     plan, question = fake(), str(write_question(tmp_path))
     more = ["--steps", "7", "--seeds", "5", "--train-set", "optimizer.lr=0.5"]
-    assert main(["ablate", question, "--out", str(plan.folder), "--no-report", *more]) == 0
+    assert main(["ablate", question, "--out", str(plan.folder), "--no-report", "--jobs", "6", *more]) == 0
     (recipe,) = {
         path.read_text() for path in plan.folder.glob("runs/*/recipe.yaml") if "overrides" not in path.read_text()
     }
@@ -169,7 +170,7 @@ def test_options_overrule_a_file(fake, tmp_path):
 
 def test_failed_runs_come_again_on_request(fake, tmp_path, capsys):
     plan = fake("sys.exit('no')")
-    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
+    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report", "--jobs", "6"]
     assert main(["ablate", question, *out]) == 2
     assert "2 of 6 runs failed, the first: tiny+channels3, seed 0: no; the same command with" in capsys.readouterr().err
     (tmp_path / "fake_worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
@@ -179,10 +180,10 @@ def test_failed_runs_come_again_on_request(fake, tmp_path, capsys):
     assert not any(row["error"] for row in rows_of(plan))
 
 
-@pytest.mark.parametrize("action", ["sys.exit(74)", "os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.parametrize("action", first_of(["sys.exit(74)", "os.kill(os.getpid(), signal.SIGKILL)"]))
 def test_runs_that_were_killed_or_found_no_space_come_again_by_themselves(action, fake, tmp_path):
     plan = fake(action)
-    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report"]
+    question, out = str(write_question(tmp_path)), ["--out", str(plan.folder), "--no-report", "--jobs", "6"]
     assert main(["ablate", question, *out]) == 2
     (tmp_path / "fake_worker.py").write_text(FAKE.replace("ACTION", ""), encoding="utf-8")
     assert main(["ablate", question, *out]) == 0

@@ -55,6 +55,7 @@ def test_a_worker_trains_judges_and_shows_and_does_nothing_twice(tmp_path):
         assert worker.main([str(folder)]) == worker.LOCKED
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_by_its_checkpoint_and_not_by_a_stale_published_folder(tmp_path, monkeypatch):
     plan = plan_of(tmp_path)
     run, folder = plan.runs[1], make_folder(plan.folder_of(plan.runs[1]))

@@ -121,6 +121,7 @@ def test_pictures_are_those_of_runs_that_are_done(tmp_path):
     assert (plan.folder / "report.html").read_text(encoding="utf-8").count("data:image/png") == 4
 
 
+@pytest.mark.slow
 def test_of_many_points_the_front_and_the_base_are_named(tmp_path):
     plan = plan_of(tmp_path, grid="{latent.channels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}")
     psnr = {variant.label: [20.0 + (variant.label == "channels7")] * 2 for variant in plan.variants}
@@ -186,6 +187,7 @@ def test_without_the_extra_it_is_named(monkeypatch):
         check_extra()
 
 
+@pytest.mark.slow
 def test_headings_sort_by_number_and_there_is_no_error(browser, report):
     show(browser, report / "report.html", 1200)
     headings = browser.find_elements("css selector", "#variants th button")
@@ -202,6 +204,7 @@ def test_headings_sort_by_number_and_there_is_no_error(browser, report):
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1200])
 def test_no_page_is_wider_than_its_screen(browser, report, width):
     show(browser, report / "report.html", width)

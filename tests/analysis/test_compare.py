@@ -74,7 +74,7 @@ def test_the_command_knows_names_files_and_weights(capsys, tmp_path):
     text = run(capsys, "vae_f8_z4", "vae_f8_z4_noattn", "--size", 64)
     assert "heads 4 → 0" in text
     assert f"{costs(vaezoo.get_spec('vae_f8_z4_noattn')).params() - 21_970_983:+,}" in text.splitlines()[-1]
-    data = json.loads(run(capsys, "vae_f8_z4", "vae_f8_z4.photos_v1", "--json"))
+    data = json.loads(run(capsys, "vae_f8_z4_quarter", "vae_f8_z4_quarter.photos_v1", "--json"))
     assert data == {"rows": [], "tensors": []}
     torch.manual_seed(1)
     for name in ("a", "b"):

@@ -1,5 +1,6 @@
 """Datasets of timm: their files go through the decoder of vaezoo, in evaluation and in training."""
 
+import gc
 import io
 import itertools
 import json
@@ -9,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+import torch.utils.data
 from PIL import ExifTags, Image
 from support.pictures import noise
 from support.training import loader_of, tiny_recipe
@@ -127,11 +129,13 @@ def test_a_pass_without_photos_is_an_error(folder, tmp_path):
         next(photo_stream("wds/x", "texts.tar", str(tmp_path), seed=0))
 
 
-def test_more_workers_than_shards_is_an_error(folder, tmp_path):
+def test_more_workers_than_shards_is_an_error(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)  # the wait for workers that failed
     write_shard(tmp_path, "00000.tar", sorted(folder.iterdir()))
     settings = ("data.dataset=wds/x", f"data.root={tmp_path}", "data.split=00000.tar", "data.sizes=[16]")
     with pytest.raises(FileError, match=r"1 shards in split 00000\.tar for 2 loading processes"):
         list(loader_of(tiny_recipe(tmp_path, *settings, "data.workers=2")))
+    gc.collect()  # ends the workers
 
 
 @pytest.mark.parametrize("key", ["name", "filenames", "shard_lengths", "num_samples"])

@@ -31,7 +31,7 @@ def images(size=48):
     return torch.rand(2, 3, 64, size) * 2 - 1
 
 
-@pytest.fixture(scope="module", params=["vgg", "alex"])
+@pytest.fixture(scope="module", params=[pytest.param("vgg", marks=pytest.mark.slow), "alex"])
 def pair(request):
     """Ours and the reference, with one random backbone."""
     torch.manual_seed(0)

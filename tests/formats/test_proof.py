@@ -12,6 +12,7 @@ from vaezoo.nn import efficientvit
 
 TOLERANCE = 1e-4  # largest difference, of the output's largest magnitude
 LARGE = 20e6  # parameters; the default run proves the smallest network of each kind of proof, if smaller
+HUGE = 50e6  # parameters from which one question is enough, once the first way to load the weights has answered all
 READ_ONLY = ("AsymmetricAutoencoderKL", "AutoencoderKLQwenImage")  # tensors that vaezoo drops are missing there
 
 
@@ -40,7 +41,7 @@ class Answer(NamedTuple):
 def sizes(downscale: int) -> list[tuple[int, int, int]]:
     """Return batches, heights and widths: one square and one not, which use both forms of linear attention."""
     side = max(16, downscale if downscale > 32 else 2 * downscale)
-    return [(2, side, side), (1, side, side + max(16, downscale))]
+    return [(1 if downscale > 32 else 2, side, side), (1, side, side + max(16, downscale))]
 
 
 def questions(channels: int, downscale: int) -> list[tuple[Tensor, Tensor]]:
@@ -89,7 +90,7 @@ def attended(monkeypatch) -> set[str]:
 def test_a_network_is_the_function_of_its_original_and_its_export_is_too(name, tmp_path, attended):
     spec, kind = vaezoo.get_spec(name), original_of(name)
     original, asked = kind(name), questions(spec.latent.channels, spec.expect.downscale)
-    expected, ways = answers(original, asked), original.save(tmp_path)
+    expected, ways, again = answers(original, asked), original.save(tmp_path), len(asked)
     del original  # one model in memory at a time: the largest takes 4.5 GB
     if kind.clamps:
         assert all((answer.decoded.abs() < 1).float().mean() > 0.3 for answer in expected)
@@ -100,7 +101,8 @@ def test_a_network_is_the_function_of_its_original_and_its_export_is_too(name, t
         assert vae.spec.hash == spec.hash
         if way.startswith("local-dir:"):
             assert vae.latent_stats is not None
-        assert_says(vae, asked, expected, kind.clamps)
+        assert_says(vae, asked[-again:], expected[-again:], kind.clamps)
+        again = 1 if spec.expect.params > HUGE else again
     if any(row.block.startswith("vit_") for row in spec.encoder):
         assert attended == {"linear_attention", "quadratic_attention"}
     for path in tmp_path.iterdir():
@@ -109,6 +111,6 @@ def test_a_network_is_the_function_of_its_original_and_its_export_is_too(name, t
     if spec.expect.proof.diffusers not in READ_ONLY:
         tensors = kind.exported(vae, tmp_path)
         del vae
-        for there, here in zip(answers(kind(name, tensors), asked), expected, strict=True):
+        for there, here in zip(answers(kind(name, tensors), asked[-again:]), expected[-again:], strict=True):
             assert_close(there.moments, here.moments, "moments of the export")
             assert_close(there.decoded, here.decoded, "decoded by the export")

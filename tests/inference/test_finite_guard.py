@@ -3,6 +3,7 @@
 import pytest
 import torch
 from support.loud import LOUD, loud_model
+from support.representatives import first_of
 
 import vaezoo
 from vaezoo.inference.optimize import optimize
@@ -32,7 +33,7 @@ def test_a_result_that_is_not_finite_names_the_first_such_row(loud, z, options):
         fast.decode(z)
 
 
-@pytest.mark.parametrize("options", [{}, {"tile": 16}, {"fuse": False, "tile": "auto"}])
+@pytest.mark.parametrize("options", first_of([{"tile": 16}, {}, {"fuse": False, "tile": "auto"}]))
 def test_rows_kept_in_float32_do_not_overflow(loud, z, options):
     fast = optimize(loud, "fp16", keep_fp32=LOUD, **options)
     assert (fast.decoder[1].weight.dtype, fast.decoder[2].layers[0].conv1.weight.dtype) == (

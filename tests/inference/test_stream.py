@@ -16,7 +16,7 @@ def picture(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["vae_f8_z4_micro", "taef2_f8_z32"])
+@pytest.mark.parametrize("name", ["vae_f8_z4_micro", pytest.param("taef2_f8_z32", marks=pytest.mark.slow)])
 def test_strips_of_a_picture_are_those_of_its_reconstruction(name, monkeypatch):
     vae = small_vae(name)
     height, width = 14 * vae.size_multiple - 3, vae.size_multiple + 1

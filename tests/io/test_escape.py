@@ -41,7 +41,7 @@ def test_a_results_file_has_no_formulas_and_the_same_rows_after_another_one_is_a
 
 
 def test_tables_and_reports_of_an_ablation_escape_errors(tmp_path):
-    plan = plan_of(tmp_path)
+    plan = plan_of(tmp_path, sizes="[32]")
     pretend(plan, {"base": [20.0, 20.2], "channels3": [20.1, 20.7]})
     write_result(make_folder(plan.folder_of(plan.runs[2])), {"error": f"=1|2 <b>{ESC}"})
     rows = write_tables(plan)

@@ -156,8 +156,8 @@ def test_two_photos_of_one_key_are_refused_with_both_places(tmp_path, out):
     [
         ({"size": 24}, "latents: was encoded with size 16, not 24; give another folder, or the settings of this one"),
         ({"flip": True}, "was encoded with flip off, not on"),
-        ({"dtype": "fp16"}, "was encoded with dtype bf16, not fp16"),
-        ({"resize": "multiple"}, "was encoded with resize center, not multiple"),
+        pytest.param({"dtype": "fp16"}, "was encoded with dtype bf16, not fp16", marks=pytest.mark.slow),
+        pytest.param({"resize": "multiple"}, "was encoded with resize center, not multiple", marks=pytest.mark.slow),
         (
             {"model": "taesd"},
             r"with the model vae_f8_z4_micro \(network .*, weights .*\), not taesd_f8_z4 \(",

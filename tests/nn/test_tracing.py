@@ -19,7 +19,7 @@ class Reconstruction(torch.nn.Module):
         return self.vae.decode(self.vae.encode(images).mode())
 
 
-@pytest.mark.parametrize("name", ["vae_f8_z4_micro", "taesd_f8_z4"])
+@pytest.mark.parametrize("name", ["vae_f8_z4_micro", pytest.param("taesd_f8_z4", marks=pytest.mark.slow)])
 def test_a_network_is_traced_while_gradients_are_enabled(name):
     module, images = Reconstruction(vaezoo.create(name)), torch.rand(1, 3, 16, 16)
     with warnings.catch_warnings():

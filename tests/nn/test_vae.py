@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.representatives import first_of
 
 import vaezoo
 from vaezoo.benchmark.timing import meter
@@ -28,8 +29,8 @@ def assert_near(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype = 
     assert (found.float() - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels_last", first_of([True, False]))
+@pytest.mark.parametrize("dtype", first_of(DTYPES, count=2))
 @torch.no_grad()
 def test_encode_and_decode_work_in_every_precision_and_memory_format(dtype, channels_last):
     vae, images, z = micro(**{"*.*.heads": 4}), pictures(40, 24), torch.randn(2, 4, 5, 3)
@@ -60,13 +61,12 @@ def test_a_pass_samples_in_training_and_takes_the_mode_in_evaluation_unless_told
         torch.testing.assert_close(out.reconstruction, vae.decode(out.latents))
 
 
-@pytest.mark.parametrize(
-    "backend", ["eager", *(pytest.param(name, marks=pytest.mark.slow) for name in ("aot_eager", "inductor"))]
-)
+@pytest.mark.slow  # by default test_compiled.py counts the graphs
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @torch.no_grad()
 def test_encode_and_decode_compile_as_whole_graphs_and_change_nothing(backend):
     torch.compiler.reset()
-    vae, images = micro(**{"*.*.heads": 2}), pictures(24, 16)
+    vae, images = micro(**{"*.*.heads": 2, "*.*.layers": 1}), pictures(24, 16)
     compiled_encode = torch.compile(vae.encode, fullgraph=True, backend=backend)
     compiled_decode = torch.compile(vae.decode, fullgraph=True, backend=backend)
     posterior = vae.encode(images)

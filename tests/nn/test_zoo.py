@@ -22,7 +22,8 @@ RECORDS = [t for name in NAMES for t in read_records(name).by_tag.values()]
 BUNDLED = [t for t in RECORDS if t.record.bundled and not t.record.removed_in]
 
 every_network = pytest.mark.parametrize("name", NAMES)
-one_network_of_each_family = pytest.mark.parametrize("name", one_of_each(NAMES))
+SMALLEST_FIRST = sorted(NAMES, key=lambda name: vaezoo.get_spec(name).expect.params)
+one_network_of_each_family = pytest.mark.parametrize("name", one_of_each(SMALLEST_FIRST))
 every_record = pytest.mark.parametrize("tagged", RECORDS, ids=lambda t: t.name)
 every_bundled_record = pytest.mark.parametrize("tagged", BUNDLED, ids=lambda t: t.name)
 

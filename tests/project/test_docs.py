@@ -15,7 +15,7 @@ from vaezoo.specs.names import parse_name
 from vaezoo.weights.records import find_record
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-SLOW = {"export.md"}  # torch.export traces for seconds
+SLOW = {"export.md", "latents.md", "evaluation.md"}  # they trace, encode or evaluate, which other tests do
 SNIPPETS = [
     pytest.param(page.name, code, marks=[pytest.mark.slow] if page.name in SLOW else (), id=f"{page.name}-{index}")
     for page in PAGES

@@ -34,7 +34,20 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("module", MODULES)
+# these train, encode or publish, which tests of their own do by default
+LONG = [
+    f"vaezoo.{name}"
+    for name in (
+        *("training.run", "sharing.publish", "evaluation.protocol", "inference.optimize", "inference.stream"),
+        *("latents.encode", "latents.latent_dataset"),
+    )
+]
+assert set(LONG) < set(MODULES)
+
+
+@pytest.mark.parametrize(
+    "module", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in MODULES]
+)
 def test_the_examples_of_a_module_run_as_written(module, hub, tmp_path, monkeypatch, capsys):
     """Each example starts without any names, in a folder with a photo, on a Hub where its user is alice."""
     monkeypatch.setenv("HF_TOKEN", "hf_alice")

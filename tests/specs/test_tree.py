@@ -121,7 +121,11 @@ def test_keys_are_words_even_where_they_look_like_values():
         ('a: "x\\0y"', "a.yaml:1:4: 'x\\x00y' contains a control character or an unpaired surrogate"),
         ("a: " + "x" * 10_001, "a.yaml:1:4: text of 10,001 characters; the limit is 10,000"),
         ("[" * 50, "a.yaml:1:14: too deep or too large (limits: 12 levels, 20,000 values)"),
-        ("- 1\n" * 20_000, "a.yaml:20000:3: too deep or too large (limits: 12 levels, 20,000 values)"),
+        pytest.param(
+            "- 1\n" * 20_000,
+            "a.yaml:20000:3: too deep or too large (limits: 12 levels, 20,000 values)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_yaml_offers_and_a_spec_does_not_need_is_refused_at_its_place(text, message):

@@ -26,3 +26,11 @@ def one_of_each(cases: Iterable[Any], key: Callable[[Any], Hashable] = family) -
         for case in cases
         for repeated in [key(case) in seen or bool(seen.add(key(case)))]
     ]
+
+
+def first_of(cases: Iterable[Any], count: int = 1) -> list[Any]:
+    """Mark all cases slow but the first ones, which show the same mechanism."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=[pytest.mark.slow] if n >= count else [])
+        for n, case in enumerate(cases)
+    ]

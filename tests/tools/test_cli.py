@@ -95,6 +95,7 @@ def test_reconstruct_writes_one_sheet_and_prints_figures(capsys, micro, photos):
         assert picture.size[1] >= 37 + 64 + 90 + 2 * 4 + 3 * 20  # and captions
 
 
+@pytest.mark.slow
 def test_reconstruct_in_strips_draws_the_same_and_gives_the_same_figures(capsys, micro, photos):
     whole = json.loads(run(capsys, "reconstruct", micro, *photos[:2], "-o", "whole.png", "--json"))
     strips = json.loads(run(capsys, "reconstruct", micro, *photos[:2], "-o", "strips.png", "--json", "--tile", 16))

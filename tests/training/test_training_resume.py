@@ -201,6 +201,7 @@ def test_a_run_does_not_go_back_to_fewer_steps_than_it_has_made(tmp_path, finish
     assert "steps: 6" in (run / "recipe.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_more_steps_that_raise_the_rate_again_are_said_and_the_old_end_can_be_kept(tmp_path):
     run, said, constant = tmp_path / "run", [], "schedule={name: cosine, end: 0.1}"
     quiet(tiny_recipe(tmp_path, constant, "steps=4"), run)

@@ -38,6 +38,7 @@ def changed(before: dict, after: dict) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_of_a_batch(tmp_path):
     recipe = tiny_recipe(tmp_path, "steps=60", "discriminator=null", "data.sizes=[16]")
     state = started(recipe)

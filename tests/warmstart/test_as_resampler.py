@@ -64,7 +64,7 @@ def photos() -> Tensor:
 MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("constants", "auto", "nearest", "narrow")]
 
 
-@pytest.mark.parametrize("case", ["checkerboard", "channels", "ldm", *MORE])
+@pytest.mark.parametrize("case", ["checkerboard", "channels", pytest.param("ldm", marks=pytest.mark.slow), *MORE])
 def test_the_first_output_is_the_photo_resampled(case, photos):
     name, changes = NETWORKS[case]
     torch.manual_seed(0)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.representatives import first_of
 from torch import nn
 
 import vaezoo
@@ -43,7 +44,7 @@ def test_a_cast_that_would_write_infinities_writes_nothing(tmp_path, large, caps
     vaezoo.create(f"file:{large}", dtype=torch.bfloat16)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", first_of([float("nan"), float("inf")]))
 def test_weights_that_are_not_finite_are_neither_read_nor_exported(tmp_path, value):
     path = tmp_path / "x.safetensors"
     with pytest.raises(CheckpointError, match=r"encoder\.0\.bias has NaN or infinite values"):

@@ -1,4 +1,4 @@
-"""Made-up and damaged safetensors headers by the thousand: each loads or ends in our error, soon, in little memory."""
+"""Made-up and damaged safetensors headers by the hundred: each loads or ends in our error, soon, in little memory."""
 
 import json
 import struct
@@ -41,7 +41,7 @@ def end_in_a_load_or_our_error(vae, path, content):
     assert len(text) < 5_000
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [50, pytest.param(600, marks=pytest.mark.slow)])
 def test_broken_headers_end_in_our_error_or_load_and_allocate_little(tmp_path, examples):
     vae, path = vaezoo.create("vae_f8_z4_micro"), tmp_path / "x.safetensors"
     vaezoo.export_checkpoint(vae, path)

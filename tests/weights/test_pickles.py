@@ -34,8 +34,11 @@ WRAPS = [
 
 
 CASES = [
-    *[(WRAPS[1], True), (WRAPS[2], True), (WRAPS[3], False)],
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in [(WRAPS[0], True), (WRAPS[0], False), (WRAPS[3], True)]),
+    (WRAPS[3], False),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in [(WRAPS[0], True), (WRAPS[0], False), (WRAPS[1], True), (WRAPS[2], True), (WRAPS[3], True)]
+    ),
 ]
 
 

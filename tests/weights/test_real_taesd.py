@@ -63,6 +63,8 @@ def images(shared) -> torch.Tensor:
 PAIRS = [(name, torch.float32, 1e-5) for name in CHANNELS]
 # bfloat16 has eight bits; not for TAEF2, whose second implementation computes its norms step by step in them
 PAIRS += [(name, torch.bfloat16, 2**-8) for name in CHANNELS if name != "taef2"]
+BY_DEFAULT = [("taesd", torch.float32), ("taef2", torch.float32)]
+PAIRS = [pytest.param(*pair, marks=[] if pair[:2] in BY_DEFAULT else [pytest.mark.slow]) for pair in PAIRS]
 
 
 @pytest.mark.parametrize(("name", "dtype", "tolerance"), PAIRS)

@@ -43,12 +43,12 @@ def test_the_network_of_a_file_is_asked_of_the_hub_that_create_names(file, hub, 
 
 
 def test_a_file_may_be_named_by_its_weights_on_record(tmp_path):
-    vaezoo.export_checkpoint(vaezoo.create("vae_f8_z4", pretrained=True), tmp_path / "a.safetensors")
+    vaezoo.export_checkpoint(vaezoo.create("vae_f8_z4_micro", pretrained=True), tmp_path / "a.safetensors")
     name = f"file:{tmp_path / 'a.safetensors'}"
     assert vaezoo.create(name).latent_stats is None
-    assert vaezoo.create(name, tag="vae_f8_z4.photos_v1").latent_stats is not None
-    assert vaezoo.create(name, network="vae_f8_z4", tag="photos_v1").latent_stats is not None
-    assert vaezoo.create(name, network="vae_f8_z4.photos_v1").latent_stats is not None
+    assert vaezoo.create(name, tag="vae_f8_z4_micro.photos_v1").latent_stats is not None
+    assert vaezoo.create(name, network="vae_f8_z4_micro", tag="photos_v1").latent_stats is not None
+    assert vaezoo.create(name, network="vae_f8_z4_micro.photos_v1").latent_stats is not None
     with pytest.raises(FileError, match="a folder; write local-dir:"):
         vaezoo.create(f"file:{tmp_path}")
     with pytest.raises(UnknownNameError, match="photos_v1"):

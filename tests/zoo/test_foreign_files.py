@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.representatives import first_of
 from support.small import in_layout, same_weights, small_vae, write_small
 
 import vaezoo
@@ -17,7 +18,7 @@ from vaezoo.weights.tensors import merge_statistics
 from vaezoo.zoo.recognize import Candidate
 
 
-@pytest.mark.parametrize("prefix", ["first_stage_model.", "vae.", "model.", "state_dict."])
+@pytest.mark.parametrize("prefix", first_of(["first_stage_model.", "model.", "vae.", "state_dict."], count=2))
 def test_a_vae_within_a_whole_checkpoint_is_found_and_the_rest_is_left_out(kl, prefix, tmp_path):
     vae, load, same = kl
     tensors = {prefix + name: tensor for name, tensor in in_layout(vae, "ldm").items()}
@@ -84,7 +85,7 @@ def test_what_diffusers_saves_of_fused_attention_is_read_from_the_parts(kl, capl
     assert "*.to_qkv.*: 4" in caplog.text
 
 
-@pytest.mark.parametrize("ones", [0, 1, 2, 3])
+@pytest.mark.parametrize("ones", first_of([0, 1, 2, 3]))
 def test_a_1x1_convolution_may_be_a_linear_layer_or_have_more_dimensions_of_size_1(kl, ones):
     vae, load, same = kl
     tensors = in_layout(vae, "ldm")
@@ -104,7 +105,7 @@ def test_a_tensor_of_another_shape_is_refused(kl):
         load(tensors, "ldm")
 
 
-@pytest.mark.parametrize("layout", ["bfl", "diffusers"])
+@pytest.mark.parametrize("layout", first_of(["bfl", "diffusers"]))
 def test_the_statistics_of_flux2_lie_in_the_file_and_go_back_into_it(layout, tmp_path):
     vae, network = small_vae("flux2_f8_z32"), write_small("flux2_f8_z32", tmp_path)
     mean, var = torch.randn(16), torch.rand(16) + 0.1
@@ -131,7 +132,7 @@ def test_the_statistics_of_flux2_lie_in_the_file_and_go_back_into_it(layout, tmp
         vaezoo.create(f"file:{tmp_path}/z.safetensors", network=network)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", first_of([torch.bfloat16, torch.float32]))
 def test_our_own_names_keep_packed_statistics_and_lose_no_digit(dtype, tmp_path):
     vae, network = small_vae("flux2_f8_z32").to(dtype), write_small("flux2_f8_z32", tmp_path)
     vae.latent_stats = vaezoo.LatentStats(mean=(0.1,) * 16, var=(0.3,) * 16, eps=1e-4, pack=2)
@@ -139,7 +140,7 @@ def test_our_own_names_keep_packed_statistics_and_lose_no_digit(dtype, tmp_path)
     assert vaezoo.create(f"file:{tmp_path}/x.safetensors", network=network).latent_stats == vae.latent_stats
 
 
-@pytest.mark.parametrize(("name", "value"), [("mean", float("nan")), ("var", -0.5), ("var", float("inf"))])
+@pytest.mark.parametrize(("name", "value"), first_of([("var", -0.5), ("mean", float("nan")), ("var", float("inf"))]))
 def test_statistics_that_are_none_are_refused(name, value, tmp_path):
     vae, network = small_vae("flux2_f8_z32"), write_small("flux2_f8_z32", tmp_path)
     counted = {"bn.running_mean": torch.zeros(16), "bn.running_var": torch.ones(16)}

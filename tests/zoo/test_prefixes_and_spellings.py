@@ -1,10 +1,12 @@
 """Names of weights as training code, compilers and the authors of a model write them, and what is no weights file."""
 
+import itertools
 import logging
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.representatives import first_of
 from support.small import in_layout, same_weights, small_vae, write_small
 
 import vaezoo
@@ -16,19 +18,12 @@ from vaezoo.weights.pickles import from_pickle
 PREFIXES = ["_orig_mod.", "module.", "ema.", "autoencoder.", "module._orig_mod.", "a.b.first_stage_model.", "net/my_"]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "layout"),
-    [
-        *[(prefix, "ldm") for prefix in PREFIXES],
-        *[("module._orig_mod.", layout) for layout in ("diffusers", "native")],
-        *[
-            pytest.param(prefix, layout, marks=pytest.mark.slow)
-            for layout in ("diffusers", "native")
-            for prefix in PREFIXES
-            if prefix != "module._orig_mod."
-        ],
-    ],
-)
+CASES = [("module._orig_mod.", layout) for layout in ("ldm", "diffusers", "native")]
+CASES += [("a.b.first_stage_model.", "ldm"), ("net/my_", "ldm")]
+OTHERS = [pair for pair in itertools.product(PREFIXES, ("ldm", "diffusers", "native")) if pair not in CASES]
+
+
+@pytest.mark.parametrize(("prefix", "layout"), first_of([*CASES, *OTHERS], count=len(CASES)))
 def test_any_prefix_in_any_layout_is_taken_off_and_said(kl, caplog, tmp_path, layout, prefix):
     vae, load, same = kl
     other = {"cond_stage_model.encoder.x": torch.zeros(1), "n_averaged": torch.zeros(1)}
@@ -53,7 +48,7 @@ def test_compiled_halves_are_read(kl):
     assert same(load({name.replace("coder.", "coder._orig_mod.", 1): tensor for name, tensor in tensors.items()}))
 
 
-@pytest.mark.parametrize("layout", ["ldm", "diffusers"])
+@pytest.mark.parametrize("layout", first_of(["ldm", "diffusers"]))
 def test_both_spellings_of_attention_are_read(kl, layout):
     vae, load, same = kl
     pairs = [("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0")]
