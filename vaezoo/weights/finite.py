@@ -1,5 +1,7 @@
 """Checks that weights are finite numbers, before and after a cast to a smaller dtype."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,8 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor has no NaN and no infinity; it allocates nothing of the tensor's size."""
     if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.device.type == "meta":
         return True
-    low, high = tensor.aminmax()  # either is NaN if any value is
-    return bool(low.isfinite() and high.isfinite())
+    low, high = tensor.detach().aminmax()  # either is NaN if any value is
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def cast_finite(

@@ -172,7 +172,7 @@ def view(header: Header, layout: Layout) -> View:
 
 def _drop_fused(seen: View) -> None:
     """Leave out fused queries, keys and values if the file also has separate ones, which diffusers then loads."""
-    for name in [name for name in seen.names if name.replace(_FUSED, ".to_q.") in seen.names.keys() - {name}]:
+    for name in [n for n in seen.names if _FUSED in n and n.replace(_FUSED, ".to_q.") in seen.names]:
         del seen.names[name], seen.shapes[name]
         seen.dropped[f"*{_FUSED}*"] += 1
 
@@ -183,7 +183,8 @@ def _prefix(names: Iterable[str], roots: tuple[str, str]) -> str:
     for root, counted in counts.items():
         pattern = re.compile(rf"(?:^|(?<=[\W_])){re.escape(root)}")
         for name in names:
-            counted.update(name[: match.start()] for match in pattern.finditer(name))
+            if root in name:
+                counted.update(name[: match.start()] for match in pattern.finditer(name))
     encoder, decoder = counts.values()
     both = encoder.keys() & decoder.keys()
     total = encoder + decoder
