@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo import console
-from vaezoo.errors import FileError
+from vaezoo.errors import FileError, InputError
+from vaezoo.specs.catalog import config_file
 from vaezoo.specs.listing import list_models
 from vaezoo.weights.known_names import check_known
 from vaezoo.weights.records import list_pretrained
 
 MODELS = ("name", "names", "model", "a", "b")  # arguments that are names of models
+CONFIGS = {"recipe": "train", "question": "ablations"}  # arguments that are names of files in a folder of `configs`
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _KEPT = ("action", "nargs", "dest", "required", "metavar")
 
@@ -27,8 +29,12 @@ def light_parser(command: str, path: Path) -> argparse.ArgumentParser:
         command: Name of the tool.
         path: Its source, in which every call of `add` or `add_argument` begins with constants.
     """
+    return _parser_of(command, path, _parsing_functions(path)[0])
+
+
+def _parser_of(command: str, path: Path, function: ast.FunctionDef) -> argparse.ArgumentParser:
     parser = console.parser(command, None)
-    for call in _added(_parsing_functions(path)[0], _tree(path)):
+    for call in _added(function, _tree(path)):
         added = parser.add_argument(*_flags(call), **_options(call))
         if added.dest in MODELS:
             added.completer = _complete_model  # type: ignore[attr-defined]  # which argcomplete reads
@@ -84,7 +90,10 @@ def _options(call: ast.Call) -> dict[str, Any]:
     given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     kept = {key: node.value for key, node in given.items() if key in _KEPT and isinstance(node, ast.Constant)}
     found: dict[str, Any] = dict(kept)
-    if isinstance(choices := given.get("choices"), ast.List | ast.Tuple):
+    choices = given.get("choices")
+    if isinstance(choices, ast.Name) and isinstance(constant := getattr(console, choices.id, None), tuple):
+        found["choices"] = constant
+    if isinstance(choices, ast.List | ast.Tuple):
         found["choices"] = [item.value for item in choices.elts if isinstance(item, ast.Constant)]
     return found
 
@@ -94,17 +103,34 @@ def check_arguments(command: str, path: Path, arguments: list[str]) -> None:
 
     Raises:
         InputError: If an argument is unknown or missing.
-        UnknownNameError: If there is no model of a name.
+        UnknownNameError: If there is no model, recipe or ablation of a name.
     """
-    if {"-h", "--help"} & set(arguments) or len(_parsing_functions(path)) > 1:
+    if {"-h", "--help"} & set(arguments):
         return
-    options = vars(light_parser(command, path).parse_args(arguments))
+    options = _parsed(command, path, arguments)
     for key in MODELS:
         values = options.get(key) or []
         for value in [values] if isinstance(values, str) else values:
             # `publish` takes the path of a run, and a picture in this place has a message of its own
             if not os.path.exists(value) and not value.lower().endswith(_PICTURES):
                 check_known(value, pretrained=False)
+    for key, kind in CONFIGS.items():
+        value = options.get(key)
+        if value and not os.path.exists(os.path.expanduser(value)):
+            network = key == "question" and options["set"]  # `ablate --set` takes a network in its place
+            check_known(value, pretrained=False) if network else config_file(value, kind)
+
+
+def _parsed(command: str, path: Path, arguments: list[str]) -> dict[str, Any]:
+    """The values of arguments; empty if a tool has several uses and they fit none, about which it has its own words."""
+    functions = _parsing_functions(path)
+    for function in functions:
+        try:
+            return vars(_parser_of(command, path, function).parse_args(arguments))
+        except InputError:
+            if len(functions) == 1:
+                raise
+    return {}
 
 
 def complete(command: str | None, tools: dict[str, Path]) -> None:

@@ -110,6 +110,10 @@ def test_markdown_shows_the_plots_beside_it(report):
     assert {row.count("|") for row in rows} == {head.count("|")}
 
 
+def test_each_run_has_its_curves(report):
+    assert len(list(report.glob("runs/*/train/curves.svg"))) == 4  # of the base and channels3, with two seeds each
+
+
 def test_pictures_are_those_of_runs_that_are_done(tmp_path):
     plan = plan_of(tmp_path)
     pretend(plan, {"base": [20.0]})

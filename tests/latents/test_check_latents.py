@@ -74,6 +74,13 @@ def other_values(folder):
     save_file(values, tensors_path(folder, LAST), tensors.metadata())
 
 
+def mirrored_value(folder):
+    tensors = open_shard(folder, LAST)
+    values = {key: tensors.get_tensor(key).clone() for key in tensors.keys()}  # noqa: SIM118
+    values["moments_flip"][0, 0, 0, 0] += 1e-3
+    save_file(values, tensors_path(folder, LAST), tensors.metadata())
+
+
 def fewer_lines(folder):
     rewritten(folder, LAST, lines=read_shard(folder, LAST)[1][:1])
 
@@ -118,6 +125,7 @@ def another_count(folder):
             other_values,
             [r"the sums in its header are not those of its latents", r"latent_stats are not those of the latents"],
         ),
+        (mirrored_value, [rf"{LAST}\.safetensors: its tensors are not those that were written; remove it, then"]),
         (
             fewer_lines,
             [

@@ -140,6 +140,8 @@ def test_a_damaged_photo_is_skipped_and_listed_or_refused(data, out):
     assert (header.count, [line.row for line in lines]) == (3, [0, 1, None, 2])
     with pytest.raises(ImageError, match=r"02\.png: not a JPEG"):
         encode(data, out.with_name("other"), bad="refuse")
+    with pytest.raises(ImageError, match=r"02\.png: not a JPEG"):
+        encode(data, out, bad="refuse")  # which has nothing left to encode
     noise(2).save(data / "02.png")
     assert encode(data, out).facts.count == 7
 

@@ -33,9 +33,11 @@ def test_the_names_of_dtypes_are_those_of_networks():
 
 def test_wrong_names_and_arguments_are_found_without_pytorch():
     lines = ["evaluate --data x nosuch", "sample --nooption", "train", "diff vae_f8_z4 vae_f8_z5", "nosuch"]
+    lines += ["encode nosuch --data x --out y", "latents --model nosuch", "sample --dtype bf17"]
+    lines += ["train nosuch --out x", "ablate nosuch --out x", "ablate nosuch --set a=1 --out x"]
     code = (
         "import sys, time; from vaezoo.cli import main\n"
-        f"assert [main(line.split()) for line in {lines}] == [2] * 5\n"
+        f"assert [main(line.split()) for line in {lines}] == [2] * 11\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -34,6 +34,7 @@ BAD = {
     "evaluate vae_f8_z4 --data nowhere": "nowhere",
     "evaluate vae_f8_z4 nosuch --data .": "no model is called 'nosuch'",
     "evaluate vae_f8_z4_micro --data PHOTOS --nets nosuch": "unknown model 'nosuch' of timm",
+    "evaluate vae_f8_z4_micro --data PHOTOS --nets lpips_vgx": "did you mean 'lpips_vgg'",
     "evaluate vae_f8_z4_micro --data PHOTOS --size 100": "100x100 is not a positive multiple of 8",
     "evaluate vae_f8_z4_micro --data PHOTOS --device cuda:99": "device cuda:99",
     "sample --count 10000 --size 4096": "megapixels for one sheet; give a folder",
@@ -44,6 +45,9 @@ BAD = {
     "download local-dir:nowhere": "no such folder",
     "publish vae_f8_z4 nonsense/a/b --license mit": "nonsense/a/b",
     "interpolate a.png b.png -o nowhere/way.png": "nowhere/way.png: cannot be written",
+    "train nosuch --out run": "unknown recipe 'nosuch'; known: ",
+    "ablate quickstrat --out answer": "unknown ablation 'quickstrat'; did you mean 'quickstart'?; the path of",
+    "encode vae_f8_z4_micro --data nowhere --out out": "nowhere: no such file or folder",
     "sample -o samples.tiff": "samples.tiff",
 }
 

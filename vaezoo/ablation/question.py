@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from vaezoo.errors import SpecError, UnknownNameError
-from vaezoo.specs.catalog import canonical, files
+from vaezoo.errors import SpecError
+from vaezoo.specs.catalog import config_file
 from vaezoo.specs.check import check
-from vaezoo.specs.faults import Faults, unknown
+from vaezoo.specs.faults import Faults
 from vaezoo.specs.marks import Between, Items
 from vaezoo.specs.parse import parse_scalar, read_tree
 from vaezoo.specs.tree import Location, Node
@@ -167,15 +167,7 @@ def read_question(name: str | Path) -> Node:
         FileError: If the file cannot be read.
         SpecError: If the file is not YAML.
     """
-    if str(name).endswith((".yaml", ".yml")):
-        return copy.deepcopy(read_tree(name))
-    known = files("ablations")
-    if canonical(str(name)) not in known:
-        raise UnknownNameError(
-            f"{unknown(str(name), known, 'ablation')} The path of your own file must end in .yaml; with --set, name a "
-            "network."
-        )
-    return copy.deepcopy(read_tree(known[canonical(str(name))]))
+    return copy.deepcopy(read_tree(config_file(str(name), "ablations")))
 
 
 def parse_axes(settings: list[str]) -> Node:

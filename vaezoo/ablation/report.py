@@ -10,7 +10,7 @@ from typing import Any
 
 from vaezoo.ablation.measured_costs import read_measured
 from vaezoo.ablation.plan import AblationPlan, AblationRun
-from vaezoo.ablation.run_results import OUTPUT, TRAIN, ResultRow
+from vaezoo.ablation.run_results import OUTPUT, RESULT, TRAIN, ResultRow
 from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
 from vaezoo.analysis.compare import compare_specs
@@ -19,6 +19,8 @@ from vaezoo.evaluation.metrics.psnr import psnr
 from vaezoo.io.escape import markdown_text, terminal_text
 from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.images import load_image
+from vaezoo.training.curves import CURVES, draw_curves
+from vaezoo.training.log import NAME as LOG
 from vaezoo.version import __version__
 
 PLOTS = "plots"
@@ -37,7 +39,7 @@ def check_extra() -> None:
 
 
 def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) -> None:
-    """Write `report.html`, `report.md` and the plots of the latter into the folder of a plan.
+    """Write `report.html`, `report.md` and the plots of the latter into the folder of a plan, and curves of each run.
 
     Args:
         plan: The plan.
@@ -52,6 +54,7 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
 
     from vaezoo.ablation.plots import draw_all
 
+    _draw_curves_of_runs(plan)
     summaries = summarize(plan, rows)
     plots = draw_all(plan, summaries)
     for name, (_, svg) in plots.items():
@@ -86,6 +89,14 @@ def write_report(plan: AblationPlan, rows: Sequence[ResultRow], command: str) ->
         )
         environment.filters["markdown"] = markdown_text
         write_text(plan.folder / f"report.{suffix}", environment.from_string(template).render(data) + "\n")
+
+
+def _draw_curves_of_runs(plan: AblationPlan) -> None:
+    """Draw `curves.svg` of each run that has been made since the last report."""
+    for run in plan.runs:
+        folder = plan.folder_of(run)
+        if (folder / RESULT).exists() and (folder / TRAIN / LOG).exists() and not (folder / TRAIN / CURVES).exists():
+            draw_curves(folder / TRAIN)
 
 
 def conditions(plan: AblationPlan, rows: Sequence[ResultRow]) -> list[str]:

@@ -1,9 +1,11 @@
-"""Write safetensors files atomically."""
+"""Write safetensors files atomically, and hash tensors."""
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -49,3 +51,13 @@ def write_tensor_files(
                 save_file(dict(tensors), temporary, dict(metadata) if metadata else None)
             except SafetensorError as error:
                 raise FileError(f"{path}: cannot be written ({error})") from error
+
+
+def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

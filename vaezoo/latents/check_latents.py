@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaezoo.errors import FileError
 from vaezoo.io.files import read_json
+from vaezoo.io.tensor_file import sha256_of_tensors
 from vaezoo.latents.channel_sums import ChannelSums
 from vaezoo.latents.encode_plan import is_done, read_photos, shards_of
 from vaezoo.latents.latent_folder import check_has_plan, read_about
@@ -38,8 +39,8 @@ SHOWN = 5  # rows that a message lists
 def check_latents(folder: str | Path, track: Track = lambda items, label: items) -> Iterator[str]:
     """Check a folder of latents: every value of it is read.
 
-    Every shard must be readable and finite, of the size that its name says, and fit its manifest; sums and statistics
-    must be those of the values; no photo may be there twice, and none of the plan may be missing.
+    Every shard must be readable and finite, of the size that its name says, and fit its manifest; sums, statistics and
+    hashes must be those of the values; no photo may be there twice, and none of the plan may be missing.
 
     Args:
         folder: Folder that `vaezoo encode` wrote.
@@ -90,6 +91,7 @@ class _Contents:
             yield f"{tensors_path(self.folder, name)}: damaged ({error}); {REMEDY}"
             return
         self.headers[name] = header
+        digest = sha256_of_tensors(values)
         index = values.pop("index", torch.zeros(0))
         found = [*_line_faults(header, lines), *_value_faults(header, values, index)]
         found += _repeated(self.keys, [line.key for line in lines], name)
@@ -98,6 +100,8 @@ class _Contents:
             self.sums.append(ChannelSums.of(modes(values), header.sums.pack))
             if self.sums[-1] != header.sums:
                 found.append("the sums in its header are not those of its latents")
+            elif header.tensors_sha256 not in (digest, None):
+                found.append(f"its tensors are not those that were written; remove it, then {REMEDY}")
         yield from (f"{tensors_path(self.folder, name)}: {text}" for text in found)
 
     def against_plan(self) -> Iterator[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.data.photos import photos
+from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import local_device
-from vaezoo.errors import InputError
+from vaezoo.errors import ImageError, InputError
 from vaezoo.io.files import make_folder
 from vaezoo.io.folder_lock import file_lock
 from vaezoo.io.temporary import sweep
@@ -16,13 +16,14 @@ from vaezoo.jobs.job_engine import Engine
 from vaezoo.latents.dataset_json import DatasetFacts, read_facts, write_dataset
 from vaezoo.latents.encode_jobs import run_shard_jobs
 from vaezoo.latents.encode_plan import PlannedPhoto, is_done, read_photos, shards_of, write_photos
-from vaezoo.latents.encode_settings import LOCKS, agree, checked_settings, model_identity
+from vaezoo.latents.encode_settings import LOCKS, absolute_source, agree, checked_settings, model_identity
 from vaezoo.latents.planner import PlanChanges, Planner, Track
 from vaezoo.latents.shard_encoder import EncodeMeter, OnBatch, ShardEncoder, WorkOptions
 from vaezoo.latents.shard_files import SHARDS
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
+from vaezoo.weights.known_names import check_known
 from vaezoo.zoo.create import create, usable_device
 
 
@@ -119,7 +120,8 @@ def encode_dataset(
         workers: Processes that decode photos, for each job; `None` chooses by the number of processors, and 0 decodes
             in the calling process.
         device: Device to encode on; `None` means a GPU if there is one, otherwise the CPU.
-        bad: What to do with a photo that cannot be read or encoded: "skip" and list it, or "refuse" it with an error.
+        bad: What to do with a photo that cannot be read or encoded: "skip" and list it, or "refuse" it with an error,
+            also if an earlier call has skipped it.
         verify: Whether to compare the SHA-256 of photos whose size and time of change are as before.
         jobs: Processes that encode; with several GPUs each gets one. `None` means this process, or with Ray as many as
             the cluster has room for.
@@ -151,6 +153,9 @@ def encode_dataset(
     in_jobs = engine != "local" or (jobs or 1) > 1
     if in_jobs and not isinstance(model, str):
         raise InputError("jobs encode in processes of their own, which need a model by name; pass its name")
+    if isinstance(model, str):
+        check_known(model)
+    found = photos(absolute_source(data), split, root)  # before a model is loaded and a folder made
     where = "cpu" if engine == "ray" else str(usable_device(local_device(device)))
     vae = create(model, pretrained=True, device=where) if isinstance(model, str) else unwrapped(model)
     settings = checked_settings(
@@ -170,7 +175,7 @@ def encode_dataset(
     folder = make_folder(os.path.expanduser(out))
     planner = Planner(folder, settings, vae.size_multiple, bad, track)
     identity = model_identity(vae)
-    about, plan, changes = _make_plan(planner, identity, verify)
+    about, plan, changes = _make_plan(planner, identity, found, verify)
     missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
     on_start(sum(map(len, missing.values())))
     meter = EncodeMeter()
@@ -182,12 +187,22 @@ def encode_dataset(
         meter = encoder.meter
     facts = read_facts(folder, plan)
     write_dataset(folder, about, facts)
+    if bad == "refuse":
+        _refuse_bad(facts)
     counted = len(shards_of(plan)), len(missing), changes.added, changes.changed
     return EncodeSummary(folder, *counted, facts, meter.photos, meter.seconds, meter.waiting_share)
 
 
+def _refuse_bad(facts: DatasetFacts) -> None:
+    """Refuse photos that an earlier call has passed over, and that the source still has."""
+    reasons = [each["reason"] for each in facts.bad if each["key"] not in facts.gone]
+    if reasons:
+        more = f" (and {len(reasons) - 1:,} more, which dataset.json lists)" if len(reasons) > 1 else ""
+        raise ImageError(f"{reasons[0]}{more}")
+
+
 def _make_plan(
-    planner: Planner, model: dict[str, Any], verify: bool
+    planner: Planner, model: dict[str, Any], found: Sequence[Photo], verify: bool
 ) -> tuple[dict[str, Any], list[PlannedPhoto], PlanChanges]:
     """Write the plan of a folder, or bring it up to date, one process at a time; returns `plan.json` and the photos."""
     folder, settings = planner.folder, planner.settings
@@ -197,7 +212,7 @@ def _make_plan(
         sweep(folder)
         sweep(folder / SHARDS)
         about = agree(folder, settings, model)
-        plan, changes = planner.plan(read_photos(folder), photos(settings.data, settings.split, settings.root))
+        plan, changes = planner.plan(read_photos(folder), found)
         for name in ("caption", "label"):
             if getattr(settings, f"{name}s") and all(getattr(photo, name) is None for photo in plan):
                 raise InputError(f"{settings.data}: no photo has a {name}; leave out {name}s, or add them")

@@ -1,17 +1,15 @@
 """What a folder of latents is encoded with: its settings and its model, which `plan.json` has."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaezoo.data.timm_datasets import INDEXED
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import read_json, write_json
 from vaezoo.io.temporary import is_temporary_name
+from vaezoo.io.tensor_file import sha256_of_tensors
 from vaezoo.latents.buckets import RESIZES, SDXL_SIZE, Framing, Resize
 from vaezoo.latents.shard_files import FORMAT, PLAN, SHARDS, VERSION, check_version
 from vaezoo.nn.dtypes import DTYPES
@@ -100,12 +98,17 @@ def checked_settings(multiple: int, **given: Any) -> EncodeSettings:
         raise InputError(f"size {size} is not a multiple of {multiple}, which this model needs; take {near}")
     if given.get("shard_size", 1) < 1:
         raise InputError(f"shard_size {given['shard_size']}: expected 1 or more photos")
-    data = given["data"]
-    if data is not None and not str(data).startswith(INDEXED):
-        given["data"] = os.path.abspath(os.path.expanduser(data))
+    given["data"] = absolute_source(given["data"])
     for name in {"data", "root"} & given.keys():
         given[name] = None if given[name] is None else str(given[name])
     return EncodeSettings(**{**given, "size": size})
+
+
+def absolute_source(data: str | Path | None) -> str | None:
+    """Return a source of photos with its path made absolute; the names of data sets stay."""
+    if data is None or str(data).startswith(INDEXED):
+        return None if data is None else str(data)
+    return os.path.abspath(os.path.expanduser(data))
 
 
 def model_identity(vae: VAE) -> dict[str, Any]:
@@ -117,22 +120,12 @@ def model_identity(vae: VAE) -> dict[str, Any]:
         "spec_hash": vae.spec.hash,
         "repo": source.get("repo"),
         "commit": source.get("commit"),
-        "sha256": source.get("sha256") or tensors_sha256(vae),
+        "sha256": source.get("sha256") or sha256_of_tensors(vae.state_dict()),
         "latent": {"kind": vae.spec.latent.kind, "channels": vae.latent_channels},
         "downscale": vae.downscale,
         "size_multiple": vae.size_multiple,
         "pack": (stats and stats.pack) or 1,
     }
-
-
-def tensors_sha256(vae: VAE) -> str:
-    """SHA-256 over names, dtypes and bytes of the weights, for a model that was not loaded from a file."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(vae.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def read_plan(folder: Path) -> dict[str, Any] | None:

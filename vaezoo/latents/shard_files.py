@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaezoo.errors import FileError
 from vaezoo.io.files import json_lines, opened, write_text
-from vaezoo.io.tensor_file import write_tensors
+from vaezoo.io.tensor_file import sha256_of_tensors, write_tensors
 from vaezoo.latents.channel_sums import ChannelSums
 from vaezoo.nn.distributions import Deterministic, Gaussian, Posterior
 
@@ -76,12 +76,14 @@ class ShardHeader:
         count: Number of rows.
         manifest_sha256: SHA-256 of the bytes of its manifest.
         sums: Sums over the modes of the posteriors as stored, not mirrored.
+        tensors_sha256: SHA-256 of the tensors (`sha256_of_tensors`); `None` for shards of earlier versions.
     """
 
     bucket: str
     count: int
     manifest_sha256: str
     sums: ChannelSums
+    tensors_sha256: str | None = None
 
 
 def shard_name(number: int, bucket: str) -> str:
@@ -136,7 +138,7 @@ def write_shard(
     text = json_lines(line.to_dict() for line in lines)
     digest = hashlib.sha256(text.encode()).hexdigest()
     sums = ChannelSums.of(modes(tensors), pack)
-    header = ShardHeader(bucket_of(name), len(tensors["index"]), digest, sums)
+    header = ShardHeader(bucket_of(name), len(tensors["index"]), digest, sums, sha256_of_tensors(tensors))
     plain = {"format": FORMAT, "version": VERSION, **asdict(header), "sums": sums.to_dict()}
     write_text(manifest_path(folder, name), text)
     write_tensors(tensors, tensors_path(folder, name), {METADATA: json.dumps(plain, sort_keys=True)})
@@ -178,7 +180,7 @@ def read_header(folder: Path, name: str) -> ShardHeader:
         data = json.loads((open_shard(folder, name).metadata() or {})[METADATA])
         check_version(data, path)
         sums = ChannelSums.from_dict(data["sums"])
-        return ShardHeader(data["bucket"], data["count"], data["manifest_sha256"], sums)
+        return ShardHeader(data["bucket"], data["count"], data["manifest_sha256"], sums, data.get("tensors_sha256"))
     except (KeyError, ValueError, TypeError) as error:
         raise FileError(f"{path}: not a shard of latents ({error!r}); remove it, then {REMEDY}") from error
 

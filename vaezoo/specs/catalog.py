@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vaezoo.errors import FileError, InputError, SpecError, UnknownNameError
 from vaezoo.specs.extensions import outside_folders, worker_environment
+from vaezoo.specs.faults import unknown
 from vaezoo.specs.tree import short
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -160,6 +161,25 @@ def _canonical_pattern(pattern: str) -> str:
 def is_name(text: str) -> bool:
     """Return whether `text` can be the name of a network, tag or alias."""
     return NAME.fullmatch(text) is not None
+
+
+def config_file(name: str, kind: str) -> Path:
+    """Return the file of a recipe or an ablation: a path that ends in `.yaml`, or a name of the catalog.
+
+    Args:
+        name: The path or name.
+        kind: "train" or "ablations".
+
+    Raises:
+        UnknownNameError: If there is none of this name.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    known = files(kind)
+    if canonical(name) not in known:
+        what, more = ("recipe", "") if kind == "train" else ("ablation", "; with --set, name a network")
+        raise UnknownNameError(f"{unknown(name, known, what)}; the path of your own file must end in .yaml{more}")
+    return known[canonical(name)]
 
 
 def model_file(name: str) -> Path:

@@ -40,12 +40,12 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
 
     Args:
         name: The name.
-        known: All known names; up to 40 of them are listed if none is similar.
+        known: All known names; if none is similar they are listed, the first 12 of more than 40.
         what: A noun, optionally with its context: "block", "key for DownBlock".
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    listed = known if len(known) <= 40 else [*known[:40], f"{len(known) - 40:,} more"]
+    listed = known if len(known) <= 40 else [*known[:12], f"{len(known) - 12:,} more"]
     remedy = f"did you mean {listing([repr(n) for n in near], 'or')}?" if near else f"known: {listing(listed)}"
     noun, _, context = what.partition(" ")
     return f"unknown {noun} {short(name)}{' ' + context if context else ''}; {remedy}"

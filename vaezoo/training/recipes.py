@@ -8,10 +8,9 @@ from typing import Any
 
 import yaml
 
-from vaezoo.errors import SpecError, UnknownNameError
-from vaezoo.specs.catalog import canonical, files
+from vaezoo.errors import SpecError
+from vaezoo.specs.catalog import config_file
 from vaezoo.specs.check import check
-from vaezoo.specs.faults import unknown
 from vaezoo.specs.parse import parse_scalar, read_tree
 from vaezoo.specs.tree import Location, Node
 from vaezoo.training.recipe_schema import BOOKKEEPING, Recipe
@@ -37,7 +36,7 @@ def read_recipe(name: str | Path, settings: Mapping[str, Node] | None = None) ->
         >>> read_recipe("quickstart").network
         'vae_f8_z4_micro'
     """
-    tree = copy.deepcopy(read_tree(_file(str(name))))
+    tree = copy.deepcopy(read_tree(config_file(str(name), "train")))
     for path, node in (settings or {}).items():
         put(tree, path, node)
     return check_recipe(tree)
@@ -106,15 +105,6 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
         return {path.removeprefix("."): data}
     items = data.items() if isinstance(data, dict) else enumerate(data)
     return {key: value for name, child in items for key, value in _flat(child, f"{path}.{name}").items()}
-
-
-def _file(name: str) -> Path:
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
-    known = files("train")
-    if canonical(name) not in known:
-        raise UnknownNameError(f"{unknown(name, known, 'recipe')} The path of your own file must end in .yaml.")
-    return known[canonical(name)]
 
 
 def put(tree: Node, path: str, node: Node) -> None:

@@ -1,7 +1,7 @@
 """Pretrained networks that are used but never trained."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -129,12 +129,12 @@ def timm_model(name: str, pretrained: bool = True, **options: object) -> Any:
     return download(name, lambda: timm.create_model(name, pretrained=True, **options))
 
 
-def check_timm_name(name: str) -> None:
-    """Raise `UnknownNameError` if timm has no model of this name."""
+def check_timm_name(name: str, others: Iterable[str] = ()) -> None:
+    """Raise `UnknownNameError` if timm has no model of this name; `others` are further names that it could mean."""
     import timm
 
     if ":" not in name and not timm.is_model(name):
-        raise UnknownNameError(unknown(name, timm.list_models(), "model of timm"))
+        raise UnknownNameError(unknown(name, [*others, *timm.list_models()], "model of timm"))
 
 
 def download(name: str, build: Callable[[], T]) -> T:

@@ -52,7 +52,7 @@ def check_nets(names: Iterable[str]) -> list[str]:
     if len(others) > 1:
         raise InputError(f"{' and '.join(others)}: expected at most one model of timm; evaluate them one at a time")
     for name in others:
-        check_timm_name(name)
+        check_timm_name(name, STANDARD)
     return names
 
 
