@@ -114,6 +114,7 @@ def test_each_run_has_its_curves(report):
     assert len(list(report.glob("runs/*/train/curves.svg"))) == 4  # of the base and channels3, with two seeds each
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_runs_that_are_done(tmp_path):
     plan = plan_of(tmp_path)
     pretend(plan, {"base": [20.0]})

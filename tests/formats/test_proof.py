@@ -11,7 +11,7 @@ import vaezoo
 from vaezoo.nn import efficientvit
 
 TOLERANCE = 1e-4  # largest difference, of the output's largest magnitude
-LARGE = 20e6  # parameters; the default run proves the smallest network of each kind of proof, if smaller
+LARGE = 5e6  # parameters; the default run proves the smallest network of each kind of proof, if smaller
 HUGE = 50e6  # parameters from which one question is enough, once the first way to load the weights has answered all
 READ_ONLY = ("AsymmetricAutoencoderKL", "AutoencoderKLQwenImage")  # tensors that vaezoo drops are missing there
 
