@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from vaezoo.benchmark.benchmark_row import about
 from vaezoo.benchmark.case import make_case
 from vaezoo.benchmark.steps import make_network, make_step
-from vaezoo.inference.strips.winograd import SIDE
+from vaezoo.inference.strips.winograd import CONVOLUTION, UPSAMPLED
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "decode_profile.csv"
 PATHS = {"diffusers": ("diffusers", False), "vaezoo": ("vaezoo", False), "vaezoo, fast": ("vaezoo", True)}
@@ -26,6 +26,7 @@ KINDS = {  # of operations by their names, which are aten:: names without leadin
     "copies": ("copy", "cat"),
 }
 FOLDED = 4  # kernel of the convolution into which upsampling is folded
+FILTERINGS = {"convolution": CONVOLUTION, "upsampling": UPSAMPLED}
 
 
 def kind_of(name: str, shapes: list[list[int]]) -> str:
@@ -33,8 +34,11 @@ def kind_of(name: str, shapes: list[list[int]]) -> str:
     name = name.removeprefix("aten::").strip("_")
     if "conv" in name:
         return "upsampling" if len(shapes) > 1 and shapes[1][-1:] == [FOLDED] else "convolution"
-    if name in ("mm", "bmm") and SIDE**2 in shapes[0][:2]:  # the points of Winograd's filtering
-        return "convolution"
+    if name in ("mm", "bmm"):
+        for kind, filtering in FILTERINGS.items():
+            matrices = [list(filtering.values.shape), list(filtering.results.shape)]
+            if shapes[0][-2:] in matrices or shapes[0][0] == len(filtering.values) ** 2:
+                return kind
     return next((kind for kind, names in KINDS.items() if name in names), "other")
 
 

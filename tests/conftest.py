@@ -55,15 +55,6 @@ def pytest_runtest_teardown(item, nextitem):
     return result
 
 
-@pytest.fixture
-def usual_collection():
-    """Collect garbage as often as Python does by itself, for tests that measure memory."""
-    few = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
-    yield
-    gc.set_threshold(*few)
-
-
 def pytest_unconfigure():
     """Remove the temporary files that this process made."""
     if "PYTEST_XDIST_WORKER" not in os.environ:

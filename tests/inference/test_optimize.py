@@ -9,7 +9,6 @@ from torch import nn
 
 import vaezoo
 from vaezoo.inference import executor
-from vaezoo.inference.executor import needed_bytes
 from vaezoo.inference.optimize import optimize
 from vaezoo.inference.strips.nodes import of_tensor
 from vaezoo.inference.strips.rows import Rows
@@ -116,23 +115,12 @@ def test_gradients_flow_through_an_optimized_model(micro):
     assert fast.decoder[0].weight.grad is not None
 
 
-@pytest.mark.slow
-def test_strips_need_less_memory_and_small_strips_less_again(usual_collection):
-    layers = {"decoder.*.layers": 1}  # per row, which is where the time goes
-    vae = vaezoo.create("vae_f8_z4", device="meta", overrides=layers).to(memory_format=torch.channels_last)
-    z = torch.empty(1, 4, 64, 64, device="meta")
-    plans = [(1 << 60, 1 << 60), (8 << 20, 1 << 60), (8 << 20, 0)]
-    whole, strips, lean = (needed_bytes(vae.decoder, z, Plan(*plan), fuse=True) for plan in plans)
-    assert lean < 0.6 * strips
-    assert strips < 0.8 * whole
-
-
 def test_auto_takes_the_first_strips_that_fit(micro, monkeypatch, caplog):
     fast, x = optimize(micro, "fp32", tile="auto"), images(micro, 8, 8)
     monkeypatch.setattr(executor, "free_bytes", lambda device: 1 << 40)
     assert fast.executor.plan(fast.encoder, x) is executor.FASTEST
     monkeypatch.setattr(executor, "free_bytes", lambda device: 0)
-    assert fast.executor.plan(fast.encoder, x) == executor.Plan(executor.SMALLER[-1], 64 * 64 // 4)
+    assert fast.executor.plan(fast.encoder, x) == executor.Plan(executor.SMALLER[-1], 0)
     assert "in strips of about 8 MiB" in caplog.text
     monkeypatch.setattr(executor, "needed_bytes", None)  # counted once for each size
     fast.executor.plan(fast.encoder, x)

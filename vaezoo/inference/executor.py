@@ -141,7 +141,7 @@ class StripExecutor:
         if isinstance(self.tile, int):
             return Plan(NO_LIMIT, kept, share=self.tile / height)
         free = USABLE * free_bytes(x.device)
-        plans = [FASTEST, *(Plan(strip_bytes, kept) for strip_bytes in SMALLER)]
+        plans = [FASTEST, *(Plan(strip_bytes, kept) for strip_bytes in SMALLER), Plan(SMALLER[-1], 0)]
         plan = next((plan for plan in plans if self._need(stack, x, plan) <= free), plans[-1])
         plan = plans[max(self.processes.gather(plans.index(plan)))]  # all processes must cut maps in the same way
         if plan is not FASTEST:

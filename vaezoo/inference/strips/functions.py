@@ -1,7 +1,7 @@
 """What PyTorch's functions on feature maps become: the nodes of convolutions, norms, resampling and attention."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> MapNode | None:
-    """A convolution; after nearest-neighbor upsampling a transposed convolution with a folded weight."""
+    """A convolution; the nearest-neighbor upsampling before it is folded into it."""
     strides, kernel = _pair(stride), tuple(weight.shape[-2:])
     if isinstance(padding, str) or _pair(dilation) != (1, 1):
         return None
@@ -38,23 +38,34 @@ def conv2d(
     upsampled = run.fuse and isinstance(x, Nearest) and x.stored is None and x.factor == 2
     if upsampled and kernel == (3, 3) and strides == pads == (1, 1) and groups == 1:
         shape = torch.Size((*x.shape[:-3], weight.shape[0], *x.shape[-2:]))
-        return Transposed(shape, x.inputs[0], fold_nearest(weight), bias)
+        return Transposed(shape, x.inputs[0], _upsampling(weight, bias))
     window = Window(kernel[0], strides[0], pads[0], x.height)
     height = (x.height + 2 * pads[0] - kernel[0]) // strides[0] + 1
     width = (x.shape[-1] + 2 * pads[1] - kernel[1]) // strides[1] + 1
-
-    points: list[Tensor] = []  # of the weight, shared by all strips
+    points = cache(partial(winograd.evaluated, weight, winograd.CONVOLUTION))  # once for all strips
 
     def convolve(rows: Tensor, zeros: Range) -> Tensor:
         if run.fuse and winograd.pays(rows, weight, strides, groups):
-            points[:] = points or [winograd.evaluated(weight)]
-            return winograd.convolve(rows, points[0], bias, zeros, pads[1])
+            return winograd.convolve(rows, points(), bias, zeros, pads[1], winograd.CONVOLUTION)
         above = pads[0] if zeros == (pads[0], pads[0]) else 0
         if not above and any(zeros):
             rows = F.pad(rows, (0, 0, *zeros))
         return F.conv2d(rows, weight, bias, strides, (above, pads[1]), 1, groups)
 
     return Windowed(torch.Size((x.shape[0], weight.shape[0], height, width)), x, window, convolve)
+
+
+def _upsampling(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Nearest-neighbor upsampling by 2 with the 3x3 convolution after it, zero-padded."""
+    folded = cache(partial(fold_nearest, weight))
+    points = cache(partial(winograd.evaluated, weight, winograd.UPSAMPLED))
+
+    def convolve(rows: Tensor) -> Tensor:
+        if winograd.pays(rows, weight, (1, 1), 1):
+            return winograd.convolve(rows, points(), bias, (1, 1), 1, winograd.UPSAMPLED)
+        return F.conv_transpose2d(rows, folded(), bias, stride=2, padding=1)
+
+    return convolve
 
 
 def conv_transpose2d(
@@ -73,7 +84,7 @@ def conv_transpose2d(
     if found != ((4, 4), (2, 2), (1, 1), (0, 0), 1, (1, 1)):
         return None
     shape = torch.Size((x.shape[0], weight.shape[1], 2 * x.height, 2 * x.shape[-1]))
-    return Transposed(shape, x, weight, bias)
+    return Transposed(shape, x, partial(F.conv_transpose2d, weight=weight, bias=bias, stride=2, padding=1))
 
 
 def pad(run: Run, x: MapNode, pad: Any, mode: str = "constant", value: float | None = None) -> MapNode | None:

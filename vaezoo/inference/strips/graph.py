@@ -8,15 +8,15 @@ from vaezoo.inference.strips.nodes import MapNode, Range
 def order_of(node: MapNode) -> list[MapNode]:
     """The maps that `node` is computed from, back to stored ones, each after its inputs; ends with `node`."""
     found: dict[MapNode, None] = {}
-
-    def visit(current: MapNode) -> None:
-        if current not in found:
-            for source in current.inputs:
-                visit(source)
-            found[current] = None
-
-    visit(node)
+    _add(node, found)
     return list(found)
+
+
+def _add(node: MapNode, found: dict[MapNode, None]) -> None:
+    if node not in found:  # not a function inside `order_of`: one that calls itself would keep the maps until the
+        for source in node.inputs:  # garbage collector finds the cycle
+            _add(source, found)
+        found[node] = None
 
 
 def ranges_of(order: list[MapNode], node: MapNode, first: int, last: int) -> dict[MapNode, Range]:

@@ -107,20 +107,19 @@ class Gathered(MapNode):
 
 
 class Transposed(MapNode):
-    """A transposed convolution by 4x4 with stride 2 and padding 1.
+    """A transposed convolution by 4x4 with stride 2 and padding 1, or upsampling by 2 and a 3x3 convolution.
 
     Args:
         shape: Shape of the result.
         source: The input.
-        weight: Weight of shape (in, out, 4, 4).
-        bias: Bias of shape (out,), or `None`.
+        convolve: Maps rows of the input to twice as many, as if it were the whole input.
     """
 
     owns_result = True
 
-    def __init__(self, shape: torch.Size, source: MapNode, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, shape: torch.Size, source: MapNode, convolve: Callable[[Tensor], Tensor]) -> None:
         super().__init__(shape, source.dtype, (source,))
-        self.weight, self.bias = weight, bias
+        self.convolve = convolve
 
     def needs(self, first: int, last: int) -> list[Range]:
         # output row y reads the input rows floor((y + 1) / 2) - 1 and floor((y + 1) / 2)
@@ -128,8 +127,8 @@ class Transposed(MapNode):
 
     def compute(self, inputs: list[list[Tensor]], owned: list[bool], first: int, last: int) -> Tensor:
         start = self.needs(first, last)[0][0]
-        rows = F.conv_transpose2d(join(inputs[0]), self.weight, self.bias, stride=2, padding=(1, 1))
-        skipped = first - 2 * start  # with padding 1 the result begins at row 2 * start
+        rows = self.convolve(join(inputs[0]))
+        skipped = first - 2 * start  # the result begins at row 2 * start
         if skipped < 0 or skipped + last - first > rows.shape[-2]:
             raise AssertionError("rows of a transposed convolution are out of range")
         return rows[..., skipped : skipped + last - first, :]

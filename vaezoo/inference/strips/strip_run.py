@@ -80,7 +80,13 @@ class Run:
         return node.height if rows >= node.height else max(rows - rows % 2, 2)
 
     def limit_halo(self, node: MapNode) -> None:
-        """Compute and keep a map if strips of it would repeat too many rows of the maps before it."""
+        """Compute and keep a map if strips of it would repeat too many rows of the maps before it.
+
+        A sum is kept before upsampling, because the maps after it are larger.
+        """
+        for source in node.inputs:
+            if source.is_sum and source.height < node.height:
+                self.store(source)
         order = order_of(node)
         if len(order) < 3 or not (node.is_sum or isinstance(node, Windowed)):
             return

@@ -1,24 +1,42 @@
 """3x3 convolutions by Winograd's minimal filtering, which needs a quarter of the multiplications.
 
-A tile of 4x4 results comes from 6x6 values by 36 products instead of 144: values and weights are evaluated at the
-points 0, 3/4, -3/4, 3/2, -3/2 and infinity, multiplied there, and interpolated. In real numbers the result is that of
-the convolution. With these points its errors in float32 are those of the convolution, too; with the usual points 0, 1,
--1, 2, -2 they are three times as large (on the choice of points: Barabasz et al. 2018, arXiv:1803.10986).
+Along a side of a tile, the 4 results of a convolution come from a window of 6 values: values and weights are evaluated
+at 6 points, multiplied there, and interpolated. A tile of 4x4 results so takes 36 products instead of 144. After
+nearest-neighbor upsampling by 2, the two pixels of each position have two taps each, and 8 results come from the same
+window by two times 5 products: 100 instead of 256 for a tile, or 576 without folding. In real numbers the results are
+those of the convolution. With the points 0, 3/4, -3/4, 3/2, -3/2 and infinity its errors in float32 are those of the
+convolution, too; with the usual points 0, 1, -1, 2, -2 they are three times as large (on the choice of points:
+Barabasz et al. 2018, arXiv:1803.10986).
 
 Source: Winograd 1980, "Arithmetic Complexity of Computations"; Lavin and Gray 2015 (arXiv:1509.09308).
 """
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-TILE, KERNEL = 4, 3
-SIDE = TILE + KERNEL - 1  # values along a side of a tile
-POINTS = [Fraction(p) for p in ("0", "3/4", "-3/4", "3/2", "-3/2")]  # and infinity
-TILES_AT_ONCE = 128  # their values stay in the cache of a CPU
+TILE, WINDOW, KERNEL = 4, 6, 3  # positions along a side of a tile and of its window, and taps
+TILES_AT_ONCE = 128  # at most, and half as many as channels: fewer read the weights too often, more leave the cache
 LEAST_CHANNELS, LEAST_TILES = 128, 128  # below them, transforming values or weights takes longer than it saves
+Matrix = list[list[Fraction]]
+
+
+class Filtering(NamedTuple):
+    """The linear maps along a side: a tile's results are `results @ ((weights @ taps) * (values @ window))`.
+
+    Args:
+        values: Of shape (products, WINDOW).
+        weights: Of shape (products, KERNEL).
+        results: Of shape (results, products).
+    """
+
+    values: Tensor
+    weights: Tensor
+    results: Tensor
 
 
 def pays(x: Tensor, weight: Tensor, strides: tuple[int, int], groups: int) -> bool:
@@ -37,14 +55,17 @@ def pays(x: Tensor, weight: Tensor, strides: tuple[int, int], groups: int) -> bo
     )
 
 
-def evaluated(weight: Tensor) -> Tensor:
-    """The values of weights (out, in, 3, 3) at the points, of shape (36, in, out)."""
-    taps = weight.detach().permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-    return torch.mm(WEIGHTS.to(weight.device), taps).view(SIDE**2, weight.shape[1], weight.shape[0])
+def evaluated(weight: Tensor, filtering: Filtering) -> Tensor:
+    """The values of weights (out, in, 3, 3) at the points, of shape (products**2, in, out), columns first."""
+    taps = weight.detach().permute(3, 2, 1, 0).reshape(KERNEL**2, -1)
+    both_sides = torch.kron(filtering.weights, filtering.weights).to(weight.device)
+    return torch.mm(both_sides, taps).view(-1, weight.shape[1], weight.shape[0])
 
 
-def convolve(x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, int], columns: int) -> Tensor:
-    """Convolve an image.
+def convolve(
+    x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, int], columns: int, filtering: Filtering
+) -> Tensor:
+    """Convolve an image, or an upsampled image.
 
     Args:
         x: Map of shape (1, in, H, W).
@@ -52,53 +73,113 @@ def convolve(x: Tensor, points: Tensor, bias: Tensor | None, rows: tuple[int, in
         bias: Bias of shape (out,), or `None`.
         rows: Numbers of zero rows to add above and below.
         columns: Number of zero columns to add on each side.
+        filtering: `CONVOLUTION` or `UPSAMPLED`.
 
     Returns:
-        Map of shape (1, out, H + rows - 2, W + 2 * columns - 2), in channels_last.
+        Map of shape (1, out, H + rows - 2, W + 2 * columns - 2), in channels_last; twice as high and wide for
+        `UPSAMPLED`.
     """
+    filtering = Filtering(*(matrix.to(x.device) for matrix in filtering))
     channels, out = points.shape[1:]
-    height, width = x.shape[-2] + sum(rows) - KERNEL + 1, x.shape[-1] + 2 * columns - KERNEL + 1
-    down, across = -(-height // TILE), -(-width // TILE)
-    missing = TILE * down - height, TILE * across - width  # rows and columns that complete the last tiles
-    padded = F.pad(x, (columns, columns + missing[1], rows[0], rows[1] + missing[0]))
-    padded = padded.permute(0, 2, 3, 1)[0].contiguous()
-    row, column = padded.stride()[:2]
-    result = padded.new_empty(down, TILE, across, TILE, out)
-    step = max(TILES_AT_ONCE // across, 1)
-    starts = range(0, down, step)
-    values_of, results_of = VALUES.to(x.device), RESULTS.to(x.device)
-    for first in starts[:1] if x.is_meta else starts:  # all need the same memory, which is what the meta device counts
-        count = min(step, down - first)
-        tiles = padded.as_strided(
-            (SIDE, SIDE, count, across, channels), (row, column, TILE * row, TILE * column, 1), first * TILE * row
-        )
-        values = torch.mm(values_of, tiles.reshape(SIDE**2, -1)).view(SIDE**2, -1, channels)
-        products = torch.bmm(values, points).view(SIDE**2, -1)
-        made = torch.mm(results_of, products).view(TILE, TILE, count, across, out)
-        result[first : first + count] = made.permute(2, 0, 3, 1, 4)
-    if bias is not None:
-        result += bias
-    return result.view(1, TILE * down, TILE * across, out)[:, :height, :width].permute(0, 3, 1, 2)
+    side = len(filtering.results)
+    height, width = (size * side // TILE for size in _positions(x, rows, columns))
+    down, across = -(-height // side), -(-width // side)
+    at_once = min(TILES_AT_ONCE, -(-channels // 2))
+    wide, high = -(-across // -(-across // at_once)), max(at_once // across, 1)
+    image = x[0].permute(1, 2, 0)
+    result = x.new_empty(height, width, out)
+    scratch = _Scratch(x)
+    blocks = [(top, left) for top in range(0, down, high) for left in range(0, across, wide)]
+    for top, left in blocks[:1] if x.is_meta else blocks:  # all need the same memory, which the meta device counts
+        h, w = min(high, down - top), min(wide, across - left)
+        window = scratch.take("window", TILE * h + WINDOW - TILE, TILE * w + WINDOW - TILE, channels)
+        _copy(image, TILE * top - rows[0], TILE * left - columns, window)
+        values = _values(window, h, w, filtering.values, scratch)
+        products = torch.bmm(values, points, out=scratch.take("products", len(points), h * w, out))
+        made = _results(products, filtering.results, scratch).view(side, side, h, w, out)
+        if bias is not None:
+            made += bias
+        _place(made.permute(2, 1, 3, 0, 4), result[side * top :, side * left :])
+    return result.permute(2, 0, 1)[None]
 
 
-def _transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """Toom and Cook's matrices for values and weights at the points, and for results from their products."""
+def _positions(x: Tensor, rows: tuple[int, int], columns: int) -> tuple[int, int]:
+    """Height and width of the convolved map."""
+    return x.shape[-2] + sum(rows) - KERNEL + 1, x.shape[-1] + 2 * columns - KERNEL + 1
+
+
+def _copy(image: Tensor, top: int, left: int, window: Tensor) -> None:
+    """Fill a window with the part of an image (H, W, C) from a row and column on, and zeros outside."""
+    places = []
+    for first, size, limit in zip((top, left), window.shape, image.shape, strict=False):
+        places.append((max(first, 0), min(first + size, limit), first))
+    (low, high, _), (near, far, _) = places
+    if (high - low, far - near) != window.shape[:2]:
+        window.zero_()
+    window[low - top : high - top, near - left : far - left] = image[low:high, near:far]
+
+
+def _place(tiles: Tensor, result: Tensor) -> None:
+    """Put tiles (h, side, w, side, C) into the upper left corner of a map (H, W, C), as far as they lie in it."""
+    h, side, w = tiles.shape[:3]
+    part = result[: h * side, : w * side]
+    if part.shape[:2] == (h * side, w * side):
+        part.unflatten(1, (w, side)).unflatten(0, (h, side)).copy_(tiles)
+    else:
+        part.copy_(tiles.reshape(h * side, w * side, -1)[: part.shape[0], : part.shape[1]])
+
+
+class _Scratch:
+    """Tensors that are used again and again: new ones of their size would be new pages of memory.
+
+    Args:
+        like: A tensor of their dtype and device.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self.like = like
+        self.tensors: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """A contiguous tensor of a shape, without values; the first one of a name is the largest."""
+        if name not in self.tensors:
+            self.tensors[name] = self.like.new_empty(math.prod(shape))
+        return self.tensors[name][: math.prod(shape)].view(shape)
+
+
+def _values(window: Tensor, h: int, w: int, matrix: Tensor, scratch: _Scratch) -> Tensor:
+    """The values of h x w tiles at the points, of shape (products**2, tiles, channels), columns first."""
+    points, (row, channels) = len(matrix), window.stride()[:2]
+    stacked = scratch.take("stacked", WINDOW, h, row)
+    stacked.copy_(window.as_strided(stacked.shape, (row, TILE * row, 1)))
+    down = torch.mm(matrix, stacked.view(WINDOW, -1), out=scratch.take("down", points, h * row))
+    slid = scratch.take("slid", WINDOW, points, h, w, channels)
+    slid.copy_(down.as_strided(slid.shape, (channels, h * row, row, TILE * channels, 1)))
+    values = torch.mm(matrix, slid.view(WINDOW, -1), out=scratch.take("values", points, points * h * w * channels))
+    return values.view(points**2, h * w, channels)
+
+
+def _results(products: Tensor, matrix: Tensor, scratch: _Scratch) -> Tensor:
+    """The results of tiles from the products at the points: of shape (columns, rows, tiles * channels)."""
+    (side, points), size = matrix.shape, products[0].numel()
+    across = torch.mm(matrix, products.view(points, -1), out=scratch.take("across", side, points * size))
+    across = across.view(side, points, size)
+    return torch.bmm(matrix.expand(side, -1, -1), across, out=scratch.take("results", side, side, size))
+
+
+def _toom_cook(points: Sequence[str], kernel: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Toom and Cook's matrices for values, weights and results, for 4 results of a kernel."""
+    finite = [Fraction(point) for point in points]
     values, weights = [], []
-    for point in POINTS:
-        others = [other for other in POINTS if other != point]
+    for point in finite:
+        others = [other for other in finite if other != point]
         values.append([*_product(others), Fraction(0)])
         scale = _product([other - point for other in others])[0]  # product of point - other, whose signs cancel
-        weights.append([point**power / scale for power in range(KERNEL)])
-    values.append(_product(POINTS))
-    weights.append([Fraction(0)] * (KERNEL - 1) + [Fraction(1)])
-    results = [[point**power for point in POINTS] + [Fraction(int(power == TILE - 1))] for power in range(TILE)]
-    return _both_sides(values), _both_sides(weights), _both_sides(results)
-
-
-def _both_sides(rows: list[list[Fraction]]) -> Tensor:
-    """The matrix that transforms both sides of a tile at once, in float32."""
-    matrix = torch.tensor([[float(x) for x in row] for row in rows], dtype=torch.float64)
-    return torch.kron(matrix, matrix).float()
+        weights.append([point**power / scale for power in range(kernel)])
+    values.append(_product(finite))
+    weights.append([Fraction(0)] * (kernel - 1) + [Fraction(1)])
+    results = [[point**power for point in finite] + [Fraction(int(power == TILE - 1))] for power in range(TILE)]
+    return values, weights, results
 
 
 def _product(roots: list[Fraction]) -> list[Fraction]:
@@ -110,4 +191,24 @@ def _product(roots: list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-VALUES, WEIGHTS, RESULTS = _transforms()
+def _convolution() -> Filtering:
+    return Filtering(*map(_tensor, _toom_cook(("0", "3/4", "-3/4", "3/2", "-3/2"), KERNEL)))
+
+
+def _upsampled() -> Filtering:
+    """Of the three taps, the first pixel of a position has one above it and two at it, the second one the reverse."""
+    values, weights, results = map(_tensor, _toom_cook(("0", "3/4", "-3/4", "3/2"), 2))
+    nothing = values.new_zeros(len(values), 1)
+    first, second = torch.tensor([[1.0, 0, 0], [0, 1, 1]]), torch.tensor([[1.0, 1, 0], [0, 0, 1]])
+    return Filtering(
+        torch.cat([torch.cat([values, nothing], 1), torch.cat([nothing, values], 1)]),
+        torch.cat([weights @ first, weights @ second]),
+        torch.stack([torch.cat([results, 0 * results], 1), torch.cat([0 * results, results], 1)], 1).flatten(0, 1),
+    )
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    return torch.tensor([[float(x) for x in row] for row in matrix])
+
+
+CONVOLUTION, UPSAMPLED = _convolution(), _upsampled()
