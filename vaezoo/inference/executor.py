@@ -139,7 +139,8 @@ class StripExecutor:
         height, width = (side * (1 if stack.scale < 1 else self.downscale) for side in x.shape[-2:])
         kept = int(KEPT * height * width)
         if isinstance(self.tile, int):
-            return Plan(NO_LIMIT, kept, share=self.tile / height)
+            share = self.tile / height  # low strips are chosen to save memory, so that less is kept, too
+            return Plan(NO_LIMIT, int(min(KEPT, 2 * share) * height * width), share)
         free = USABLE * free_bytes(x.device)
         plans = [FASTEST, *(Plan(strip_bytes, kept) for strip_bytes in SMALLER), Plan(SMALLER[-1], 0)]
         plan = next((plan for plan in plans if self._need(stack, x, plan) <= free), plans[-1])
