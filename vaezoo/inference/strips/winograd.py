@@ -86,15 +86,14 @@ def convolve(
     down, across = -(-height // side), -(-width // side)
     at_once = min(TILES_AT_ONCE, -(-channels // 2))
     wide, high = -(-across // -(-across // at_once)), max(at_once // across, 1)
-    image = x[0].permute(1, 2, 0)
+    image = x.contiguous(memory_format=torch.channels_last)[0].permute(1, 2, 0)
     result = x.new_empty(height, width, out)
     scratch = _Scratch(x)
     blocks = [(top, left) for top in range(0, down, high) for left in range(0, across, wide)]
     for top, left in blocks[:1] if x.is_meta else blocks:  # all need the same memory, which the meta device counts
         h, w = min(high, down - top), min(wide, across - left)
-        window = scratch.take("window", TILE * h + WINDOW - TILE, TILE * w + WINDOW - TILE, channels)
-        _copy(image, TILE * top - rows[0], TILE * left - columns, window)
-        values = _values(window, h, w, filtering.values, scratch)
+        first = TILE * top - rows[0], TILE * left - columns
+        values = _values(_down(image, first, (h, w), filtering.values, scratch), w, filtering.values, scratch)
         products = torch.bmm(values, points, out=scratch.take("products", len(points), h * w, out))
         made = _results(products, filtering.results, scratch).view(side, side, h, w, out)
         if bias is not None:
@@ -106,17 +105,6 @@ def convolve(
 def _positions(x: Tensor, rows: tuple[int, int], columns: int) -> tuple[int, int]:
     """Height and width of the convolved map."""
     return x.shape[-2] + sum(rows) - KERNEL + 1, x.shape[-1] + 2 * columns - KERNEL + 1
-
-
-def _copy(image: Tensor, top: int, left: int, window: Tensor) -> None:
-    """Fill a window with the part of an image (H, W, C) from a row and column on, and zeros outside."""
-    places = []
-    for first, size, limit in zip((top, left), window.shape, image.shape, strict=False):
-        places.append((max(first, 0), min(first + size, limit), first))
-    (low, high, _), (near, far, _) = places
-    if (high - low, far - near) != window.shape[:2]:
-        window.zero_()
-    window[low - top : high - top, near - left : far - left] = image[low:high, near:far]
 
 
 def _place(tiles: Tensor, result: Tensor) -> None:
@@ -141,20 +129,56 @@ class _Scratch:
         self.tensors: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A contiguous tensor of a shape, without values; the first one of a name is the largest."""
-        if name not in self.tensors:
-            self.tensors[name] = self.like.new_empty(math.prod(shape))
-        return self.tensors[name][: math.prod(shape)].view(shape)
+        """A contiguous tensor of a shape, without values."""
+        size = math.prod(shape)
+        if name not in self.tensors or self.tensors[name].numel() < size:
+            self.tensors[name] = self.like.new_empty(size)
+        return self.tensors[name][:size].view(shape)
 
 
-def _values(window: Tensor, h: int, w: int, matrix: Tensor, scratch: _Scratch) -> Tensor:
-    """The values of h x w tiles at the points, of shape (products**2, tiles, channels), columns first."""
-    points, (row, channels) = len(matrix), window.stride()[:2]
-    stacked = scratch.take("stacked", WINDOW, h, row)
-    stacked.copy_(window.as_strided(stacked.shape, (row, TILE * row, 1)))
-    down = torch.mm(matrix, stacked.view(WINDOW, -1), out=scratch.take("down", points, h * row))
+def _down(image: Tensor, first: tuple[int, int], tiles: tuple[int, int], matrix: Tensor, scratch: _Scratch) -> Tensor:
+    """The values of the windows of tiles at the points of a column, from the part of an image that they need.
+
+    Args:
+        image: Of shape (H, W, C).
+        first: Row and column of the image at which the first window begins; outside of the image are zeros.
+        tiles: Rows and columns of tiles.
+        matrix: `Filtering.values`.
+        scratch: Gives the memory.
+
+    Returns:
+        Of shape (rows of tiles, products, positions along a row, C).
+    """
+    (h, w), (top, left), channels = tiles, first, image.shape[-1]
+    size = TILE * w + WINDOW - TILE
+    down = scratch.take("down", h, len(matrix), size, channels)
+    near, far = max(-left, 0), min(image.shape[1] - left, size)
+    down[:, :, :near] = 0
+    down[:, :, far:] = 0
+    rows = _rows(image[:, left + near : left + far], top, TILE * h + WINDOW - TILE, scratch)
+    windows = rows.as_strided((h, WINDOW, (far - near) * channels), (TILE * rows.stride(0), rows.stride(0), 1))
+    torch.bmm(matrix.expand(h, -1, -1), windows, out=down[:, :, near:far].flatten(2))
+    return down
+
+
+def _rows(image: Tensor, first: int, size: int, scratch: _Scratch) -> Tensor:
+    """Rows of an image (H, W, C), with zeros for those outside."""
+    low, high = max(first, 0), min(first + size, len(image))
+    if high - low == size:
+        return image[low:high]
+    rows = scratch.take("rows", size, *image.shape[1:])
+    rows[: low - first] = 0
+    rows[high - first :] = 0
+    rows[low - first : high - first] = image[low:high]
+    return rows
+
+
+def _values(down: Tensor, w: int, matrix: Tensor, scratch: _Scratch) -> Tensor:
+    """The values of tiles at the points, of shape (products**2, tiles, channels), columns first."""
+    h, points, size, channels = down.shape
     slid = scratch.take("slid", WINDOW, points, h, w, channels)
-    slid.copy_(down.as_strided(slid.shape, (channels, h * row, row, TILE * channels, 1)))
+    row = size * channels
+    slid.copy_(down.as_strided(slid.shape, (channels, row, points * row, TILE * channels, 1)))
     values = torch.mm(matrix, slid.view(WINDOW, -1), out=scratch.take("values", points, points * h * w * channels))
     return values.view(points**2, h * w, channels)
 
