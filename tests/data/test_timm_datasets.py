@@ -144,7 +144,11 @@ def test_an_incomplete_info_file_is_named_with_what_it_lacks(tmp_path, key):
     write_info(tmp_path, **{name: value for name, value in whole.items() if name != key})
     with pytest.raises(FileError, match=rf"wds/x: its _info\.json lacks '{key}'; each of its splits takes name, "):
         next(photo_stream("wds/x", "train", str(tmp_path), seed=0))
-    with pytest.raises(FileError, match=r"its _info\.json lacks"):
+    (tmp_path / "_info.json").write_text("[]")
+    with pytest.raises(FileError, match=r"wds/x: timm cannot open this dataset \(AttributeError"):
+        next(photo_stream("wds/x", "train", str(tmp_path), seed=0))
+    write_info(tmp_path, **{name: value for name, value in whole.items() if name != key})
+    with pytest.raises(FileError, match=r"its _info\.json lacks .*--set 'data\.split=\"\{00000\.\.00009\}\.tar\"'"):
         DataConfig(root=str(tmp_path), dataset="wds/x", sizes=(8,)).check_source()
 
 

@@ -14,6 +14,7 @@ ESC = "\x1b]0;title\x07\x1b[2J"
 
 def test_control_characters_are_shown_and_not_sent_to_a_terminal():
     assert terminal_text(f"a{ESC}\nb\t\x9b1m\u202ec") == r"a\x1b]0;title\x07\x1b[2J" + "\nb\t" + r"\x9b1m\u202ec"
+    assert terminal_text("a\u200f\u2028") == r"a\u200f\u2028"
     assert terminal_text("Größe, 写真") == "Größe, 写真"
 
 
@@ -21,6 +22,7 @@ def test_markdown_shows_text_as_it_is():
     assert markdown_text("a|b\n# <img src=x> [x](y) `c` *d* vae_f8_z4") == (
         r"a\|b # \<img src=x\> \[x\](y) \`c\` \*d\* vae_f8_z4"
     )
+    assert markdown_text("__a__ _b_ ~~c~~ $d$ &lt;e & f") == r"\_\_a\_\_ \_b\_ \~\~c\~\~ \$d\$ \&lt;e & f"
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "\t=1", "\r=1", "-", "-1 =2"])

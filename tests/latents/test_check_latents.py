@@ -142,6 +142,7 @@ def another_count(folder):
         (lambda folder: manifest_path(folder, LAST).unlink(), [rf"{LAST}\.jsonl", r"dataset\.json: count is 8"]),
         (lambda folder: (folder / DATASET).unlink(), [r"dataset\.json: cannot be read"]),
         (lambda folder: (folder / PLANNED_PHOTOS).write_text("{\n"), [r"plan\.jsonl: damaged"]),
+        (lambda folder: (folder / PLANNED_PHOTOS).write_text("[" * 100_000), [r"plan\.jsonl: damaged"]),
         (
             another_plan,
             [r"00007-32x16\.safetensors: missing; encode", rf"{FIRST}\.safetensors: not in plan\.jsonl; encode"],

@@ -150,9 +150,10 @@ def test_labels_that_are_no_int64_are_names_and_half_a_surrogate_pair_is_no_capt
     encode(data, out, labels=True)
     dataset = vaezoo.LatentDataset(out)
     assert dataset.classes == ("--5", "-7", "9" * 20)
-    (data / "01.json").write_text('{"caption": "\\ud800"}')
-    with pytest.raises(FileError, match=r"01\.png: its \.json file is damaged \(.*surrogate.*\); correct or remove it"):
-        encode(data, out.with_name("other"), captions=True)
+    for text, reason in (('{"caption": "\\ud800"}', "surrogate"), ("[" * 100_000, "recursion")):
+        (data / "01.json").write_text(text)
+        with pytest.raises(FileError, match=rf"01\.png: its \.json file is damaged \(.*{reason}.*\); correct"):
+            encode(data, out.with_name("other"), captions=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")

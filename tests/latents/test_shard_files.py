@@ -99,9 +99,10 @@ def test_files_that_are_missing_damaged_or_do_not_belong_together_are_named(fold
     manifest_path(folder, NAME).write_text('{"key": "a", "row": 0, "source": ""}\n')
     with pytest.raises(FileError, match=r"32x16\.jsonl: not the manifest of the tensors beside it; encode"):
         read_shard(folder, NAME)
-    manifest_path(folder, NAME).write_text("{}\n")
-    with pytest.raises(FileError, match=r"32x16\.jsonl: damaged"):
-        read_shard(folder, NAME)
+    for text in ("{}\n", "[" * 100_000):
+        manifest_path(folder, NAME).write_text(text)
+        with pytest.raises(FileError, match=r"32x16\.jsonl: damaged"):
+            read_shard(folder, NAME)
     tensors_path(folder, NAME).write_bytes(b"cut off")
     with pytest.raises(FileError, match=r"32x16\.safetensors: missing or damaged.*makes only what is missing"):
         read_shard(folder, NAME)
@@ -111,7 +112,7 @@ def test_files_that_are_missing_damaged_or_do_not_belong_together_are_named(fold
     ("metadata", "message"),
     [
         (None, "not a shard of latents"),
-        ({METADATA: "{"}, "not a shard of latents"),
+        *(({METADATA: text}, "not a shard of latents") for text in ("{", "7", "[1]", "[" * 100_000)),
         ({METADATA: '{"format": "vaezoo-latents", "version": 2}'}, "version 2 of the format, and this vaezoo reads 1"),
         ({METADATA: "{}"}, "not written by vaezoo encode"),
     ],

@@ -209,6 +209,16 @@ def test_the_environment_names_the_hub_and_the_token(hub, saved, tmp_path):
     assert "hf_alice" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("step", "options"), [("/branch/", {"revision": "dev"}), ("/tag/", {"tag": "v1"})])
+def test_a_branch_or_tag_that_an_answer_of_200_did_not_create_is_told(hub, fails, step, options):
+    hub.create("alice/vae")
+    hub.before = lambda server, method, path: Reply(200, b"<html>") if step in path else None
+    what = " ".join([step.strip("/"), *options.values()])
+    fails(
+        "server", f"{hub.endpoint} does not answer like a Hub (it did not create the {what}): check the addr", **options
+    )
+
+
 @pytest.mark.parametrize(
     ("step", "body"),
     [

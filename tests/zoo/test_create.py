@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.config_folder import write_network
 
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, InputError, UnknownNameError
@@ -104,14 +105,21 @@ def test_a_path_with_a_nul_is_our_error():
 
 
 @pytest.mark.parametrize(("key", "true", "false"), [("params", "433_767", "433_768"), ("downscale", "8}", "16}")])
-def test_a_false_statement_in_a_users_network_is_located(tmp_path, key, true, false):
+def test_a_false_statement_in_a_users_network_is_located(tmp_path, monkeypatch, key, true, false):
     path, text = tmp_path / "mine.yaml", catalog.model_file("vae_f8_z4_micro").read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
     assert vaezoo.get_spec(path).expect is not None
     path.write_text(text.replace(true, false), encoding="utf-8")
     line = text[: text.index("expect:")].count("\n") + 1
-    with pytest.raises(vaezoo.SpecError, match=rf"mine\.yaml:{line}:\d+: expect\.{key}: is .*, but the network has"):
-        vaezoo.create(path)
+    monkeypatch.setattr(catalog, "_added", [])
+    (mine,) = write_network(tmp_path / "configs").glob("models/*")
+    path.replace(mine)
+    vaezoo.add_config_dir(tmp_path / "configs")
+    for name in (mine, "mine_f8_z4"):
+        with pytest.raises(
+            vaezoo.SpecError, match=rf"mine-f8_z4\.yaml:{line}:\d+: expect\.{key}: is .*, but the network has"
+        ):
+            vaezoo.create(name)
 
 
 def test_from_pretrained_takes_folders_and_repositories_without_a_prefix(tmp_path, monkeypatch):

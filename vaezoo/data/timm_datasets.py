@@ -191,10 +191,12 @@ def _reason(error: BaseException, name: str) -> str:
     if isinstance(error, KeyError) and name.lower().startswith("wds/"):
         return (
             f"its _info.json lacks {error}; each of its splits takes name, filenames, shard_lengths and num_samples; "
-            "complete it, or remove the file and name the shards as the split, such as {00000..00009}.tar"
+            "complete it, or remove the file and name the shards as the split, in quotes, such as "
+            "--set 'data.split=\"{00000..00009}.tar\"'"
         )
     remedy = "install the package that reads it" if isinstance(error, ImportError) else "check its name and root"
-    text = f"{type(error).__name__} {error}" if isinstance(error, LookupError | TypeError) else str(error)
+    shown = isinstance(error, LookupError | TypeError | AttributeError)
+    text = f"{type(error).__name__} {error}" if shown else str(error)
     return f"timm cannot open this dataset ({text or type(error).__name__}); {remedy}"
 
 
@@ -212,6 +214,7 @@ def _open_errors() -> tuple[type[Exception], ...]:
     """What timm and the libraries below it raise for a wrong name or root, broken metadata or an unreachable server."""
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP client that huggingface_hub uses
 
-    kinds = (ImportError, OSError, RuntimeError, ValueError, LookupError, TypeError, AssertionError, httpx.HTTPError)
+    malformed = (LookupError, TypeError, AttributeError, AssertionError)  # metadata that is used without a check
+    kinds = (ImportError, OSError, RuntimeError, ValueError, *malformed, httpx.HTTPError)
     datasets = sys.modules.get("datasets.exceptions")
     return (*kinds, datasets.DatasetsError) if datasets else kinds

@@ -94,7 +94,7 @@ def read_photos(folder: Path) -> list[PlannedPhoto]:
     with opened(path) as file:
         try:
             return [PlannedPhoto.from_dict(json.loads(line)) for line in file]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FileError(f"{path}: damaged ({error!r}); restore it, or encode into another folder") from error
 
 

@@ -26,7 +26,7 @@ def caption_of(photo: Photo) -> str | None:
         known = found if isinstance(found, dict) else {}
         caption = next((known[key] for key in COLUMNS[".txt"] if isinstance(known.get(key), str)), None)
         (caption or "").encode()  # an escape such as \ud800 alone is no text
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{photo.location}: its .json file is damaged ({error}); correct or remove it") from error
     return caption
 

@@ -177,11 +177,11 @@ def read_header(folder: Path, name: str) -> ShardHeader:
     """
     path = tensors_path(folder, name)
     try:
-        data = json.loads((open_shard(folder, name).metadata() or {})[METADATA])
+        data = dict(json.loads((open_shard(folder, name).metadata() or {})[METADATA]))
         check_version(data, path)
         sums = ChannelSums.from_dict(data["sums"])
         return ShardHeader(data["bucket"], data["count"], data["manifest_sha256"], sums, data.get("tensors_sha256"))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise FileError(f"{path}: not a shard of latents ({error!r}); remove it, then {REMEDY}") from error
 
 
@@ -212,7 +212,7 @@ def read_raw_manifest(folder: Path, name: str) -> tuple[list[tuple[int, dict[str
             if line:
                 lines.append((at, json.loads(line)))
             at += len(line) + 1
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: very deep nesting
         raise FileError(f"{path}: damaged ({error}); {REMEDY}") from error
     return lines, hashlib.sha256(content).hexdigest()
 

@@ -16,7 +16,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.sharing.card import PICTURE, card_text, show_samples
 from vaezoo.sharing.save import write_folder
 from vaezoo.weights.hub import Hub
-from vaezoo.weights.patience import checked_commit
+from vaezoo.weights.patience import ADDRESS_REMEDY, checked_commit
 from vaezoo.weights.write_checkpoint import check_savable
 
 
@@ -141,6 +141,7 @@ def _head(api: HfApi, repo: str, branch: str | None, private: bool | None, creat
     heads = {ref.name: ref.target_commit for ref in refs.branches}
     if branch not in heads and not create_pr:
         api.create_branch(repo, branch=branch, revision=sha)
+        _check_created(api, f"branch {branch}", branch in (ref.name for ref in api.list_repo_refs(repo).branches))
     return heads.get(branch, sha)
 
 
@@ -168,3 +169,11 @@ def _tag(api: HfApi, repo: str, tag: str, commit: CommitInfo) -> None:
             raise
         text = f"{repo} already has a tag {tag}, at {tags[tag][:12]}, which is kept; the files are at {commit.oid[:12]}"
         raise HubError("conflict", f"{text}: publish again with another tag=") from error
+    _check_created(api, f"tag {tag}", tag in (ref.name for ref in api.list_repo_refs(repo).tags))
+
+
+def _check_created(api: HfApi, what: str, found: bool) -> None:
+    """Raise `HubError` unless a branch or tag is there, since the client takes any answer for a success."""
+    if not found:
+        text = f"{api.endpoint} does not answer like a Hub (it did not create the {what})"
+        raise HubError("server", f"{text}: {ADDRESS_REMEDY}")

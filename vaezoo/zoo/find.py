@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vaezoo.errors import InputError
 from vaezoo.formats.diffusers.classes import DiffusersNetwork
 from vaezoo.nn.vae import VAE
-from vaezoo.specs.catalog import model_file
+from vaezoo.specs.catalog import data_dir, model_file
 from vaezoo.specs.model import ModelSpec
 from vaezoo.specs.names import ModelName, parse_name
 from vaezoo.specs.source import WeightsSource
@@ -134,7 +134,9 @@ def _from_yaml(name: ModelName, pretrained: bool, hub: Hub) -> Found:
 
 def _from_zoo(name: ModelName, pretrained: bool, hub: Hub) -> Found:
     asked, name = name.text, expand_alias(name)
-    spec = read_spec(model_file(name.id), name.id)
+    path = model_file(name.id)
+    read = read_spec if path.is_relative_to(data_dir("configs")) else read_own_spec
+    spec = read(path, name.id)
     if name.tag is None and not pretrained:
         return Found(spec)
     tagged = find_record(name)
@@ -147,9 +149,9 @@ def _from_zoo(name: ModelName, pretrained: bool, hub: Hub) -> Found:
         return Found(spec, source)
     check_loadable(tagged)
     assert record.layout  # every loadable record has one
-    path, commit, sha256, unpinned = _recorded_file(tagged, hub)
-    weights = FoundWeights(path, record.layout, record.latent_stats, unpinned=unpinned)
-    return Found(spec, replace(source, files=(path,), commit=commit, known_sha256=sha256), weights)
+    file, commit, sha256, unpinned = _recorded_file(tagged, hub)
+    weights = FoundWeights(file, record.layout, record.latent_stats, unpinned=unpinned)
+    return Found(spec, replace(source, files=(file,), commit=commit, known_sha256=sha256), weights)
 
 
 def _recorded_file(tagged: NamedWeights, hub: Hub) -> tuple[Path, str | None, str | None, Fetched | None]:

@@ -19,14 +19,14 @@ def read_spec(path: str | Path, name: str | None = None) -> ModelSpec:
     return check_spec(read_tree(path), name or Path(path).stem)
 
 
-def read_own_spec(path: str | Path) -> ModelSpec:
+def read_own_spec(path: str | Path, name: str | None = None) -> ModelSpec:
     """The network of a user's YAML file; its `expect`, which tests verify for networks of the zoo, must be true.
 
     Raises:
         FileError: If the file cannot be read.
         SpecError: If it has faults; the text lists all of them, each with its place.
     """
-    spec, faults = read_spec(path), Faults()
+    spec, faults = read_spec(path, name), Faults()
     if spec.expect is None:
         return spec
     vae, expect = build(spec, "meta"), read_tree(path).value["expect"]
