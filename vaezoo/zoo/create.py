@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from vaezoo.errors import InputError, UnknownNameError
-from vaezoo.inference.optimize import optimize as run_fast
 from vaezoo.nn.build import default_device
 from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.halves import check_part, check_whole
@@ -116,14 +115,20 @@ def create(
     check_part(part)
     if isinstance(parsed, ModelName) and parsed.source == "file":
         vae = model_of(find_file(parsed.id, network, tag, layout, hub), overrides or {}, dtype, device, part)
-        return run_fast(vae) if optimize else vae
+        return _fast(vae) if optimize else vae
     _only_for_files(network=network, tag=tag, layout=None if layout == "auto" else layout)
 
     def made() -> VAE:
         return model_of(find(parsed, pretrained, hub), overrides or {}, dtype, device, part)
 
     vae = made() if isinstance(parsed, ModelSpec) else read_settled(parsed, made)
-    return run_fast(vae) if optimize else vae
+    return _fast(vae) if optimize else vae
+
+
+def _fast(vae: VAE) -> VAE:
+    from vaezoo.inference.optimize import optimize  # many modules that other models do not need
+
+    return optimize(vae)
 
 
 def get_spec(
