@@ -6,12 +6,13 @@ Weights and images are random; the time of a step does not depend on them.
 import itertools
 from argparse import Namespace
 from collections.abc import Iterator
+from typing import Any
 
 from vaezoo.benchmark.benchmark_row import COLUMNS, FIRST_COLUMNS, BenchmarkRow
 from vaezoo.benchmark.case import STEPS, make_case
 from vaezoo.benchmark.measure import check_budget, largest_batch, measure, measure_beside
 from vaezoo.benchmark.peers import PEERS
-from vaezoo.benchmark.scaling import exponents
+from vaezoo.benchmark.scaling import exponents, fast_text
 from vaezoo.console import add_fast_and_tile, add_json, local_path, parser, print_json, progress, say
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> None:
     for case in cases:  # check all of them before the first is measured
         if options.budget is not None:
             check_budget(options.budget, case[1])
-        make_case(*case, options.device, fast=options.fast, tile=options.tile)
+        make_case(*case, options.device, **_fast_path(options))
         for peer in options.peer:
             make_case(*case, options.device, peer)
     rows = []
@@ -57,6 +58,7 @@ def _options(arguments: list[str]) -> Namespace:
     add("--dtypes", help=f"dtypes of {', '.join(DTYPES)}, auto (default: fp32; auto with --fast)")
     add("--formats", help=f"memory formats of {', '.join(FORMATS)} (default: contiguous; auto with --fast)")
     add_fast_and_tile(arguments_parser)
+    add("--return-memory", action="store_true", help="with --fast: return freed memory, as is the default in Python")
     add("--batch", type=int, default=1, help="images per step (default: 1)")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
     add("--repeats", type=int, default=5, help="number of timed steps (default: 5)")
@@ -98,15 +100,20 @@ def _cases(options: Namespace) -> Iterator[Case]:
             yield name, what, size, options.batch, dtype, channels_last
 
 
+def _fast_path(options: Namespace) -> dict[str, Any]:
+    return {"fast": options.fast, "tile": options.tile, "keep_memory": not options.return_memory}
+
+
 def _measured(case: Case, peer: str | None, options: Namespace) -> list[BenchmarkRow]:
     """Measure a case and return its row, with a peer followed by that of the peer."""
-    run = options.device, options.repeats, options.warmup, options.fast, options.tile
-    rows = list(measure_beside(peer, *case, *run, options.peer_defaults)) if peer else [measure(*case, *run)]
+    run, path = (options.device, options.repeats, options.warmup), _fast_path(options)
+    if peer:
+        rows = list(measure_beside(peer, *case, *run, peer_defaults=options.peer_defaults, **path))
+    else:
+        rows = [measure(*case, *run, **path)]
     if options.budget is not None and not rows[0]["error"]:
         name, what, size, _, dtype, channels_last = case
-        rows[0] |= largest_batch(
-            name, what, size, options.budget, dtype, channels_last, options.device, options.fast, options.tile
-        )
+        rows[0] |= largest_batch(name, what, size, options.budget, dtype, channels_last, options.device, **path)
     return rows
 
 
@@ -135,7 +142,7 @@ def _conditions(row: BenchmarkRow) -> str:
     """Name the conditions of a row."""
     parts = [
         row["implementation"],
-        "fast" if row["fast"] else None,
+        fast_text(row["fast"]),
         f"strips of {row['tile']}" if row["tile"] else None,
     ]
     if row["size"] is not None:

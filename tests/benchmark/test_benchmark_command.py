@@ -55,6 +55,15 @@ def test_every_combination_is_a_row_of_the_file(tmp_path, pretended, capsys):
     )
 
 
+def test_a_fast_path_that_returns_memory_says_so(tmp_path, pretended, capsys):
+    fast = ["benchmark", MICRO, "--what", "decode", "--sizes", "32", "--fast", "--return-memory"]
+    assert main([*fast, "--out", str(tmp_path / "bench.csv")]) == 0
+    assert pretended[0].keep_memory is False
+    assert "vaezoo, fast, memory returned, 32 pixels" in capsys.readouterr().out
+    assert main([*fast, "--tile", "8"]) == 2
+    assert "keep_memory" in capsys.readouterr().err
+
+
 def test_the_largest_batch_and_the_peer_have_their_columns(tmp_path, pretended, capsys):
     small(tmp_path, LDM, scale=0.5)
     out = tmp_path / "bench.csv"

@@ -42,7 +42,7 @@ def about(case: BenchmarkCase, repeats: int, warmup: int) -> BenchmarkRow:
         "memory_format": None if loads else conditions(case).rpartition(" ")[2],
         "warmup": warmup,
         "repeats": repeats,
-        "fast": "yes" if case.fast else None,
+        "fast": ("yes" if case.keep_memory else "memory returned") if case.fast else None,
         "gmacs": None if loads else _gmacs(case.spec, case.what, case.size) * case.batch,
         "vaezoo": __version__,
         "torch": torch.__version__.partition("+")[0],

@@ -35,6 +35,7 @@ class BenchmarkCase:
         device: Device to run on.
         fast: Whether the network is run by `vaezoo.optimize`, with all that makes it faster.
         tile: Height of the strips of `vaezoo.optimize` in pixels, "auto", or `None` for the whole image.
+        keep_memory: Whether `fast` keeps freed memory, as in commands; otherwise the C library decides.
     """
 
     network: dict[str, Any]
@@ -48,6 +49,7 @@ class BenchmarkCase:
     device: str
     fast: bool = False
     tile: int | str | None = None
+    keep_memory: bool = True
 
     @property
     def spec(self) -> ModelSpec:
@@ -66,6 +68,7 @@ def make_case(
     implementation: str = OURS,
     fast: bool = False,
     tile: int | str | None = None,
+    keep_memory: bool = True,
 ) -> BenchmarkCase:
     """Check the arguments of a benchmark case and create it; see `BenchmarkCase` for their meaning.
 
@@ -95,6 +98,10 @@ def make_case(
         channels_last = on.type == "cpu"
     if (fast or tile is not None) and what not in OPTIMIZABLE:
         raise InputError(f"{what} does not run optimized; measure it without fast and tile")
+    if not keep_memory and (not fast or tile is not None):
+        raise InputError(
+            "only fast without tile keeps memory (keep_memory); leave out --return-memory, or add --fast without --tile"
+        )
     if what == "load":
         _check_load(implementation, on.type)
     else:
@@ -102,9 +109,8 @@ def make_case(
     if implementation != OURS:
         check_peer(spec, implementation)
     plain = spec.to_dict()
-    return BenchmarkCase(
-        plain, name, implementation, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile
-    )
+    step = plain, name, implementation, what, size, batch, dtype, channels_last, device
+    return BenchmarkCase(*step, fast=fast, tile=tile, keep_memory=keep_memory)
 
 
 def _check_load(implementation: str, device: str) -> None:

@@ -37,6 +37,7 @@ def measure(
     warmup: int = 1,
     fast: bool = False,
     tile: int | str | None = None,
+    keep_memory: bool = True,
 ) -> BenchmarkRow:
     """Measure time and memory of one step with random weights and images, in a process of its own.
 
@@ -56,6 +57,7 @@ def measure(
         warmup: Number of steps before them; they count for peak memory but not for time.
         fast: Whether to run the network by `vaezoo.optimize`, as `--fast` does.
         tile: Height in pixels of the strips of `vaezoo.optimize`, or "auto"; `None` runs whole images.
+        keep_memory: Whether `fast` keeps freed memory for the next tensors, as commands do.
 
     Returns:
         A value for each of `COLUMNS`, `None` where it does not apply; `docs/benchmark.md` explains them. If the process
@@ -66,7 +68,9 @@ def measure(
         UnknownNameError: If there is no model of this name.
     """
     _check_times(repeats, warmup)
-    case = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile)
+    case = make_case(
+        name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile, keep_memory=keep_memory
+    )
     return _run([case], repeats, warmup)[0]
 
 
@@ -83,6 +87,7 @@ def measure_beside(
     warmup: int = 1,
     fast: bool = False,
     tile: int | str | None = None,
+    keep_memory: bool = True,
     peer_defaults: bool = False,
 ) -> tuple[BenchmarkRow, BenchmarkRow]:
     """Measure the network and the same network of another implementation, in two processes that alternate step by step.
@@ -105,7 +110,9 @@ def measure_beside(
     _check_times(repeats, warmup)
     if peer not in PEERS:
         raise InputError(f"{unknown(peer, PEERS, 'peer')}")
-    ours = make_case(name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile)
+    ours = make_case(
+        name_or_spec, what, size, batch, dtype, channels_last, device, fast=fast, tile=tile, keep_memory=keep_memory
+    )
     own = ("fp32", False) if peer_defaults else (ours.dtype, ours.channels_last)
     first, second = _run([ours, make_case(name_or_spec, what, size, batch, *own, device, peer)], repeats, warmup)
     return first, second
@@ -121,6 +128,7 @@ def largest_batch(
     device: str = "cpu",
     fast: bool = False,
     tile: int | str | None = None,
+    keep_memory: bool = True,
 ) -> BenchmarkRow:
     """Find the largest batch whose step stays within a memory budget.
 
@@ -146,7 +154,20 @@ def largest_batch(
     fitting, too_many = 0, MAX_BATCH + 1
     while too_many - fitting > 1:
         batch = min(max(2 * fitting, 1), MAX_BATCH) if too_many > MAX_BATCH else (fitting + too_many) // 2
-        row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, 2, 0, fast=fast, tile=tile)
+        row = measure(
+            name_or_spec,
+            what,
+            size,
+            batch,
+            dtype,
+            channels_last,
+            device,
+            2,
+            0,
+            fast=fast,
+            tile=tile,
+            keep_memory=keep_memory,
+        )
         if row["error"] and not OUT_OF_MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
         memory = None if row["error"] else memory_of(row)

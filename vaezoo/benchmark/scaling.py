@@ -29,9 +29,19 @@ class Exponent:
     def text(self) -> str:
         """The conditions in words."""
         tile = f"strips of {self.of['tile']}" if self.of["tile"] else ""
-        fast = "fast" if self.of["fast"] else ""
-        parts = (self.of["implementation"], fast, tile, self.of["dtype"], self.of["memory_format"])
+        parts = (
+            self.of["implementation"],
+            fast_text(self.of["fast"]),
+            tile,
+            self.of["dtype"],
+            self.of["memory_format"],
+        )
         return f"{self.of['model']} {self.of['what']} ({', '.join(part for part in parts if part)})"
+
+
+def fast_text(fast: str | None) -> str:
+    """The cell `fast` of a row in words."""
+    return {None: "", "": "", "yes": "fast"}.get(fast, f"fast, {fast}")
 
 
 def exponents(rows: Iterable[Mapping[str, Any]]) -> list[Exponent]:
