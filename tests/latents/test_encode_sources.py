@@ -64,6 +64,11 @@ def test_captions_and_labels_are_stored_and_a_new_caption_is_noticed(tmp_path, o
 def test_shards_of_a_webdataset_are_encoded_with_their_labels_and_texts(tmp_path, out):
     add_to_tar(tmp_path / "0.tar", {"a.png": png(1), "a.cls": b"3", "a.txt": b"one"})
     add_to_tar(tmp_path / "1.tar", {"b.png": png(2), "b.cls": b"4", "b.json": json.dumps({"text": "two"}).encode()})
+    files = {"./c/d.png": png(1), "./c/d.txt": b"one", "./e.png": png(2), "./e.cls": b"\n"}  # as `tar -c .` names them
+    encode(add_to_tar(tmp_path / "dots.tar", files), out.with_name("dots"), captions=True, labels=True)
+    dataset = vaezoo.LatentDataset(out.with_name("dots"))
+    assert [(photo["caption"], photo["label"]) for photo in dataset] == [("one", 0), ("", -1)]
+    assert dataset.classes == ("c",)
     encode(f"{tmp_path}/{{0..1}}.tar", out, captions=True, labels=True)
     (shard,) = dataset_of(out)["shards"]
     lines = read_shard(out, shard["name"])[1]

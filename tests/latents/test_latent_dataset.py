@@ -1,7 +1,9 @@
 """`LatentDataset`: samples, draws, flips, normalization, and folders that are not whole."""
 
 import json
+import os
 import pickle
+import sys
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 import vaezoo
 from vaezoo.errors import FileError, InputError
+from vaezoo.latents import latent_dataset
 from vaezoo.latents.latent_dataset import LatentDataset
 from vaezoo.latents.shard_files import DATASET, PLAN, PLANNED_PHOTOS, SHARDS, manifest_path, tensors_path
 
@@ -48,6 +51,15 @@ def test_a_sample_has_latents_key_and_label(folder):
     assert dataset.buckets["32x16"].tolist() == list(range(COUNT))
     with pytest.raises(IndexError):
         dataset[COUNT]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no list of open files")
+def test_shards_that_were_read_are_no_open_files_and_not_too_many_maps(folder, monkeypatch):
+    monkeypatch.setattr(latent_dataset, "MOST_OPEN", 2)
+    dataset, before = LatentDataset(folder), len(os.listdir("/dev/fd"))
+    assert [dataset[index]["key"] for index in (9, 0, 5, 9)] == [f"32x16/{number}.png" for number in (9, 0, 5, 9)]
+    assert len(dataset._open) == 2
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_dtype_is_a_floating_point_type_or_its_name(folder):
@@ -132,10 +144,10 @@ def test_two_ranks_of_torchs_own_sampler_see_what_one_process_sees(folder):
 
 
 def test_deterministic_latents_numbers_as_labels_and_captions(tmp_path):
-    write_latents(tmp_path / "out", {"32x16": 3}, kind="mean", flip=False, labels=(7, 5), captions=True)
+    write_latents(tmp_path / "out", {"32x16": 3}, kind="mean", flip=False, labels=(7, 5, -1), captions=True)
     dataset = LatentDataset(tmp_path / "out", normalize=False)
     assert torch.equal(dataset[2]["latents"], stored(2, "mean"))
-    assert [sample["label"] for sample in dataset] == [7, 5, 7]
+    assert [sample["label"] for sample in dataset] == [7, 5, -1]
     assert dataset.classes == ()
     assert dataset[1]["caption"] == "photo 1"
     with pytest.raises(InputError, match=r"out: has no mirrored latents; encode with --flip"):
@@ -194,6 +206,10 @@ def test_a_shard_that_changes_while_the_data_set_is_open_is_noticed(tmp_path):
     with pytest.raises(FileError, match=r"00000-32x16 has changed"):
         dataset[0]
     assert dataset[5]["key"] == "32x16/5.png"
+    for damage, message in ((lambda path: path.write_bytes(b""), "has changed"), (os.unlink, "cannot be read|no such")):
+        damage(manifest_path(folder, "00002-32x16"))
+        with pytest.raises(FileError, match=rf"00002-32x16.*({message})"):
+            dataset[9]
 
 
 def test_the_finished_part_of_a_folder_can_be_read(tmp_path):

@@ -14,6 +14,7 @@ from vaezoo.io.files import opened, read_part
 
 TEXTS = (".txt", ".json", ".cls")  # files beside a photo: caption, caption with other data, and label
 MOST_SHARDS = 1_000_000
+END = 1 << 20  # bytes, more than the zeros that end a .tar file
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
@@ -38,7 +39,7 @@ class TarMember:
     @property
     def stem(self) -> str:
         """The name without its suffix, which a photo and the texts beside it share."""
-        return str(PurePosixPath(self.name).with_suffix(""))
+        return self.name.removesuffix(PurePosixPath(self.name).suffix)
 
     def read(self) -> bytes:
         """Read the bytes of the file."""
@@ -55,7 +56,7 @@ def tar_members(path: Path, suffixes: Sequence[str]) -> list[TarMember]:
         with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             return sorted(_members(path, tar, tuple(suffixes)), key=lambda member: (member.name, member.start))
     except tarfile.TarError as error:
-        raise FileError(f"{path}: not an uncompressed .tar file ({error}); pack the photos again") from error
+        raise FileError(f"{path}: not a whole, uncompressed .tar file ({error}); pack the photos again") from error
 
 
 def _members(
@@ -70,6 +71,10 @@ def _members(
                 yield from _members(path, inner, suffixes, f"{name}/", start + member.offset_data)
         elif PurePosixPath(name).suffix.lower() in suffixes:
             yield TarMember(path, name, start + member.offset_data, member.size, member.mtime)
+    assert tar.fileobj is not None  # it is open
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(END).strip(b"\0"):  # `tarfile` takes a damaged header for the end
+        raise tarfile.ReadError(f"no file begins at byte {start + tar.offset:,}, and more follows there")
 
 
 def matching_paths(pattern: str) -> list[Path]:

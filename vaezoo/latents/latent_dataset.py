@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from vaezoo.nn.dtypes import dtype_of
 from vaezoo.nn.normalization import normalize_latents
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.stats import LatentStats
+
+MOST_OPEN = 8192  # shards of a process, with a few memory maps each, of which Linux allows 65,530
 
 
 class LatentDataset(Dataset[dict[str, Any]]):
@@ -129,7 +131,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
         return vae
 
     def __len__(self) -> int:
-        return len(self._index.starts)
+        return len(self._index.lines)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = range(len(self))[index]  # counts negative ones from the end, and raises IndexError
@@ -141,7 +143,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
         z = posterior.sample(generator(self.seed, "posterior", epoch, index)) if self.sample else posterior.mode()
         if self.latent_stats is not None:
             z = normalize_latents(z, self.latent_stats)
-        line = shard.line(int(self._index.starts[index]))
+        line = shard.line(*self._index.lines[index].tolist())
         sample = {"latents": z[0].to(self.dtype), "key": line["key"], "flipped": flipped}
         if self._index.labels is not None:
             sample["label"] = int(self._index.labels[index])
@@ -154,6 +156,8 @@ class LatentDataset(Dataset[dict[str, Any]]):
 
     def _open_shard(self, number: int) -> "_OpenShard":
         if number not in self._open:
+            if len(self._open) >= MOST_OPEN:
+                del self._open[next(iter(self._open))]
             self._open[number] = _OpenShard(self.folder, *self._shards[number])
         return self._open[number]
 
@@ -163,9 +167,13 @@ class _OpenShard:
 
     def __init__(self, folder: Path, name: str, header: ShardHeader) -> None:
         self.tensors = open_shard(folder, name)
-        with opened(manifest_path(folder, name)) as file:
-            self.manifest = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if read_header(folder, name) != header or hashlib.sha256(self.manifest).hexdigest() != header.manifest_sha256:
+        path = manifest_path(folder, name)
+        with opened(path) as file:
+            size = file.seek(0, os.SEEK_END)
+        # a map of Python's `mmap` keeps its file open, and processes may often have no more than 1,024 open files
+        self.manifest = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+        digest = hashlib.sha256(self.manifest.data).hexdigest()
+        if read_header(folder, name) != header or digest != header.manifest_sha256:
             raise FileError(changed(folder, name))
         names = self.tensors.keys()
         self.mirrored = any(key.endswith("_flip") for key in names)
@@ -175,9 +183,9 @@ class _OpenShard:
         """The posterior of one photo, in float32."""
         return POSTERIORS[self.stored](self.tensors.get_slice(self.stored + "_flip" * flipped)[row : row + 1].float())
 
-    def line(self, start: int) -> dict[str, Any]:
-        """The line of the manifest that begins at a byte."""
-        line: dict[str, Any] = json.loads(self.manifest[start : self.manifest.find(b"\n", start)])
+    def line(self, start: int, end: int) -> dict[str, Any]:
+        """The line of the manifest between two bytes."""
+        line: dict[str, Any] = json.loads(self.manifest[start:end].tobytes())
         return line
 
 

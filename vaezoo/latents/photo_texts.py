@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import PurePosixPath
 
 from vaezoo.data.photos import COLUMNS, Photo
 from vaezoo.errors import FileError
@@ -34,17 +35,17 @@ def caption_of(photo: Photo) -> str | None:
 def label_of(photo: Photo) -> str | int | None:
     """Return the content of the .cls file or label column of a photo, or else the first folder of its name.
 
-    A number is an integer; `None` if the photo has neither.
+    A number is an integer; `None` if the photo has neither, or an empty file.
 
     Raises:
         FileError: If the file is not valid.
     """
     text = photo.beside(".cls")
     if text is None:
-        folder, _, rest = photo.name.partition("/")
-        return folder if rest and photo.place and photo.place.column is photo.place.split is None else None
+        *folders, _ = PurePosixPath(photo.name.lstrip("/")).parts  # without "./" in front, as tar writes
+        return folders[0] if folders and photo.place and photo.place.column is photo.place.split is None else None
     label = _decoded(text, photo, ".cls").strip()
-    return int(label) if _INT64.fullmatch(label) else label
+    return int(label) if _INT64.fullmatch(label) else label or None
 
 
 def _decoded(text: bytes, photo: Photo, suffix: str) -> str:

@@ -17,13 +17,13 @@ class SampleIndex:
     """The samples of a folder, shard after shard, in the order of the rows of their tensors.
 
     Args:
-        starts: Where the line of each sample begins in the manifest of its shard, in bytes.
+        lines: Where the line of each sample begins and ends in the manifest of its shard, in bytes, (N, 2).
         labels: Label of each sample, `UNLABELED` where a photo has none; `None` if no photo has one.
         classes: Names of the classes, which labels count; empty if the labels of the folder are numbers.
         captioned: Whether any photo has a caption.
     """
 
-    starts: Integers
+    lines: Integers
     labels: Integers | None
     classes: tuple[str, ...]
     captioned: bool
@@ -35,26 +35,27 @@ def index_samples(folder: LatentFolder) -> SampleIndex:
     Raises:
         FileError: If one is damaged, or has changed since the folder was opened.
     """
-    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
     labels: list[str | int | None] = []
     captioned = False
     for name in folder.headers:
         found = []
         lines, digest = read_raw_manifest(folder.path, name)
         folder.check_unchanged(name, digest)
-        for start, line in lines:
+        for span, line in lines:
             if line["row"] is not None:
-                found.append((line["row"], start, line.get("label")))
+                found.append((line["row"], (span.start, span.stop), line.get("label")))
                 captioned = captioned or "caption" in line
         found.sort(key=lambda sample: sample[0])
-        starts += [start for _, start, _ in found]
+        spans += [span for _, span, _ in found]
         labels += [label for _, _, label in found]
     numbers, classes = _numbered(labels)
-    return SampleIndex(np.array(starts, np.int64), numbers, classes, captioned)
+    return SampleIndex(np.array(spans, np.int64).reshape(-1, 2), numbers, classes, captioned)
 
 
 def _numbered(labels: list[str | int | None]) -> tuple[Integers | None, tuple[str, ...]]:
     """Labels as numbers, and the names that they count if they are text."""
+    labels = [None if label == UNLABELED else label for label in labels]
     given = {label for label in labels if label is not None}
     if not given:
         return None, ()
