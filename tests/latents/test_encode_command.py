@@ -11,6 +11,7 @@ from support.commands import run
 from support.encoding import MODEL, dataset_of, encode, noise, shard_bytes, write_noise
 from support.kills import content, forked
 
+from vaezoo.data.photo_place import PhotoPlace
 from vaezoo.errors import TrainingError
 from vaezoo.inference import process_memory
 from vaezoo.latents import shard_job
@@ -93,6 +94,15 @@ def test_jobs_make_the_same_shards_as_one_process_and_a_failed_one_is_named(data
     (data / "00.png").write_bytes(b"no photo")
     with pytest.raises(TrainingError, match=r"1 of 1 shards are missing; 00000-16x16: .*00\.png: not a JPEG"):
         encode(data, out, model=MODEL, jobs=2, bad="refuse")
+
+
+@pytest.mark.slow
+def test_a_killed_process_that_decodes_is_one_error_and_the_same_call_continues(data, out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoPlace, "hashed_picture", lambda place: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(TrainingError, match=r"^DataLoader worker .*: killed, .*; the same call continues$"):
+            encode(data, out, workers=1)
+    assert encode(data, out).made
 
 
 @pytest.mark.slow

@@ -140,6 +140,7 @@ def encode_dataset(
             model or other settings, or the Ray cluster cannot be used.
         FileError: If the source cannot be read, or the folder cannot be written or holds something else.
         ImageError: If a photo is damaged and bad ones are refused.
+        TrainingError: If a job failed, or a process that decodes photos was killed.
 
     Examples:
         >>> import vaezoo

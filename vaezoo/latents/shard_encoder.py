@@ -19,7 +19,7 @@ from vaezoo.inference.optimize import optimize
 from vaezoo.io.folder_lock import file_lock
 from vaezoo.latents.encode_plan import GONE, PlannedPhoto, is_done
 from vaezoo.latents.encode_settings import LOCKS, EncodeSettings
-from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches
+from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches, worker_errors
 from vaezoo.latents.shard_files import bucket_of, sides_of
 from vaezoo.latents.shard_writer import ShardBuffer, StoredForm
 from vaezoo.nn.dtypes import DTYPES
@@ -125,6 +125,7 @@ class ShardEncoder:
         Raises:
             ImageError: If a photo cannot be read and bad ones are refused.
             InputError: If the model computes NaN or infinite values for a photo and bad ones are refused.
+            TrainingError: If a process that decodes photos was killed.
             FileError: If a shard cannot be written.
             OutOfMemoryError: If a batch does not fit into memory.
         """
@@ -147,7 +148,7 @@ class ShardEncoder:
         on_gpu, workers = self.vae.device.type == "cuda", self.options.workers
         loader = make_batches(requests(), self.framing, _workers(on_gpu) if workers is None else workers, on_gpu)
         waiting: deque[tuple[str | None, Future[Any]]] = deque()
-        with ExitStack() as locks, ThreadPoolExecutor(1) as writer:
+        with worker_errors(), ExitStack() as locks, ThreadPoolExecutor(1) as writer:
             for stack in held.values():
                 locks.enter_context(stack)
             buffers: dict[str, ShardBuffer] = {}
