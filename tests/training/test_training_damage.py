@@ -13,6 +13,7 @@ from support.training import CPU, quiet, steps_of, tiny_recipe, write_photos
 from torch.utils.data import DataLoader
 
 from vaezoo.data.batches import ignore_signals
+from vaezoo.data.crops import CropDataset
 from vaezoo.errors import FileError, SpecError, TrainingError
 from vaezoo.training.log import Log
 from vaezoo.training.loop import Stepper
@@ -103,6 +104,16 @@ def test_a_run_with_mostly_bad_photos_says_so_at_the_start_and_ends(tmp_path):
 
 
 @pytest.mark.slow  # another process that imports torch, and its worker
+@pytest.mark.slow
+def test_a_killed_worker_is_one_error_and_resuming_goes_on(tmp_path, monkeypatch):
+    recipe, run = tiny_recipe(tmp_path, "data.workers=1", "discriminator=null"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(CropDataset, "__getitem__", lambda crops, crop: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(TrainingError, match=r"^DataLoader worker .*: killed, .*; --resume continues the run$"):
+            quiet(recipe, run)
+    assert quiet(recipe, run, resume=True).progress.step == recipe.steps
+
+
 def test_a_process_ends_although_workers_that_ignore_signals_are_left():
     code = (
         "import vaezoo.data.batches as b; from torch.utils.data import DataLoader\n"

@@ -1,5 +1,6 @@
 """The batches of a run: which crops each step takes, and the data loader that makes them."""
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from vaezoo.data.crops import Crop, CropDataset, CropStream, collate
 from vaezoo.data.seeds import numbers
 from vaezoo.data.settings import DataConfig
+from vaezoo.errors import TrainingError
 
 
 class CropSampler(Sampler[list[Crop]]):
@@ -104,6 +106,26 @@ def make_loader(crops: CropDataset | CropStream, sampler: CropSampler, pin_memor
     if isinstance(crops, CropStream):
         return DataLoader(crops, batch_size=None, **common)
     return DataLoader(crops, batch_sampler=sampler, collate_fn=collate, **common)
+
+
+@contextlib.contextmanager
+def worker_errors(remedy: str) -> Iterator[None]:
+    """Context manager that turns the end of a worker process, which PyTorch may report at any moment, into our error.
+
+    Args:
+        remedy: How to go on afterwards, the end of the message.
+
+    Raises:
+        TrainingError: If a worker was killed, or could not start.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        cause = 'killed, for example for lack of memory, or a script has no `if __name__ == "__main__":`'
+        text = str(error).rstrip(". ").partition(". ")[0]
+        raise TrainingError(f"{text}: {cause}; add it, take fewer workers, or 0; {remedy}") from error
 
 
 def ignore_signals(worker: int) -> None:

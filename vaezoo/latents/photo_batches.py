@@ -1,7 +1,6 @@
 """Batches of photos of one bucket, decoded in worker processes."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from multiprocessing.util import Finalize
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vaezoo.data.batches import ignore_signals, kill_workers
 from vaezoo.data.cache import to_array
-from vaezoo.errors import FileError, ImageError, TrainingError
+from vaezoo.errors import FileError, ImageError
 from vaezoo.io.resize_and_pad import resize_box
 from vaezoo.latents.buckets import Framing
 from vaezoo.latents.encode_plan import GONE, PlannedPhoto
@@ -90,23 +89,6 @@ class PhotoBatches(Dataset[PhotoBatch]):
             return None, replace(line, bad=str(error))
         pixels = to_array(resize_box(picture, frame.box, (frame.width, frame.height)))
         return pixels, replace(line, row=0, crop=frame.box, resized=(frame.width, frame.height))
-
-
-@contextlib.contextmanager
-def worker_errors() -> Iterator[None]:
-    """Context manager that turns the end of a worker process, which PyTorch may report at any moment, into our error.
-
-    Raises:
-        TrainingError: If a worker was killed, or could not start.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        cause = 'killed, for example for lack of memory, or a script has no `if __name__ == "__main__":`'
-        text = str(error).rstrip(". ").partition(". ")[0]
-        raise TrainingError(f"{text}: {cause}; add it, take fewer workers, or 0; the same call continues") from error
 
 
 def make_batches(requests: Iterable[BatchRequest], framing: Framing, workers: int, pin: bool) -> DataLoader[PhotoBatch]:

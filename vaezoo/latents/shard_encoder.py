@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaezoo.data.batches import worker_errors
 from vaezoo.data.crops import to_images
 from vaezoo.errors import ImageError, InputError
 from vaezoo.inference.optimize import optimize
 from vaezoo.io.folder_lock import file_lock
 from vaezoo.latents.encode_plan import GONE, PlannedPhoto, is_done
 from vaezoo.latents.encode_settings import LOCKS, EncodeSettings
-from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches, worker_errors
+from vaezoo.latents.photo_batches import BatchRequest, PhotoBatch, make_batches
 from vaezoo.latents.shard_files import bucket_of, sides_of
 from vaezoo.latents.shard_writer import ShardBuffer, StoredForm
 from vaezoo.nn.dtypes import DTYPES
@@ -148,7 +149,7 @@ class ShardEncoder:
         on_gpu, workers = self.vae.device.type == "cuda", self.options.workers
         loader = make_batches(requests(), self.framing, _workers(on_gpu) if workers is None else workers, on_gpu)
         waiting: deque[tuple[str | None, Future[Any]]] = deque()
-        with worker_errors(), ExitStack() as locks, ThreadPoolExecutor(1) as writer:
+        with worker_errors("the same call continues"), ExitStack() as locks, ThreadPoolExecutor(1) as writer:
             for stack in held.values():
                 locks.enter_context(stack)
             buffers: dict[str, ShardBuffer] = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from vaezoo.data.batches import make_dataset, make_loader
+from vaezoo.data.batches import make_dataset, make_loader, worker_errors
 from vaezoo.data.photos import photos
 from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.evaluation.protocol import PROTOCOLS, evaluate
@@ -68,7 +68,8 @@ def train(
         FileError: If `folder` holds a run and `resume` is false, or holds none and `resume` is true, if there are no
             photos, or if the disk is full.
         SpecError: If the recipe does not fit the network or the run to resume.
-        TrainingError: If too many steps in a row have no finite gradient, or the weights are not finite.
+        TrainingError: If too many steps in a row have no finite gradient, the weights are not finite, or a worker was
+            killed.
 
     Examples:
         >>> import vaezoo
@@ -153,7 +154,7 @@ class TrainingRun:
         """Train until the last step or a stop signal."""
         progress, stepper = self.state.progress, Stepper(self.state, self.recipe, self.group)
         stopped = False
-        with stop_signals() as signals:
+        with stop_signals() as signals, worker_errors("--resume continues the run"):
             batches, meter = iter(self.loader), Meter()
             while progress.step < self.recipe.steps and not stopped:
                 with meter.waiting():
