@@ -1,9 +1,11 @@
 """Publish a model on the Hugging Face Hub in one commit, with a model card measured from its weights."""
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import vaezoo
-from vaezoo.console import add_json, check_model, parser, print_columns, print_json, say
+from vaezoo.console import add_json, check_model, parser, print_columns, print_json, progress, say
 from vaezoo.sharing.publish import check_push
 from vaezoo.specs.names import parse_name
 from vaezoo.training.artifacts import training_text
@@ -31,6 +33,8 @@ def main(arguments: list[str]) -> None:
     check_model(text)
     check_push(options.repo, options.license, options.tag, options.create_pr)
     vae, name = vaezoo.create(text, pretrained=True, dtype=None), parse_name(text)
+    if vae.spec.image.channels == 3:
+        say("vaezoo publish: reconstructing the sample photos for the model card", file=sys.stderr)
     push = vaezoo.push_to_hub(
         vae,
         options.repo,
@@ -43,6 +47,7 @@ def main(arguments: list[str]) -> None:
         with_diffusers=options.extra == "diffusers",
         training=training_text(Path(name.id, name.subfolder or "")) if name.source == "local-dir" else None,
         dry_run=options.dry_run,
+        track=partial(progress, label="model card"),
     )
     if options.json:
         print_json(push._asdict())

@@ -5,7 +5,7 @@ import ast
 import functools
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from vaezoo.weights.known_names import check_known
 from vaezoo.weights.records import list_pretrained
 
 MODELS = ("name", "names", "model", "a", "b")  # arguments that are names of models
+PATHS = ("image", "images", "first", "second", "run", "folder")  # arguments that are files or folders to read
 CONFIGS = {"recipe": "train", "question": "ablations"}  # arguments that are names of files in a folder of `configs`
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _KEPT = ("action", "nargs", "dest", "required", "metavar")
@@ -104,21 +105,29 @@ def check_arguments(command: str, path: Path, arguments: list[str]) -> None:
     Raises:
         InputError: If an argument is unknown or missing.
         UnknownNameError: If there is no model, recipe or ablation of a name.
+        FileError: If a file or folder that is to be read does not exist.
     """
     if {"-h", "--help"} & set(arguments):
         return
     options = _parsed(command, path, arguments)
-    for key in MODELS:
-        values = options.get(key) or []
-        for value in [values] if isinstance(values, str) else values:
-            # `publish` takes the path of a run, and a picture in this place has a message of its own
-            if not os.path.exists(value) and not value.lower().endswith(_PICTURES):
-                check_known(value, pretrained=False)
+    for value in _values(options, MODELS):
+        # `publish` takes the path of a run, and a picture in this place has a message of its own
+        if not os.path.exists(value) and not value.lower().endswith(_PICTURES):
+            check_known(value, pretrained=False)
+    for value in _values(options, PATHS):
+        if not os.path.exists(os.path.expanduser(value)):
+            raise FileError(f"{value}: cannot be read (no such file or folder)")
     for key, kind in CONFIGS.items():
-        value = options.get(key)
-        if value and not os.path.exists(os.path.expanduser(value)):
+        asked = options.get(key)
+        if asked and not os.path.exists(os.path.expanduser(asked)):
             network = key == "question" and options["set"]  # `ablate --set` takes a network in its place
-            check_known(value, pretrained=False) if network else config_file(value, kind)
+            check_known(asked, pretrained=False) if network else config_file(asked, kind)
+
+
+def _values(options: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """The values that were given for some arguments, each of which takes one or several."""
+    found = [options.get(key) or [] for key in keys]
+    return [value for values in found for value in ([values] if isinstance(values, str) else values)]
 
 
 def _parsed(command: str, path: Path, arguments: list[str]) -> dict[str, Any]:

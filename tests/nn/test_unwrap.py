@@ -28,7 +28,7 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_wrapped_model_is_saved_exported_loaded_and_run_like_the_model(vae, wrap, tmp_path, monkeypatch):
-    monkeypatch.setattr(publish, "show_samples", lambda vae: None)  # takes seconds
+    monkeypatch.setattr(publish, "show_samples", lambda vae, _: None)  # takes seconds
     wrapped = wrap(vae)
     vaezoo.save(wrapped, tmp_path / "saved")
     vaezoo.export_checkpoint(wrapped, tmp_path / "x.safetensors")

@@ -36,6 +36,7 @@ ORDER = [
     "console",
     "light_parser",
     "cli",
+    "__main__",
 ]
 UNPICKLERS = ["inert_unpickler.py", "torch_files.py"]  # import pickle; test_hostile_pickles.py shows that nothing runs
 RESTRICTED = 'torch.load(path, map_location="cpu", weights_only=True)'  # builds tensors and plain data only

@@ -29,7 +29,7 @@ THEIRS = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
 @pytest.fixture
 def vae(tmp_path, monkeypatch):
     """A small network that AutoencoderKL can express."""
-    monkeypatch.setattr(publish, "show_samples", lambda vae: None)
+    monkeypatch.setattr(publish, "show_samples", lambda vae, _: None)
     return small(tmp_path, LDM, scale=0.5)
 
 

@@ -21,7 +21,7 @@ from vaezoo.sharing.card import SampleReconstructions
 @pytest.fixture
 def vae(monkeypatch):
     """A small model; what its card shows is made up, because measuring takes seconds."""
-    monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
+    monkeypatch.setattr(publish, "show_samples", lambda vae, _: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
     return vaezoo.create("vae_f8_z4_micro")
 
 
@@ -177,7 +177,9 @@ def test_the_commands_publish_and_download(hub, vae, tmp_path, monkeypatch, caps
     ]
     assert main([*arguments, "--dry-run"]) == 0
     assert hub.requests == []
-    assert "model.safetensors" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "model.safetensors" in printed.out
+    assert printed.err == "vaezoo publish: reconstructing the sample photos for the model card\n"
     assert main([*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     repo = hub.repos["alice/vae"]

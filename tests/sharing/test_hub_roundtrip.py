@@ -19,7 +19,7 @@ FILES = ["README.md", "config.json", "model.safetensors", "reconstruction.jpg"]
 @pytest.fixture
 def vae(monkeypatch):
     """A small model with latent statistics; what its card shows is made up, because measuring takes seconds."""
-    monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
+    monkeypatch.setattr(publish, "show_samples", lambda vae, _: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
     vae = vaezoo.create("vae_f8_z4_micro")
     vae.latent_stats = vaezoo.LatentStats(mean=(0.1, -0.2, 0.3, 0.4), std=(1.0, 2.0, 3.0, 0.1))
     return vae

@@ -62,7 +62,7 @@ def test_a_killed_conversion_leaves_the_old_or_the_new_file(work, kills, pickled
     ("events", "count"), [(("os.rename",), 1), pytest.param((*CHANGES, "socket."), 10_000, marks=pytest.mark.slow)]
 )
 def test_a_killed_publishing_leaves_the_old_or_the_new_commit(work, hub, monkeypatch, events, count):
-    monkeypatch.setattr(publish, "show_samples", lambda vae: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
+    monkeypatch.setattr(publish, "show_samples", lambda vae, _: SampleReconstructions(torch.zeros(3, 8, 8), 12.345, 4))
     old, new = (vaezoo.create("vae_f8_z4_micro") for _ in range(2))
 
     def push(vae=new):

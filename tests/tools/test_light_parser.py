@@ -35,9 +35,11 @@ def test_wrong_names_and_arguments_are_found_without_pytorch():
     lines = ["evaluate --data x nosuch", "sample --nooption", "train", "diff vae_f8_z4 vae_f8_z5", "nosuch"]
     lines += ["encode nosuch --data x --out y", "latents --model nosuch", "sample --dtype bf17"]
     lines += ["train nosuch --out x", "ablate nosuch --out x", "ablate nosuch --set a=1 --out x"]
+    lines += ["latents nosuch.png", "interpolate nosuch", "interpolate tests nosuch.png"]
+    lines += ["adopt nosuch a.b --license mit", "reconstruct vae_f8_z4 tests nosuch.png", "pick nosuch --gmacs 1"]
     code = (
         "import sys, time; from vaezoo.cli import main\n"
-        f"assert [main(line.split()) for line in {lines}] == [2] * 11\n"
+        f"assert [main(line.split()) for line in {lines}] == [2] * 17\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -1,7 +1,8 @@
 """The model card: facts about a network, a measured reconstruction, and the code that loads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -39,12 +40,12 @@ class SampleReconstructions(NamedTuple):
     images: int
 
 
-def show_samples(vae: VAE) -> SampleReconstructions | None:
-    """Reconstruct the bundled sample photos; `None` if the model is not for RGB images."""
+def show_samples(vae: VAE, track: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> SampleReconstructions | None:
+    """Reconstruct the bundled sample photos, over which `track` iterates; `None` if the model is not for RGB images."""
     if vae.spec.image.channels != 3:
         return None
     rows, values = [], []
-    for path in sample_photos():
+    for path in track(sample_photos()):
         images = load_image(path)
         reconstruction = reconstruct(vae, images)
         values.append(psnr(images, reconstruction).item())

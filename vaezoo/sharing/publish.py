@@ -1,5 +1,6 @@
 """Publishing a model on the Hub in one atomic commit."""
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ def push_to_hub(
     dry_run: bool = False,
     token: str | bool | None = None,
     endpoint: str | None = None,
+    track: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> Push:
     """Publish a model on the Hub: `config.json`, `model.safetensors`, model card and picture, in one commit.
 
@@ -70,6 +72,7 @@ def push_to_hub(
         dry_run: Whether to only list the files that would be sent, without any request.
         token: Access token with write permission; `None` means the one that `hf auth login` saved.
         endpoint: Address of the Hub; `None` means `HF_ENDPOINT` or huggingface.co.
+        track: Iterates over the sample photos that are reconstructed for the card, for example with a progress bar.
 
     Returns:
         The files, and unless it was a dry run the address and id of the commit.
@@ -93,7 +96,7 @@ def push_to_hub(
     check_savable(vae)
     diffusers = diffusers_config(vae) if with_diffusers else None
     with scratch_folder() as temporary:
-        shown = show_samples(vae)
+        shown = show_samples(vae, track)
         folder = write_folder(vae, temporary, card_text(vae, license, repo, shown, diffusers, training), diffusers)
         if shown:
             save_picture(shown.picture, folder / PICTURE)
