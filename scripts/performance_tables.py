@@ -6,7 +6,7 @@ from collections import defaultdict
 from result_tables import RESULTS, table_of
 
 from vaezoo.benchmark.benchmark_row import COLUMNS
-from vaezoo.benchmark.scaling import exponents, fast_text
+from vaezoo.benchmark.scaling import exponents, path_text
 from vaezoo.evaluation.results import check_results
 
 MACHINE = ("hardware", "cpu_features", "threads", "torch")
@@ -45,8 +45,7 @@ def machine_of(row: dict[str, str]) -> str:
 
 def how(row: dict[str, str]) -> str:
     """Name the path, dtype and memory format of a row."""
-    strips = f"strips of {row['tile']}" if row["tile"] else ""
-    path = ", ".join(part for part in (fast_text(row["fast"]), strips) if part) or "plain"
+    path = path_text(row) or "plain"
     return ", ".join(part for part in (path, row["dtype"], row["memory_format"]) if part)
 
 

@@ -12,7 +12,7 @@ from vaezoo.benchmark.benchmark_row import COLUMNS, FIRST_COLUMNS, BenchmarkRow
 from vaezoo.benchmark.case import STEPS, make_case
 from vaezoo.benchmark.measure import check_budget, largest_batch, measure, measure_beside
 from vaezoo.benchmark.peers import PEERS
-from vaezoo.benchmark.scaling import exponents, fast_text
+from vaezoo.benchmark.scaling import exponents, path_text
 from vaezoo.console import add_fast_and_tile, add_json, local_path, parser, print_json, progress, say
 from vaezoo.errors import InputError
 from vaezoo.evaluation.results import add_row, check_results
@@ -58,7 +58,11 @@ def _options(arguments: list[str]) -> Namespace:
     add("--dtypes", help=f"dtypes of {', '.join(DTYPES)}, auto (default: fp32; auto with --fast)")
     add("--formats", help=f"memory formats of {', '.join(FORMATS)} (default: contiguous; auto with --fast)")
     add_fast_and_tile(arguments_parser)
-    add("--return-memory", action="store_true", help="with --fast: return freed memory, as is the default in Python")
+    add(
+        "--return-memory",
+        action="store_true",
+        help="with --fast: do not keep freed memory, like vaezoo.optimize by default",
+    )
     add("--batch", type=int, default=1, help="images per step (default: 1)")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
     add("--repeats", type=int, default=5, help="number of timed steps (default: 5)")
@@ -140,11 +144,7 @@ def _line(row: BenchmarkRow) -> str:
 
 def _conditions(row: BenchmarkRow) -> str:
     """Name the conditions of a row."""
-    parts = [
-        row["implementation"],
-        fast_text(row["fast"]),
-        f"strips of {row['tile']}" if row["tile"] else None,
-    ]
+    parts = [row["implementation"], path_text(row)]
     if row["size"] is not None:
         parts += [f"{row['size']} pixels", f"batch {row['batch']}"]
     return ", ".join(part for part in (*parts, row["dtype"], row["memory_format"]) if part)

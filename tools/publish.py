@@ -1,7 +1,7 @@
 """Publish a model on the Hugging Face Hub in one commit, with a model card measured from its weights."""
 
 import sys
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import vaezoo
@@ -33,8 +33,6 @@ def main(arguments: list[str]) -> None:
     check_model(text)
     check_push(options.repo, options.license, options.tag, options.create_pr)
     vae, name = vaezoo.create(text, pretrained=True, dtype=None), parse_name(text)
-    if vae.spec.image.channels == 3:
-        say("vaezoo publish: reconstructing the sample photos for the model card", file=sys.stderr)
     push = vaezoo.push_to_hub(
         vae,
         options.repo,
@@ -47,10 +45,15 @@ def main(arguments: list[str]) -> None:
         with_diffusers=options.extra == "diffusers",
         training=training_text(Path(name.id, name.subfolder or "")) if name.source == "local-dir" else None,
         dry_run=options.dry_run,
-        track=partial(progress, label="model card"),
+        track=_tracked,
     )
     if options.json:
         print_json(push._asdict())
         return
     print_columns([[name, f"{size:,} bytes"] for name, size in push.files.items()], right=(1,))
     say("dry run: nothing was sent" if options.dry_run else f"{push.url}")
+
+
+def _tracked(photos: Sequence[Path]) -> Iterable[Path]:
+    say("vaezoo publish: reconstructing the sample photos for the model card", file=sys.stderr)
+    return progress(photos, "model card")

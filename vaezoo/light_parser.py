@@ -116,7 +116,7 @@ def check_arguments(command: str, path: Path, arguments: list[str]) -> None:
             check_known(value, pretrained=False)
     for value in _values(options, PATHS):
         if not os.path.exists(os.path.expanduser(value)):
-            raise FileError(f"{value}: cannot be read (no such file or folder)")
+            raise FileError(f"{value}: no such file or folder; correct the path")
     for key, kind in CONFIGS.items():
         asked = options.get(key)
         if asked and not os.path.exists(os.path.expanduser(asked)):

@@ -137,7 +137,13 @@ def test_photos_of_a_tar_are_read_one_by_one_and_a_damaged_one_is_named(tmp_path
         bad.read()
     (tmp_path / "bad.tar").write_bytes(b"no archive at all")
     whole, at = (tmp_path / "set.tar").read_bytes(), 1024  # the header of the second member
-    for damaged in (b"no archive at all", whole[: at + 100], whole[:at] + b"x" * 512 + whole[at + 512 :], whole * 2):
+    for damaged in (
+        b"no archive at all",
+        whole[:at],
+        whole[: at + 100],
+        whole[:at] + b"x" * 512 + whole[at + 512 :],
+        whole * 2,
+    ):
         (tmp_path / "bad.tar").write_bytes(damaged)
         with pytest.raises(FileError, match=r"bad\.tar: not a whole, uncompressed \.tar file \(.*\); pack"):
             photos(tmp_path / "bad.tar")

@@ -217,7 +217,10 @@ def test_a_branch_or_tag_that_an_answer_of_200_did_not_create_is_told(hub, fails
     hub.before = lambda server, method, path: Reply(200, b"<html>") if step in path else None
     what = " ".join([step.strip("/"), *options.values()])
     fails(
-        "server", f"{hub.endpoint} does not answer like a Hub (it did not create the {what}): check the addr", **options
+        "server",
+        f"{hub.endpoint} does not answer like a Hub (it did not create the {what}",
+        "check the addr",
+        **options,
     )
 
 

@@ -103,17 +103,17 @@ def test_a_run_with_mostly_bad_photos_says_so_at_the_start_and_ends(tmp_path):
     assert "19 of 20 sampled photos are bad" in told[0]
 
 
-@pytest.mark.slow  # another process that imports torch, and its worker
 @pytest.mark.slow
 def test_a_killed_worker_is_one_error_and_resuming_goes_on(tmp_path, monkeypatch):
     recipe, run = tiny_recipe(tmp_path, "data.workers=1", "discriminator=null"), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(CropDataset, "__getitem__", lambda crops, crop: os.kill(os.getpid(), signal.SIGKILL))
-        with pytest.raises(TrainingError, match=r"^DataLoader worker .*: killed, .*; --resume continues the run$"):
+        with pytest.raises(TrainingError, match=r"^DataLoader worker .*; .*; --resume continues the run$"):
             quiet(recipe, run)
     assert quiet(recipe, run, resume=True).progress.step == recipe.steps
 
 
+@pytest.mark.slow  # another process that imports torch, and its worker
 def test_a_process_ends_although_workers_that_ignore_signals_are_left():
     code = (
         "import vaezoo.data.batches as b; from torch.utils.data import DataLoader\n"

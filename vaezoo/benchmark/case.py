@@ -100,7 +100,7 @@ def make_case(
         raise InputError(f"{what} does not run optimized; measure it without fast and tile")
     if not keep_memory and (not fast or tile is not None):
         raise InputError(
-            "only fast without tile keeps memory (keep_memory); leave out --return-memory, or add --fast without --tile"
+            "--return-memory (keep_memory=False) applies only to --fast without --tile; leave it out, or change those"
         )
     if what == "load":
         _check_load(implementation, on.type)

@@ -87,15 +87,15 @@ def measure_beside(
     warmup: int = 1,
     fast: bool = False,
     tile: int | str | None = None,
-    keep_memory: bool = True,
     peer_defaults: bool = False,
+    keep_memory: bool = True,
 ) -> tuple[BenchmarkRow, BenchmarkRow]:
     """Measure the network and the same network of another implementation, in two processes that alternate step by step.
 
     Args:
         peer: "diffusers" for its `AutoencoderKL`, or "documented" for the documented VAE in plain PyTorch.
         name_or_spec: A name that `vaezoo.get_spec` takes, or a spec.
-        what: As for `measure`, like all further arguments but the last.
+        what: As for `measure`, like all further arguments but `peer_defaults`.
         peer_defaults: Whether the peer runs in float32 and contiguous, as it does if nothing is asked of it. Otherwise
             it runs in the dtype and memory format of this library.
 
@@ -154,20 +154,7 @@ def largest_batch(
     fitting, too_many = 0, MAX_BATCH + 1
     while too_many - fitting > 1:
         batch = min(max(2 * fitting, 1), MAX_BATCH) if too_many > MAX_BATCH else (fitting + too_many) // 2
-        row = measure(
-            name_or_spec,
-            what,
-            size,
-            batch,
-            dtype,
-            channels_last,
-            device,
-            2,
-            0,
-            fast=fast,
-            tile=tile,
-            keep_memory=keep_memory,
-        )
+        row = measure(name_or_spec, what, size, batch, dtype, channels_last, device, 2, 0, fast, tile, keep_memory)
         if row["error"] and not OUT_OF_MEMORY.search(row["error"]):
             return {"largest_batch": None, "budget_mib": budget_mib, "error": row["error"]}
         memory = None if row["error"] else memory_of(row)

@@ -28,20 +28,15 @@ class Exponent:
     @property
     def text(self) -> str:
         """The conditions in words."""
-        tile = f"strips of {self.of['tile']}" if self.of["tile"] else ""
-        parts = (
-            self.of["implementation"],
-            fast_text(self.of["fast"]),
-            tile,
-            self.of["dtype"],
-            self.of["memory_format"],
-        )
+        parts = (self.of["implementation"], path_text(self.of), self.of["dtype"], self.of["memory_format"])
         return f"{self.of['model']} {self.of['what']} ({', '.join(part for part in parts if part)})"
 
 
-def fast_text(fast: str | None) -> str:
-    """The cell `fast` of a row in words."""
-    return {None: "", "": "", "yes": "fast"}.get(fast, f"fast, {fast}")
+def path_text(row: Mapping[str, Any]) -> str:
+    """How a row ran the network by `vaezoo.optimize`, in words; empty if it did not."""
+    fast = {"yes": "fast", "memory returned": "fast, memory returned"}.get(row["fast"])
+    strips = f"strips of {row['tile']}" if row["tile"] else None
+    return ", ".join(part for part in (fast, strips) if part)
 
 
 def exponents(rows: Iterable[Mapping[str, Any]]) -> list[Exponent]:

@@ -123,9 +123,11 @@ def worker_errors(remedy: str) -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        cause = 'killed, for example for lack of memory, or a script has no `if __name__ == "__main__":`'
-        text = str(error).rstrip(". ").partition(". ")[0]
-        raise TrainingError(f"{text}: {cause}; add it, take fewer workers, or 0; {remedy}") from error
+        text, _, more = str(error).rstrip(". ").partition(". ")
+        cause = 'free memory, or guard the script with `if __name__ == "__main__":`'
+        if "shared memory" in more:
+            cause = "raise the limit of shared memory (/dev/shm)"
+        raise TrainingError(f"{text}; {cause}, or use fewer workers (0 for none); {remedy}") from error
 
 
 def ignore_signals(worker: int) -> None:

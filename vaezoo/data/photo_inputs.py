@@ -39,7 +39,7 @@ def given_photos(paths: Sequence[Path]) -> list[Photo]:
     found: list[Photo] = []
     for path in paths:
         if not path.exists():
-            raise FileError(f"{path}: cannot be read (no such file or folder)")
+            raise FileError(f"{path}: no such file or folder; correct the path")
         found += photos(path) if path.is_dir() or path.suffix == ".tar" else photo_files([path])
     return found
 

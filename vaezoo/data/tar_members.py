@@ -14,7 +14,7 @@ from vaezoo.io.files import opened, read_part
 
 TEXTS = (".txt", ".json", ".cls")  # files beside a photo: caption, caption with other data, and label
 MOST_SHARDS = 1_000_000
-END = 1 << 20  # bytes, more than the zeros that end a .tar file
+MOST_PADDING = 1 << 20  # bytes; longer than the zeros at the end of a .tar file
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
@@ -50,7 +50,7 @@ def tar_members(path: Path, suffixes: Sequence[str]) -> list[TarMember]:
     """List the files with some suffixes in a .tar file and in .tar files inside it, but no hidden ones, by name.
 
     Raises:
-        FileError: If it cannot be read or is no uncompressed .tar file.
+        FileError: If it cannot be read or is not a whole, uncompressed .tar file.
     """
     try:
         with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -73,8 +73,11 @@ def _members(
             yield TarMember(path, name, start + member.offset_data, member.size, member.mtime)
     assert tar.fileobj is not None  # it is open
     tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(END).strip(b"\0"):  # `tarfile` takes a damaged header for the end
-        raise tarfile.ReadError(f"no file begins at byte {start + tar.offset:,}, and more follows there")
+    rest, at = tar.fileobj.read(MOST_PADDING), f"at byte {start + tar.offset:,}"
+    if rest.strip(b"\0"):  # `tarfile` takes a damaged header for the end
+        raise tarfile.ReadError(f"damaged header, or another archive appended, {at}")
+    if not rest:
+        raise tarfile.ReadError(f"cut off {at}, without the zeros that end it")
 
 
 def matching_paths(pattern: str) -> list[Path]:

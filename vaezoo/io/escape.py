@@ -2,7 +2,7 @@
 
 import re
 
-# all but tab and newline, and what changes the direction of text
+# control characters except tab and newline, line separators, and characters that change the direction of text
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;))")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

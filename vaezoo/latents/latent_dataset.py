@@ -155,11 +155,12 @@ class LatentDataset(Dataset[dict[str, Any]]):
         return {**self.__dict__, "_open": {}}  # a process opens the files itself
 
     def _open_shard(self, number: int) -> "_OpenShard":
-        if number not in self._open:
+        shard = self._open.get(number)
+        if shard is None:
             if len(self._open) >= MOST_OPEN:
-                del self._open[next(iter(self._open))]
-            self._open[number] = _OpenShard(self.folder, *self._shards[number])
-        return self._open[number]
+                self._open.pop(next(iter(self._open)), None)  # another thread may have done it
+            shard = self._open[number] = _OpenShard(self.folder, *self._shards[number])
+        return shard
 
 
 class _OpenShard:
@@ -171,7 +172,10 @@ class _OpenShard:
         with opened(path) as file:
             size = file.seek(0, os.SEEK_END)
         # a map of Python's `mmap` keeps its file open, and processes may often have no more than 1,024 open files
-        self.manifest = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+        try:
+            self.manifest = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+        except RuntimeError as error:  # it has become shorter
+            raise FileError(changed(folder, name)) from error
         digest = hashlib.sha256(self.manifest.data).hexdigest()
         if read_header(folder, name) != header or digest != header.manifest_sha256:
             raise FileError(changed(folder, name))

@@ -44,7 +44,7 @@ def index_samples(folder: LatentFolder) -> SampleIndex:
         folder.check_unchanged(name, digest)
         for span, line in lines:
             if line["row"] is not None:
-                found.append((line["row"], (span.start, span.stop), line.get("label")))
+                found.append((line["row"], span, line.get("label")))
                 captioned = captioned or "caption" in line
         found.sort(key=lambda sample: sample[0])
         spans += [span for _, span, _ in found]

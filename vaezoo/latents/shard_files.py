@@ -198,7 +198,7 @@ def read_manifest(folder: Path, name: str) -> tuple[list[ManifestLine], str]:
         raise FileError(f"{manifest_path(folder, name)}: damaged ({error}); {REMEDY}") from error
 
 
-def read_raw_manifest(folder: Path, name: str) -> tuple[list[tuple[slice, dict[str, Any]]], str]:
+def read_raw_manifest(folder: Path, name: str) -> tuple[list[tuple[tuple[int, int], dict[str, Any]]], str]:
     """Read the manifest of a shard: the bytes of each line and its JSON, and the SHA-256 of the file.
 
     Raises:
@@ -210,7 +210,7 @@ def read_raw_manifest(folder: Path, name: str) -> tuple[list[tuple[slice, dict[s
     try:
         for line in content.split(b"\n"):
             if line:
-                lines.append((slice(at, at + len(line)), json.loads(line)))
+                lines.append(((at, at + len(line)), json.loads(line)))
             at += len(line) + 1
     except (ValueError, RecursionError) as error:  # RecursionError: very deep nesting
         raise FileError(f"{path}: damaged ({error}); {REMEDY}") from error

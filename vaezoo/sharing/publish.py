@@ -172,7 +172,11 @@ def _tag(api: HfApi, repo: str, tag: str, commit: CommitInfo) -> None:
             raise
         text = f"{repo} already has a tag {tag}, at {tags[tag][:12]}, which is kept; the files are at {commit.oid[:12]}"
         raise HubError("conflict", f"{text}: publish again with another tag=") from error
-    _check_created(api, f"tag {tag}", tag in (ref.name for ref in api.list_repo_refs(repo).tags))
+    _check_created(
+        api,
+        f"tag {tag}; the files are at {commit.oid[:12]}",
+        tag in (ref.name for ref in api.list_repo_refs(repo).tags),
+    )
 
 
 def _check_created(api: HfApi, what: str, found: bool) -> None:

@@ -17,7 +17,7 @@ from vaezoo.weights.record_schema import COMMIT
 _UNCACHED = (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
 _WRAPPERS = (*_UNCACHED, RuntimeError, ValueError)  # in which the client wraps the actual error
 _NOT_JSON = (JSONDecodeError, UnicodeDecodeError)  # kinds of ValueError
-# in ValueErrors
+# texts of the ValueErrors that a malformed answer causes
 _ODD_ANSWER = re.compile("improperly formatted|for integer string|[Mm]alformed|Invalid (HF URI|server response|etag)")
 _MALFORMED = (TypeError, LookupError, AttributeError, AssertionError)  # the client uses answers without checking them
 RAISED = (*_WRAPPERS, *_MALFORMED, OSError, httpx.HTTPError, httpx.InvalidURL)

@@ -45,7 +45,7 @@ def conv2d(
     points = cache(partial(winograd.evaluated, weight, winograd.CONVOLUTION))  # once for all strips
 
     def convolve(rows: Tensor, zeros: Range) -> Tensor:
-        if run.fuse and winograd.pays(rows, weight, strides, groups):
+        if run.fuse and max(pads) < winograd.KERNEL and winograd.pays(rows, weight, strides, groups):
             return winograd.convolve(rows, points(), bias, zeros, pads[1], winograd.CONVOLUTION)
         above = pads[0] if zeros == (pads[0], pads[0]) else 0
         if not above and any(zeros):

@@ -89,11 +89,14 @@ def convolve(
     image = x.contiguous(memory_format=torch.channels_last)[0].permute(1, 2, 0)
     result = x.new_empty(height, width, out)
     scratch = _Scratch(x)
+    scratch.take(
+        "rows", TILE * min(high, down) + WINDOW - TILE, min(TILE * wide + WINDOW - TILE, x.shape[-1]), channels
+    )
     blocks = [(top, left) for top in range(0, down, high) for left in range(0, across, wide)]
     for top, left in blocks[:1] if x.is_meta else blocks:  # all need the same memory, which the meta device counts
         h, w = min(high, down - top), min(wide, across - left)
         first = TILE * top - rows[0], TILE * left - columns
-        values = _values(_down(image, first, (h, w), filtering.values, scratch), w, filtering.values, scratch)
+        values = _values(_transformed(image, first, (h, w), filtering.values, scratch), w, filtering.values, scratch)
         products = torch.bmm(values, points, out=scratch.take("products", len(points), h * w, out))
         made = _results(products, filtering.results, scratch).view(side, side, h, w, out)
         if bias is not None:
@@ -129,15 +132,16 @@ class _Scratch:
         self.tensors: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A contiguous tensor of a shape, without values."""
-        size = math.prod(shape)
-        if name not in self.tensors or self.tensors[name].numel() < size:
-            self.tensors[name] = self.like.new_empty(size)
-        return self.tensors[name][:size].view(shape)
+        """A contiguous tensor of a shape, without values; the first one of a name is the largest."""
+        if name not in self.tensors:
+            self.tensors[name] = self.like.new_empty(math.prod(shape))
+        return self.tensors[name][: math.prod(shape)].view(shape)
 
 
-def _down(image: Tensor, first: tuple[int, int], tiles: tuple[int, int], matrix: Tensor, scratch: _Scratch) -> Tensor:
-    """The values of the windows of tiles at the points of a column, from the part of an image that they need.
+def _transformed(
+    image: Tensor, first: tuple[int, int], tiles: tuple[int, int], matrix: Tensor, scratch: _Scratch
+) -> Tensor:
+    """The windows of tiles, transformed along their columns: values at the points.
 
     Args:
         image: Of shape (H, W, C).
