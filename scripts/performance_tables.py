@@ -89,5 +89,16 @@ def profile() -> str:
     return "\n\n".join(tables)
 
 
+def encoding() -> str:
+    """Table of ways to encode a data set, as measured by `scripts/benchmark_encode.py`."""
+    with (RESULTS / "encode.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    first = rows[0]
+    table = ["way | photos per second | times faster | than", "--- | --: | --: | ---"]
+    table += [f"{row['way']} | {row['photos_per_second']} | {row['ratio']} | {row['compared_with']}" for row in rows]
+    about = f"{first['photos']} photos at {first['size']} pixels, {first['hardware']}, {first['threads']} threads"
+    return f"`{first['network']}`, {about}, torch {first['torch']}:\n\n{table_of(table)}"
+
+
 def _about(row: dict[str, str]) -> str:
     return f"`{row['network']}`, {row['size']} pixels, {row['dtype']} channels_last, {machine_of(row)}"
