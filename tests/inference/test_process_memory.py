@@ -25,17 +25,17 @@ def blocks_of_their_own() -> int:
     return mallinfo2().hblks
 
 
-def leave_the_heap() -> bool:
-    """Whether some of a GiB of blocks of 2 MiB, more than the gaps of the heap can take, are blocks of their own."""
+def leave_the_heap(gib: int) -> bool:
+    """Whether some of these GiB of 2 MiB blocks, more than the gaps of the heap can take, are blocks of their own."""
     before = blocks_of_their_own()
-    kept = [torch.empty(2 << 20, dtype=torch.uint8) for _ in range(512)]
+    kept = [torch.empty(2 << 20, dtype=torch.uint8) for _ in range(512 * gib)]
     return blocks_of_their_own() > before and bool(kept)
 
 
 def test_large_blocks_are_kept_in_the_heap_or_not():
     child = os.fork()  # because the settings are those of a process
     if child == 0:
-        kept = keep_freed_memory() and not leave_the_heap()
-        done = kept and return_freed_memory() and leave_the_heap()
+        kept = keep_freed_memory() and not leave_the_heap(1)
+        done = kept and return_freed_memory() and leave_the_heap(4)  # the heap keeps the first one
         os._exit(0 if done else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
