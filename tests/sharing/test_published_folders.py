@@ -230,6 +230,14 @@ def test_weights_that_were_exchanged_are_noticed(vae, tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-4], lambda data: data[:100], lambda data: data[:-1] + b"!"])
+def test_damaged_weights_are_named_as_such_whatever_reading_them_meanwhile_says(vae, tmp_path, damage):
+    file = vaezoo.save(vae, tmp_path / "vae") / "model.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(vaezoo.CheckpointError, match="damaged or exchanged: .*; config.json was saved with other weig"):
+        load(file.parent)
+
+
 def test_the_config_holds_what_the_design_says(vae, tmp_path):
     data = json.loads((vaezoo.save(vae, tmp_path) / "config.json").read_text(encoding="utf-8"))
     assert (data["library_name"], data["format"]) == ("vaezoo", 1)

@@ -30,7 +30,10 @@ class Folder(Protocol):
         """The path of a file, or `None` if the folder has no such file."""
 
     def read(self, file: str, sha256: str | None = None) -> Path:
-        """The path of a file, which must be there and have this SHA-256 (`None` accepts any)."""
+        """The path of a file, which must be there and have this SHA-256 (`None` accepts any); see `check`."""
+
+    def check(self, path: Path, sha256: str | None) -> None:
+        """Compare a file that `read` returned with its SHA-256, where `read` leaves that to the caller."""
 
     def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """The source of the weights in `files`; of the weights that the folder describes if none were read."""
@@ -55,7 +58,6 @@ class LocalFolder:
 
         Raises:
             FileError: If there is no such folder or file; the text lists the files that are there.
-            CheckpointError: If the file has another SHA-256.
         """
         path = (self.find(pending_name(sha256)) if sha256 else None) or self.find(file)
         if path is None:
@@ -63,8 +65,16 @@ class LocalFolder:
             present = ", ".join(names[:10]) or "nothing"
             hint = "; vaezoo.save writes such folders" if file == CONFIG else about_pickles(names)
             raise self.error(f"no {file} in it, only {present}{hint}")
-        check_sha256(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
         return path
+
+    def check(self, path: Path, sha256: str | None) -> None:
+        """See `Folder.check`; on disk nothing is known about a file before all of it is read.
+
+        Raises:
+            CheckpointError: If the file has another SHA-256.
+            FileError: If it cannot be read.
+        """
+        check_sha256(path, sha256, f"{CONFIG} was saved with other weights; save the folder again")
 
     def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """See `Folder.source`."""
@@ -120,6 +130,9 @@ class HubFolder:
             HubError: If the repository has no such file, or it has another SHA-256.
         """
         return self._checked(file, self.hub.fetch(self.name.id, self._file(file), self.commit), sha256)
+
+    def check(self, path: Path, sha256: str | None) -> None:
+        """See `Folder.check`; `read` has compared the file already."""
 
     def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """See `Folder.source`."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class FoundWeights(NamedTuple):
         header: Header of the file, if finding it had to read it.
         unpinned: The download, where neither a record nor the lock file says which commit and content are meant.
         remedy: How to make the latent statistics known, where only the user can tell.
+        check: Compares the file with the SHA-256 on record, which takes as long as reading it; `None` if that is done.
     """
 
     path: str | Path
@@ -50,6 +52,7 @@ class FoundWeights(NamedTuple):
     header: Header | None = None
     unpinned: Fetched | None = None
     remedy: str | None = None
+    check: Callable[[], None] | None = None
 
 
 class Found(NamedTuple):
@@ -116,6 +119,8 @@ def fetch(name: str, hub: Hub) -> tuple[FoundWeights, WeightsSource]:
     found = find(parse_name(name), True, hub)
     assert found.weights  # it was asked for
     assert found.source
+    if found.weights.check:
+        found.weights.check()
     return found.weights, found.source
 
 
@@ -198,9 +203,12 @@ def _from_folder(folder: Folder, pretrained: bool) -> Found:
     spec, config = network
     if not pretrained:
         return Found(spec, folder.source(spec, sha256=config.weights.sha256))
-    path = folder.read(WEIGHTS, config.weights.sha256)
-    source = folder.source(spec, [path], config.weights.sha256)
-    return Found(spec, source, FoundWeights(path, "native", config.latent_stats))
+    sha256 = config.weights.sha256
+    path = folder.read(WEIGHTS, sha256)
+    source = folder.source(spec, [path], sha256)
+    return Found(
+        spec, source, FoundWeights(path, "native", config.latent_stats, check=partial(folder.check, path, sha256))
+    )
 
 
 _FINDERS: dict[str, Callable[[ModelName, bool, Hub], Found]] = {

@@ -1,6 +1,8 @@
 """From what a name stands for to the model: the network with the weights that were found."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -62,7 +64,8 @@ def _with_weights(
         others = {path: value for path, value in overrides.items() if path != "latent.channels"}
         fitting = change_spec(found.spec, others) if others else found.spec
     vae = found.meta if found.meta and fitting is found.spec else build(fitting, "meta")
-    stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device, weights.header, part)
+    with _meanwhile(weights.check):
+        stored = load_into(vae, weights.path, weights.layout, found.spec.hash, dtype, device, weights.header, part)
     if wider:
         vae = widen(vae, spec)  # new weights, without a source
     else:
@@ -71,3 +74,17 @@ def _with_weights(
         vae.latent_stats = merge_statistics(stored, weights.stats, weights.path)
         vae.statistics_remedy = weights.remedy or vae.statistics_remedy
     return vae
+
+
+@contextlib.contextmanager
+def _meanwhile(check: Callable[[], None] | None) -> Iterator[None]:
+    """Run the check of a file in a thread during a block; its error replaces that of the block, which it explains."""
+    if check is None:
+        yield
+        return
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(check)
+        try:
+            yield
+        finally:
+            done.result()
