@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from vaezoo.console import add_json, local_path, parser, print_json, say
+from vaezoo.nn.own_blocks import origins_of
 from vaezoo.sharing.adopt import adopt
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.recipes import folder_name, read_recipe
+from vaezoo.zoo.create import get_spec
 
 
 def main(arguments: list[str]) -> None:
@@ -37,4 +39,10 @@ def main(arguments: list[str]) -> None:
         print_json({"name": options.new_name, "written": [str(path) for path in written]})
         return
     say(f"written: {', '.join(map(str, written))}")
-    say(f"use it: vaezoo reconstruct {options.new_name} --config-dir {options.into}")
+    say(f"use it: vaezoo reconstruct {options.new_name} --config-dir {options.into}{_imports(options.run)}")
+
+
+def _imports(run: Path) -> str:
+    """The arguments that import the blocks of a network which no installed package brings."""
+    origins = origins_of(get_spec(f"local-dir:{run}")).values()
+    return "".join(f" --import {module}" for module in dict.fromkeys(o.module for o in origins if not o.package))

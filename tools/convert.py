@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from vaezoo.io.temporary import scratch_folder
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.weights.header import weights_files
 from vaezoo.weights.header_diff import shown
+from vaezoo.weights.known_names import is_weights_file
 from vaezoo.weights.load import logger
 from vaezoo.weights.pickles import from_pickle
 
@@ -87,9 +87,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _load(source: str, options: argparse.Namespace) -> vaezoo.VAE:
-    is_file = all(file.suffix in (".safetensors", ".json") or os.path.isfile(file) for file in weights_files(source))
     return vaezoo.create(
-        f"file:{source}" if is_file else source,
+        f"file:{source}" if is_weights_file(source) else source,
         pretrained=True,
         network=options.network,
         tag=options.tag,

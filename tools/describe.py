@@ -54,7 +54,7 @@ def _print(description: vaezoo.Description) -> None:
     if description.source:
         say(f"weights: {description.source}")
     shared = shared_arguments(spec, BLOCKS)
-    say(f"shared by all rows that have them: {_text(shared)}\n")
+    say(f"shared by all rows that have them: {_text(shared)}\n" if shared else "")
     rows = [["row", "block", "arguments", "C x H x W", "parameters", "GMACs"]]
     for row, spec_row in zip(costs.rows, (*spec.encoder, *spec.decoder), strict=True):
         shape = " x ".join(map(str, row.shape))

@@ -61,6 +61,8 @@ def tools() -> dict[str, Path]:
 
 
 def _run(command: str, arguments: list[str]) -> None:
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # huggingface_hub reads it when it is imported
     known = tools()
     if command not in known:
         raise UnknownNameError(f"{unknown(command, known, 'command')} (vaezoo --help)")

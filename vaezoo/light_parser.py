@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo import console
+from vaezoo.data.photo_source import check_source
 from vaezoo.errors import FileError, InputError
 from vaezoo.specs.catalog import config_file
 from vaezoo.specs.listing import list_models
-from vaezoo.weights.known_names import check_known
+from vaezoo.weights.known_names import check_known, is_weights_file
 from vaezoo.weights.records import list_pretrained
 
 MODELS = ("name", "names", "model", "a", "b")  # arguments that are names of models
-PATHS = ("image", "images", "first", "second", "run", "folder")  # arguments that are files or folders to read
+# arguments that are files or folders to read
+PATHS = ("image", "images", "first", "second", "run", "folder", "check", "peek", "source")
 CONFIGS = {"recipe": "train", "question": "ablations"}  # arguments that are names of files in a folder of `configs`
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _KEPT = ("action", "nargs", "dest", "required", "metavar")
@@ -117,6 +119,11 @@ def check_arguments(command: str, path: Path, arguments: list[str]) -> None:
     for value in _values(options, PATHS):
         if not os.path.exists(os.path.expanduser(value)):
             raise FileError(f"{value}: no such file or folder; correct the path")
+    for value in _values(options, ["data"]):
+        check_source(value)
+    for value in _values(options, ["input"]):  # of `convert`
+        is_file = options["from_pickle"] or is_weights_file(value)
+        check_known(f"file:{value}" if is_file else value, pretrained=False)
     for key, kind in CONFIGS.items():
         asked = options.get(key)
         if asked and not os.path.exists(os.path.expanduser(asked)):

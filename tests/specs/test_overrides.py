@@ -123,7 +123,8 @@ def test_a_row_can_become_another_block_whose_keys_it_has():
         ("*.0.heads", 3, "override *.0.heads: matches no row; unknown key 'heads'; "
          "known: kernel, out, padding and shortcut"),
         ("encoder.1.block", "nope", "override encoder.1.block: encoder[1].block: unknown block 'nope'; "
-         f"known: {', '.join(list(BLOCKS)[:-1])} and {list(BLOCKS)[-1]}"),
+         f"known: {', '.join(list(BLOCKS)[:-1])} and {list(BLOCKS)[-1]}; "
+         "import the module of a block of your own first (commands: --import MODULE)"),
     ],
 )  # fmt: skip
 def test_a_change_that_cannot_be_made_names_its_path_and_the_remedy(path, value, message):

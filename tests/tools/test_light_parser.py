@@ -37,12 +37,17 @@ def test_wrong_names_and_arguments_are_found_without_pytorch():
     lines += ["train nosuch --out x", "ablate nosuch --out x", "ablate nosuch --set a=1 --out x"]
     lines += ["latents nosuch.png", "interpolate nosuch", "interpolate tests nosuch.png"]
     lines += ["adopt nosuch a.b --license mit", "reconstruct vae_f8_z4 tests nosuch.png", "pick nosuch --gmacs 1"]
+    lines += ["evaluate vae_f8_z4 --data nosuch", "encode vae_f8_z4 --data nosuch --out x", "probe --data nosuch"]
+    lines += ["ablate quickstart --data nosuch --out x", "encode --check nosuch", "encode --peek nosuch"]
+    lines += ["encode --export lightningdit --from nosuch --out x", "convert nosuch x", "convert nosuch.safetensors x"]
+    lines += ["convert nosuch.ckpt x --from-pickle"]
     code = (
-        "import sys, time; from vaezoo.cli import main\n"
-        f"assert [main(line.split()) for line in {lines}] == [2] * 17\n"
-        "assert 'torch' not in sys.modules"
+        "import os, sys; from vaezoo.cli import main\n"
+        f"assert [main(line.split()) for line in {lines}] == [2] * 27\n"
+        "assert 'torch' not in sys.modules and os.environ['HF_HUB_DISABLE_PROGRESS_BARS'] == '1'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_DISABLE_PROGRESS_BARS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == len(lines)
     assert "vaezoo sample: unrecognized arguments: --nooption; `vaezoo sample --help` describes" in done.stderr

@@ -47,6 +47,12 @@ def test_what_initialized_the_first_run_is_left_out_of_the_second(tmp_path):
     with pytest.raises(FileError, match=r"no weights yet; continue it with vaezoo train "):
         recipe_of_run(run, {}, anew=True)
     (run / "config.json").touch()
+    (make_folder(run / "ablated" / "train") / "recipe.yaml").touch()
+    (run / "ablated" / "recipe.yaml").touch()
+    with pytest.raises(
+        FileError, match=r"ablated: holds a run of an ablation, which trains longer in .*ablated/train; name"
+    ):
+        recipe_of_run(run / "ablated", {}, anew=False)
     found = recipe_of_run(run, {}, anew=True)
     assert (found.network, found.pretrained) == (f"local-dir:{run}", True)
     assert replace(found, network=recipe.network, pretrained=False) == replace(recipe, start="random", overrides={})

@@ -73,7 +73,9 @@ def test_weights_of_a_package_load_by_name(package):
     assert vaezoo.list_pretrained("gated*") == [f"{MODEL}.demo"]
 
 
-def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_without_it(package, tmp_path, monkeypatch):
+def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_without_it(
+    package, tmp_path, monkeypatch, capsys
+):
     folder = vaezoo.save(vaezoo.create(MODEL), tmp_path / "saved")
     config = json.loads((folder / "config.json").read_text())
     assert config["blocks"] == {BLOCK: {"module": "gated_zoo.blocks", "package": PACKAGE}}
@@ -81,6 +83,13 @@ def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_witho
         "The block `gate` is of the package `gated-zoo`, which must be installed." in (folder / "README.md").read_text()
     )
     assert vaezoo.create(f"local-dir:{folder}", pretrained=True).spec.encoder[1].block == BLOCK
+    adopt = ["adopt", str(folder), "mine.v1", "--license", "mit", "--into", str(tmp_path / "own")]
+    with monkeypatch.context() as patch:  # of a block of a package, and of one of a module
+        assert main(adopt) == 0
+        assert "--import" not in capsys.readouterr().out
+        patch.setattr(own_blocks, "zoo_packages", lambda: ())
+        assert main([*adopt[:2], "mine.v2", *adopt[3:]]) == 0
+        assert capsys.readouterr().out.endswith("--import gated_zoo.blocks\n")
     forget(monkeypatch)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "site")])
     needed = r"config\.json.*: the network has the block gate of the package gated-zoo, which is missing: "
@@ -119,8 +128,8 @@ def test_commands_take_folders_and_modules(package, tmp_path, capsys, monkeypatc
     assert catalog.catalog_environment()[extensions.CONFIG_DIR] == str(package)
     with pytest.raises(InputError, match=r"--import no_such_module: no such module; put its folder on PYTHONPATH"):
         extensions.import_module("no_such_module")
-    with pytest.raises(InputError, match=r"--import blocks\.py/: expected the name of a module"):
-        extensions.import_module("blocks.py/")
+    with pytest.raises(InputError, match=r"--import blocks\.py: expected the name of a module"):
+        extensions.import_module("blocks.py")
 
 
 def test_the_environment_names_folders(package, monkeypatch):

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaezoo.ablation.plan import AblationPlan
-from vaezoo.ablation.run_results import TRAIN
 from vaezoo.ablation.summary import Summary
 from vaezoo.training.curves import HEIGHT, draw_svg
 from vaezoo.training.log import read_log
+from vaezoo.training.longer import TRAIN
 
 LABEL_SIZE = 13
 LINE_HEIGHT = 0.24  # inches per line of text

@@ -10,7 +10,7 @@ from typing import Any
 
 from vaezoo.ablation.measured_costs import read_measured
 from vaezoo.ablation.plan import AblationPlan, AblationRun
-from vaezoo.ablation.run_results import OUTPUT, RESULT, TRAIN, ResultRow
+from vaezoo.ablation.run_results import OUTPUT, RESULT, ResultRow
 from vaezoo.ablation.summary import Summary, answer, summarize
 from vaezoo.ablation.table import table
 from vaezoo.analysis.compare import compare_specs
@@ -21,6 +21,7 @@ from vaezoo.io.files import make_folder, write_text
 from vaezoo.io.images import load_image
 from vaezoo.training.curves import CURVES, draw_curves
 from vaezoo.training.log import NAME as LOG
+from vaezoo.training.longer import TRAIN
 from vaezoo.version import __version__
 
 PLOTS = "plots"

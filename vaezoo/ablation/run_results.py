@@ -14,7 +14,7 @@ from vaezoo.evaluation.results import COLUMNS, format_cell
 from vaezoo.io.escape import csv_cell
 from vaezoo.io.files import json_lines, opened, read_json, write_json, write_text
 
-TRAIN, RESULT, OUTPUT = "train", "result.json", "output.txt"  # in the folder of a run, beside its recipe
+RESULT, OUTPUT = "result.json", "output.txt"  # in the folder of a run, beside its recipe
 TABLE, LINES = "results.csv", "results.jsonl"
 FLOAT_FORMAT = ".6g"
 KEYS = ("name", "changes", "spec_hash", "recipe_hash", "seed", "error")

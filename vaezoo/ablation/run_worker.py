@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vaezoo.ablation.run_results import RESULT, TRAIN, write_result
+from vaezoo.ablation.run_results import RESULT, write_result
 from vaezoo.data.photos import Photo, photos
 from vaezoo.distributed import process_group
 from vaezoo.errors import VaezooError
@@ -24,6 +24,7 @@ from vaezoo.io.temporary import sweep
 from vaezoo.nn.vae import VAE
 from vaezoo.training.artifacts import RECIPE
 from vaezoo.training.display import Display
+from vaezoo.training.longer import TRAIN
 from vaezoo.training.published import averaged_vae
 from vaezoo.training.recipe_schema import ValidationConfig
 from vaezoo.training.recipes import read_recipe

@@ -11,8 +11,9 @@ from PIL import Image
 from vaezoo.data.parquet_rows import column_values, image_column
 from vaezoo.data.photo_files import is_hidden, is_photo, photo_paths, split_folder
 from vaezoo.data.photo_place import PhotoPlace
+from vaezoo.data.photo_source import INDEXED, STREAMED, missing_source
 from vaezoo.data.tar_members import TEXTS, TarMember, matching_paths, tar_members
-from vaezoo.data.timm_datasets import INDEXED, STREAMED, dataset_column, dataset_items, streamed_items
+from vaezoo.data.timm_datasets import dataset_column, dataset_items, streamed_items
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import opened
 from vaezoo.io.images import SUFFIXES
@@ -96,10 +97,7 @@ def photos(source: str | Path | None, split: str | None = None, root: str | Path
         return _in_dataset(name, split or "validation", root)
     paths = [path] if path.exists() else matching_paths(str(path))
     if not paths:
-        raise FileError(
-            f"{path}: no such file or folder; expected a folder of photos, a .tar or .parquet file or a dataset "
-            f"such as {INDEXED[0]}org/name"
-        )
+        raise missing_source(path)
     found = [photo for path in paths for photo in _in_path(path, split)]
     if not found:
         raise FileError(

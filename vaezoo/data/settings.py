@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from vaezoo.data.photo_source import INDEXED, STREAMED
 from vaezoo.data.photos import Photo, photo_stream, photos
-from vaezoo.data.timm_datasets import INDEXED, STREAMED, open_dataset
+from vaezoo.data.timm_datasets import open_dataset
 from vaezoo.errors import FileError
 from vaezoo.specs.marks import Between, Items
 

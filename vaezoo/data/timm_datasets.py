@@ -16,8 +16,6 @@ from vaezoo.errors import FileError, ImageError, InputError
 from vaezoo.io.pixels import to_plain_mode
 from vaezoo.io.read_image import decode_picture, read_picture
 
-INDEXED = ("hfds/", "torch/")  # prefixes of timm datasets of known length, whose items have an index
-STREAMED = ("hfids/", "tfds/", "wds/")  # prefixes of timm datasets that can only be iterated over
 LABELED = ("torch/image_folder", "torch/folder")  # a folder for each label
 WDS_KEYS = ("jpg", "jpeg", "png", "webp")  # of the picture in a sample of a WebDataset
 Item = tuple[str, Callable[[], Image.Image]]  # location for error messages, and a function that returns the picture

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaezoo.data.timm_datasets import INDEXED
+from vaezoo.data.photo_source import INDEXED
 from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import read_json, write_json
 from vaezoo.io.temporary import is_temporary_name

@@ -99,7 +99,7 @@ def import_module(name: str) -> None:
         InputError: If this is not a name, or there is no such module.
         SpecError: If its code fails; the text has the place.
     """
-    if not all(part.isidentifier() for part in name.split(".")):
+    if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
         raise InputError(f"--import {name}: expected the name of a module, such as my_blocks for my_blocks.py")
     try:
         try:

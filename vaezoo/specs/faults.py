@@ -12,6 +12,7 @@ from vaezoo.specs.tree import Location, Node, short
 
 FAILED: Any = object()  # stands for a value that has a fault
 MAX_SHOWN = 100  # faults in one message
+_MORE = {"block": "; import the module of a block of your own first (commands: --import MODULE)"}
 MOST_CHOICES = 6  # values that the message about a missing key lists
 
 
@@ -44,10 +45,14 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
         what: A noun, optionally with its context: "block", "key for DownBlock".
     """
     known = list(known)
+    noun, _, context = what.partition(" ")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     listed = known if len(known) <= 40 else [*known[:12], f"{len(known) - 12:,} more"]
-    remedy = f"did you mean {listing([repr(n) for n in near], 'or')}?" if near else f"known: {listing(listed)}"
-    noun, _, context = what.partition(" ")
+    remedy = (
+        f"did you mean {listing([repr(n) for n in near], 'or')}?"
+        if near
+        else f"known: {listing(listed)}{_MORE.get(noun, '')}"
+    )
     return f"unknown {noun} {short(name)}{' ' + context if context else ''}; {remedy}"
 
 

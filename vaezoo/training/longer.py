@@ -10,6 +10,8 @@ from vaezoo.training.recipe_schema import STARTS, Recipe
 from vaezoo.training.recipes import read_recipe
 from vaezoo.weights.config_json import CONFIG
 
+TRAIN = "train"  # the run folder within the folder of a run of an ablation
+
 
 def recipe_of_run(run: Path, settings: Mapping[str, Node], anew: bool) -> Recipe:
     """Read the recipe of a run folder, to train it longer.
@@ -24,11 +26,13 @@ def recipe_of_run(run: Path, settings: Mapping[str, Node], anew: bool) -> Recipe
         initialized its network (`overrides`, `start`, `grow`) is left out.
 
     Raises:
-        FileError: If the folder holds no run, or none that has published weights yet.
+        FileError: If the folder holds no run, or none that has published weights yet, or if the run is in it.
         SpecError: If a setting is invalid.
     """
     if not (run / RECIPE).is_file():
         raise FileError(f"{run}: holds no run, because it has no {RECIPE}; name a recipe or a run folder")
+    if (run / TRAIN / RECIPE).is_file():
+        raise FileError(f"{run}: holds a run of an ablation, which trains longer in {run / TRAIN}; name this folder")
     if not anew:
         return read_recipe(run / RECIPE, settings)
     if not (run / CONFIG).is_file():

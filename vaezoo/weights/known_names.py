@@ -48,6 +48,11 @@ def check_known(name: str | Path, pretrained: bool = True) -> ModelName:
     return parsed
 
 
+def is_weights_file(text: str) -> bool:
+    """Return whether text stands for weights files and not for a name."""
+    return all(file.suffix in (".safetensors", ".json") or os.path.isfile(file) for file in weights_files(text))
+
+
 def _check_exists(path: Path) -> None:
     if not os.path.exists(path):
         raise FileError(f"{path}: cannot be read (no such file)")
