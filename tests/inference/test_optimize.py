@@ -10,6 +10,7 @@ from torch import nn
 import vaezoo
 from vaezoo.inference import executor
 from vaezoo.inference.optimize import optimize
+from vaezoo.inference.strip_pass import memory_format_of
 from vaezoo.inference.strips.nodes import of_tensor
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.strip_run import Plan, Run
@@ -226,8 +227,8 @@ def test_hooks_see_maps_and_a_dtype_that_was_cast_is_remembered(micro):
 
 def test_contiguous_is_contiguous(micro):
     fast = optimize(small_vae("ldm_f8_z4"), "fp32", memory_format="contiguous")
-    assert executor._memory_format(fast.decoder) == torch.contiguous_format
-    assert executor._memory_format(optimize(fast, "fp32").decoder) == torch.channels_last
+    assert memory_format_of(fast.decoder) == torch.contiguous_format
+    assert memory_format_of(optimize(fast, "fp32").decoder) == torch.channels_last
 
 
 def test_create_optimizes_on_request(micro):

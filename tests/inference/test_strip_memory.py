@@ -8,8 +8,8 @@ from support.small import small_vae
 from torch import nn
 
 import vaezoo
-from vaezoo.inference.executor import needed_bytes
 from vaezoo.inference.optimize import optimize
+from vaezoo.inference.strip_pass import needed_bytes
 from vaezoo.inference.strips.nodes import MapNode, of_tensor
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.strip_run import Plan, Run

@@ -15,7 +15,7 @@ from vaezoo.benchmark.resident_memory import peak_mib
 
 
 def main(questions: Iterator[str], answers: TextIO) -> None:
-    """Load the model that a line asks for, and answer with the time and memory that it took.
+    """Load the model that a line asks for, read its weights once, and answer with the time and memory that it took.
 
     Args:
         questions: Lines, of which the first is read.
@@ -24,7 +24,9 @@ def main(questions: Iterator[str], answers: TextIO) -> None:
     question = json.loads(next(questions))
     before = peak_mib()
     start, cpu_start = time.perf_counter(), time.process_time()
-    LOADERS[question["implementation"]](question["folder"], question["dtype"])
+    model = LOADERS[question["implementation"]](question["folder"], question["dtype"])
+    for weight in model.state_dict().values():  # diffusers maps its file: without this, the first pass would read it
+        weight.sum()
     answer = {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu_start,

@@ -6,8 +6,9 @@ from types import FunctionType, MethodType
 import torch
 from torch import Tensor
 
-from vaezoo.inference.executor import FASTEST, each_row
+from vaezoo.inference.executor import FASTEST
 from vaezoo.inference.finite_guard import FiniteGuard
+from vaezoo.inference.strip_pass import each_row
 from vaezoo.nn.stack import Stack
 
 

@@ -1,22 +1,33 @@
 """Executors, by which `VAE.encode` and `VAE.decode` run a half of a network in another way than by calling it."""
 
-import copy
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vaezoo.analysis.memory import peak_of
 from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.inference.finite_guard import FiniteGuard
+from vaezoo.inference.image_threads import computed_at_once
 from vaezoo.inference.process_memory import free_bytes
-from vaezoo.inference.strips.nodes import Reading, of_tensor
+from vaezoo.inference.strip_pass import (
+    as_weights,
+    each_row,
+    has_hooks,
+    memory_format_of,
+    needed_bytes,
+    no_autocast,
+    run_half,
+    through,
+    values_in,
+)
+from vaezoo.inference.strips.nodes import Reading
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.split_run import SplitRun
-from vaezoo.inference.strips.strip_run import DryRun, Plan, Run
+from vaezoo.inference.strips.strip_run import Plan, Run
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.vae import VAE
 from vaezoo.out_of_memory import enough_memory
@@ -56,16 +67,26 @@ class StripExecutor:
     def __call__(self, half: Stack, x: Tensor) -> Tensor:
         """The float32 result of `half(x)` for `x` of any floating-point dtype and device."""
         if torch.is_grad_enabled():
-            return cast(Tensor, half(_as_weights(half, x))).float()
-        plan = self.plan(half, _as_weights(half, x[:1]))
-        results = [self._of_image(half, image, plan) for image in x.split(1)]
+            return cast(Tensor, half(as_weights(half, x))).float()
+        plan, images = self.plan(half, as_weights(half, x[:1])), x.split(1)
+        most = 1 if len(images) == 1 else self._at_once(half, images[0])
+        results = computed_at_once(lambda image: self._of_image(half, image, plan), images, most)
         return results[0] if len(results) == 1 else torch.cat(results)
 
+    def _at_once(self, half: Stack, image: Tensor) -> int:
+        """Images of a batch for which there is memory; strips, processes and hooks expect them one by one."""
+        x = as_weights(half, image)
+        if self.tile is not None or self.processes.world_size > 1 or x.device.type != "cpu" or has_hooks(half):
+            return 1
+        # twice the largest map that there could be; a dry run would say what it is, but takes seconds to import
+        most = 2 * math.prod(self._size(half, x)) * max(len(weight) for weight in half.parameters()) * x.itemsize
+        return int(USABLE * free_bytes(x.device)) // most
+
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
-        x = _as_weights(half, image)
+        x = as_weights(half, image)
         run = self._new_run(plan)
-        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
-            result = _run(half, x, run)
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), no_autocast(x):
+            result = run_half(half, x, run)
         if run.whole:
             logger.debug(f"{half.name}: whole maps, not strips, for {', '.join(sorted(set(run.whole)))}")
         if self.guard is None:
@@ -105,16 +126,16 @@ class StripExecutor:
             progress: Called after each step with its share of the work; the shares add up to 1.
         """
         half.check_present()
-        x = _as_weights(half, torch.empty(1)).expand(shape)  # takes no memory
-        plan, memory_format = self.plan(half, x), _memory_format(half)
-        work = _values(half, x, plan, self.fuse)
+        x = as_weights(half, torch.empty(1)).expand(shape)  # takes no memory
+        plan, memory_format = self.plan(half, x), memory_format_of(half)
+        work = values_in(half, x, plan, self.fuse)
         run = Run(plan, self.fuse, on_strip=lambda values: progress(values / work))
 
         def rows(first: int, last: int) -> Tensor:
-            return _as_weights(half, read(first, last)).contiguous(memory_format=memory_format)
+            return as_weights(half, read(first, last)).contiguous(memory_format=memory_format)
 
-        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), _no_autocast(x):
-            made = _through(half, [Rows.of(run, Reading(x.shape, x.dtype, rows), x.device)])
+        with enough_memory(lambda: self._work(half, x, plan), self._remedy()), no_autocast(x):
+            made = through(half, [Rows.of(run, Reading(x.shape, x.dtype, rows), x.device)])
             if not isinstance(made, Rows):
                 yield 0, made.float()
                 return
@@ -127,6 +148,11 @@ class StripExecutor:
             self._needs[key] = needed_bytes(stack, x, plan, self.fuse)
         return self._needs[key]
 
+    def _size(self, stack: Stack, x: Tensor) -> tuple[int, int]:
+        """Height and width of an image by the input of a half."""
+        scale = 1 if stack.scale < 1 else self.downscale
+        return x.shape[-2] * scale, x.shape[-1] * scale
+
     def plan(self, stack: Stack, x: Tensor) -> Plan:
         """The strips of a pass.
 
@@ -136,7 +162,7 @@ class StripExecutor:
         """
         if self.tile is None:
             return FASTEST
-        height, width = (side * (1 if stack.scale < 1 else self.downscale) for side in x.shape[-2:])
+        height, width = self._size(stack, x)
         kept = int(KEPT * height * width)
         if isinstance(self.tile, int):
             share = self.tile / height  # low strips are chosen to save memory, so that less is kept, too
@@ -155,96 +181,3 @@ class StripExecutor:
 def strips_by_memory(vae: VAE) -> StripExecutor:
     """The executor that chooses the height of strips by the free memory, for a model as it is."""
     return StripExecutor("auto", fuse=True, downscale=vae.downscale, cast_from=None, guard=FiniteGuard(vae.spec))
-
-
-def _as_weights(stack: Stack, x: Tensor) -> Tensor:
-    """`x` on the device and in the dtype of the weights."""
-    weight = next(stack.parameters())
-    return x.to(weight.device, weight.dtype)
-
-
-def _run(stack: Stack, x: Tensor, run: Run) -> Tensor:
-    x = x.contiguous(memory_format=_memory_format(stack))
-    box: list[Tensor] = [Rows.of(run, of_tensor(x, run.rows(x.shape[-2])), x.device)]
-    del x
-    made = _through(stack, box)
-    if not isinstance(made, Rows):
-        return made.float()
-    node = made.handle.node
-    del made  # so that only hooks can still hold it
-    return run.tensor(node, torch.float32)
-
-
-def _no_autocast(x: Tensor) -> torch.autocast:
-    """Nodes know the dtype of their results, and autocast would change it."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
-def _memory_format(stack: Stack) -> torch.memory_format:
-    kernels = [p for p in stack.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]  # others have both formats
-    channels_last = any(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
-def _through(stack: Stack, box: list[Tensor]) -> Tensor:
-    """The result of all blocks; `box` has the only reference to the input."""
-    if stack._forward_hooks or stack._forward_pre_hooks:
-        return cast(Tensor, stack(box.pop()))
-    for index, block in enumerate(stack):
-        box.append(stack.input_of(index, box.pop()))
-        # without hooks, `forward` is called directly: then no frame holds the input while the block runs, and it can be
-        # freed strip by strip
-        call = block if block._forward_hooks or block._forward_pre_hooks else block.forward
-        box.append(call(box.pop()))
-    return box.pop()
-
-
-def each_row(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> Iterator[Tensor]:
-    """The whole result of each block, one after the other; the first one is `x`, the input.
-
-    Args:
-        stack: Encoder or decoder.
-        x: Its input, of shape (1, C, H, W).
-        plan: The strips.
-        fuse: As for `StripExecutor`.
-    """
-    dtypes = stack.dtypes or (x.dtype,) * len(stack)
-    yield x
-    for index, dtype in enumerate(dtypes):
-        x = _run(cast(Stack, stack[index : index + 1]), x.to(dtype), Run(plan, fuse))
-        yield x
-
-
-def needed_bytes(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> int:
-    """Peak memory of a pass beyond weights, from running it on the meta device.
-
-    Args:
-        stack: Encoder or decoder.
-        x: Its input, of which only shape, dtype and memory format matter.
-        plan: The strips.
-        fuse: As for `StripExecutor`.
-    """
-    shadow = _shadow(stack)
-    weights = [*shadow.parameters(), *shadow.buffers()]
-    return peak_of(lambda image: _run(shadow, image, Run(plan, fuse)), x.to("meta"), weights)
-
-
-def _values(stack: Stack, x: Tensor, plan: Plan, fuse: bool) -> float:
-    """The number of values in all strips of a pass."""
-    run = DryRun(plan, fuse)
-    _run(_shadow(stack), x.to("meta"), run)
-    return run.values
-
-
-def _shadow(stack: Stack) -> Stack:
-    """A copy on the meta device, without hooks, which would see maps without values."""
-    shadow = copy.deepcopy(stack, {id(p): _on_meta(p) for p in (*stack.parameters(), *stack.buffers())})
-    for module in shadow.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    return shadow
-
-
-def _on_meta(x: Tensor) -> Tensor:
-    shape_only = torch.empty_like(x, device="meta")
-    return nn.Parameter(shape_only, requires_grad=x.requires_grad) if isinstance(x, nn.Parameter) else shape_only

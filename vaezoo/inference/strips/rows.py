@@ -46,7 +46,7 @@ class Rows(Tensor):
         nodes, options = _nodes(args, found), _nodes(kwargs, found)
         run, device = found[0].run, found[0].device
         changes = _changes_first_argument(name, kwargs)
-        made = None if changes and args[0] is not found[0] else _dispatch(run, name, function, nodes, options)
+        made = None if changes and args[0] is not found[0] else _dispatch(run, name, function, nodes, options, device)
         if made is None:
             run.whole.append(name)
             if changes and isinstance(args[0], Rows):
@@ -84,15 +84,20 @@ def _changed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 
 def _dispatch(
-    run: Run, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    run: Run,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    device: torch.device,
 ) -> list[MapNode] | None:
-    """The nodes of the results of a function; `None` if it needs whole maps."""
+    """The nodes of the results of a function of maps on a device; `None` if it needs whole maps."""
     if name in FUNCTIONS and args and isinstance(args[0], MapNode) and len(args[0].shape) == 4:
         node = FUNCTIONS[name](run, *args, **kwargs)
         made = None if node is None else [node]
     elif name.strip("_") in NAMES:
         plain = name.strip("_")
-        made = local(plain, getattr(Tensor, plain, function) if name.endswith("_") else function, args, kwargs)
+        made = local(plain, getattr(Tensor, plain, function) if name.endswith("_") else function, args, kwargs, device)
     else:
         made = None
     if made is not None:

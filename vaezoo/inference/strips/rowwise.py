@@ -36,7 +36,9 @@ class Slot:
         self.index = index
 
 
-def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list[MapNode] | None:
+def local(
+    name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], device: torch.device
+) -> list[MapNode] | None:
     """The results of a call; `None` if it does not compute rows from rows, as a mean over positions does not.
 
     Args:
@@ -44,6 +46,7 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
         function: The function.
         args: Its arguments, with nodes in place of maps.
         kwargs: Its keyword arguments.
+        device: Device of the maps.
     """
     if name in GUARDS and not GUARDS[name](*args, **kwargs):
         return None
@@ -61,11 +64,12 @@ def local(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, 
 
     def shrunk(x: Tensor) -> Tensor:
         same = x.ndim > 1 and x.shape[-2:] == (height, width)
-        return torch.empty((*x.shape[:-2], *other) if same else x.shape, dtype=x.dtype, device="meta")
+        return torch.empty((*x.shape[:-2], *other) if same else x.shape, dtype=x.dtype, device=x.device)
 
-    # at another size the result must change likewise, or the call depends on the size
+    # at another, small size the result must change likewise, or the call depends on the size; it is computed on the
+    # device of the maps, because the meta device would import what takes seconds
     try:
-        made = call([torch.empty((*n.shape[:-2], *other), dtype=n.dtype, device="meta") for n in inputs], shrunk)
+        made = call([torch.empty((*n.shape[:-2], *other), dtype=n.dtype, device=device) for n in inputs], shrunk)
     except (RuntimeError, TypeError, IndexError):  # a shape or number among the arguments fits this size only
         return None
     several = isinstance(made, tuple | list)
