@@ -49,9 +49,7 @@ def test_what_initialized_the_first_run_is_left_out_of_the_second(tmp_path):
     (run / "config.json").touch()
     (make_folder(run / "ablated" / "train") / "recipe.yaml").touch()
     (run / "ablated" / "recipe.yaml").touch()
-    with pytest.raises(
-        FileError, match=r"ablated: holds a run of an ablation, which trains longer in .*ablated/train; name"
-    ):
+    with pytest.raises(FileError, match=r"ablated: holds a run of an ablation, .*ablated/train; name"):
         recipe_of_run(run / "ablated", {}, anew=False)
     found = recipe_of_run(run, {}, anew=True)
     assert (found.network, found.pretrained) == (f"local-dir:{run}", True)

@@ -73,9 +73,7 @@ def test_weights_of_a_package_load_by_name(package):
     assert vaezoo.list_pretrained("gated*") == [f"{MODEL}.demo"]
 
 
-def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_without_it(
-    package, tmp_path, monkeypatch, capsys
-):
+def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_without_it(package, tmp_path, monkeypatch):
     folder = vaezoo.save(vaezoo.create(MODEL), tmp_path / "saved")
     config = json.loads((folder / "config.json").read_text())
     assert config["blocks"] == {BLOCK: {"module": "gated_zoo.blocks", "package": PACKAGE}}
@@ -83,13 +81,6 @@ def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_witho
         "The block `gate` is of the package `gated-zoo`, which must be installed." in (folder / "README.md").read_text()
     )
     assert vaezoo.create(f"local-dir:{folder}", pretrained=True).spec.encoder[1].block == BLOCK
-    adopt = ["adopt", str(folder), "mine.v1", "--license", "mit", "--into", str(tmp_path / "own")]
-    with monkeypatch.context() as patch:  # of a block of a package, and of one of a module
-        assert main(adopt) == 0
-        assert "--import" not in capsys.readouterr().out
-        patch.setattr(own_blocks, "zoo_packages", lambda: ())
-        assert main([*adopt[:2], "mine.v2", *adopt[3:]]) == 0
-        assert capsys.readouterr().out.endswith("--import gated_zoo.blocks\n")
     forget(monkeypatch)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "site")])
     needed = r"config\.json.*: the network has the block gate of the package gated-zoo, which is missing: "
@@ -103,6 +94,17 @@ def test_a_published_folder_names_the_package_of_a_block_and_does_not_load_witho
     vaezoo.register_block(BLOCK, Other)
     with pytest.raises(SpecError, match=rf"the package gated-zoo, but gate is of the module {__name__} here"):
         vaezoo.create(f"local-dir:{folder}")
+
+
+def test_an_adopted_model_says_which_module_its_block_needs(package, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    vaezoo.save(vaezoo.create(MODEL), "packaged")
+    assert main(["adopt", "packaged", "mine.v1", "--license", "mit", "--into", "own"]) == 0
+    assert "--import" not in capsys.readouterr().out
+    monkeypatch.setattr(own_blocks, "zoo_packages", lambda: ())
+    vaezoo.save(vaezoo.create(MODEL), "saved")
+    assert main(["adopt", "saved", "mine.v2", "--license", "mit", "--into", "own"]) == 0
+    assert capsys.readouterr().out.endswith("mine.v2 --config-dir own --import gated_zoo.blocks\n")
 
 
 def test_a_package_that_takes_a_name_or_cannot_be_imported_is_one_error(package, tmp_path, monkeypatch):

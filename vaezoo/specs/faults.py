@@ -48,11 +48,8 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     noun, _, context = what.partition(" ")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     listed = known if len(known) <= 40 else [*known[:12], f"{len(known) - 12:,} more"]
-    remedy = (
-        f"did you mean {listing([repr(n) for n in near], 'or')}?"
-        if near
-        else f"known: {listing(listed)}{_MORE.get(noun, '')}"
-    )
+    all_known = f"known: {listing(listed)}{_MORE.get(noun, '')}"
+    remedy = f"did you mean {listing([repr(n) for n in near], 'or')}?" if near else all_known
     return f"unknown {noun} {short(name)}{' ' + context if context else ''}; {remedy}"
 
 
