@@ -13,7 +13,7 @@ from support.latent_folders import MODEL, PLAIN, write_latents
 
 from vaezoo.errors import FileError, InputError
 from vaezoo.latents.exports.formats import EXPORTS, export_latents
-from vaezoo.latents.exports.kohya_npz import METADATA
+from vaezoo.latents.exports.kohya_npz import METADATA, crop_box
 from vaezoo.latents.latent_dataset import LatentDataset
 from vaezoo.latents.shard_files import DATASET
 
@@ -150,6 +150,13 @@ def test_kohya_reads_its_caches(folder, plain, tmp_path, form, end):
     assert metadata["32x16/3.png"] == {"caption": "photo 3", "image_size": [64, 32]}
     export_latents(folder, tmp_path, form)  # again, over the files of before
     assert len(list(tmp_path.rglob("*.npz"))) == 10
+
+
+def test_kohya_crops_keep_a_side_of_the_bucket_exactly():
+    """Rounding once made the side a hair longer than the bucket, and its offset -1 instead of 0."""
+    assert crop_box((896, 1152), (3000, 2000)) == pytest.approx((0, 277, 896, 277 + 896 / 1.5), abs=1e-9)
+    assert crop_box((832, 1216), (701, 497))[::2] == (0, 832)
+    assert crop_box((1152, 896), (2000, 3000))[1::2] == (0, 896)
 
 
 @pytest.mark.parametrize(("form", "scale", "shift"), [("kohya-sd3", 1, 0), ("kohya-flux", 0.3611, 0.1159)])

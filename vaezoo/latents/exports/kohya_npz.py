@@ -94,8 +94,11 @@ def crop_box(bucket: tuple[int, int], original: tuple[int, int]) -> Box:
         bucket: Width and height of the bucket.
         original: Width and height of the photo.
     """
-    scale = min(bucket[0] / original[0], bucket[1] / original[1])
-    width, height = original[0] * scale, original[1] * scale
+    ratio = original[0] / original[1]
+    if bucket[0] / bucket[1] > ratio:  # the side that fills the bucket is its own: a rounded one could give -1 below
+        width, height = bucket[1] * ratio, float(bucket[1])
+    else:
+        width, height = float(bucket[0]), bucket[0] / ratio
     left, top = (bucket[0] - width) // 2, (bucket[1] - height) // 2
     return left, top, left + width, top + height
 
