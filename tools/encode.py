@@ -70,8 +70,13 @@ def _options(arguments: list[str]) -> Namespace:
     add("--out", type=local_path, required=True, help="folder of the latents")
     add("--split", help="split of a dataset (default: validation), or subfolder of a folder")
     add("--root", type=local_path, help="folder of the dataset")
-    add("--resize", choices=RESIZES, default="center", help="central square, own size, or SDXL's (default: center)")
-    add("--size", type=int, help="pixels (default: 256 for center, 1024 for buckets, any for multiple)")
+    add(
+        "--resize",
+        choices=RESIZES,
+        default="center",
+        help="square, own size, buckets of SDXL or kohya (default: center)",
+    )
+    add("--size", type=int, help="pixels (default: 256 for center, 1024 for buckets and kohya, any for multiple)")
     add("--flip", action="store_true", help="encode the mirrored photos, too")
     add("--captions", action="store_true", help="store the text beside each photo: .txt, .json, or a column")
     add("--labels", action="store_true", help="store the label of each photo: .cls, a column, or its subfolder")

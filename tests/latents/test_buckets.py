@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaezoo.errors import ImageError
-from vaezoo.latents.buckets import SDXL_BUCKETS, Framing, bucket_sizes
+from vaezoo.latents.buckets import SDXL_BUCKETS, Framing, bucket_sizes, kohya_sizes
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,17 @@ def test_the_table_is_that_of_sdxl_and_is_scaled_to_other_sizes():
     assert all(side % 32 == 0 for sides in bucket_sizes(256, 32) for side in sides)
 
 
+def test_kohyas_table_is_computed_as_sd_scripts_does():
+    """As its `make_bucket_resolutions((1024, 1024), 256, 2048)` and `((512, 512), 256, 1024)` do."""
+    table = kohya_sizes(1024, 8)
+    assert len(table) == 41
+    assert {(256, 2048), (832, 1216), (896, 1152), (1152, 896)} <= set(table)
+    assert not {(832, 1152), (1088, 896)} & set(table)
+    assert len(kohya_sizes(512, 8)) == 17
+    assert Framing("kohya", 1024, 8).frame(5000, 4000, "x").bucket == "1152x896"  # 1088x896 in SDXL's table
+    assert kohya_sizes(64, 8) == [(64, 64)]
+
+
 @pytest.mark.parametrize(
     ("photo", "size", "bucket", "box"),
     [
@@ -54,7 +65,7 @@ def test_a_photo_smaller_than_the_multiple_is_bad():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(["center", "multiple", "buckets"]), st.integers(16, 3000), st.integers(16, 3000))
+@given(st.sampled_from(["center", "multiple", "buckets", "kohya"]), st.integers(16, 3000), st.integers(16, 3000))
 def test_every_part_lies_in_its_photo_and_keeps_its_ratio(resize, width, height):
     multiple = 8 if min(width, height) * 256 >= 8 * max(width, height) else 1
     frame = Framing(resize, 256, multiple).frame(width, height, "x")

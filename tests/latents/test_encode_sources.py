@@ -124,6 +124,7 @@ def test_latents_beyond_fp16_and_nan_are_bad_photos_that_are_named(tmp_path, out
     ("options", "message"),
     [
         ({"size": 20}, "size 20 is not a multiple of 8, which this model needs; take 16"),
+        ({"size": 600, "resize": "kohya"}, "size 600 is not a multiple of 64, which sides of kohya's buckets are"),
         ({"size": 4}, "size 4: expected 8 to 16384 pixels"),
         ({"resize": "crop"}, "resize"),
         ({"dtype": "int8"}, "dtype"),

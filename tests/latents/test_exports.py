@@ -205,6 +205,11 @@ def test_photos_of_one_name_and_names_that_lead_out_are_refused(tmp_path):
     refused(tmp_path / "b", r"\.\./0\.png: the name of this photo leads out", "kohya-sd", keys={2: "../0.png"})
 
 
+def test_kohya_takes_only_photos_of_the_sizes_that_it_gives_them(tmp_path, monkeypatch):
+    monkeypatch.setitem(PLAIN, "preprocessing", {**PLAIN["preprocessing"], "resize": "buckets"})
+    refused(tmp_path, "encoded with --resize buckets: .* encode with --resize kohya", "kohya-sd")
+
+
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "photo.png").write_bytes(b"mine")

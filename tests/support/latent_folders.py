@@ -36,7 +36,7 @@ PLAIN = {
     "format": FORMAT,
     "version": VERSION,
     "model": MODEL,
-    "preprocessing": {"resize": "buckets", "size": 64, "flip": True},
+    "preprocessing": {"resize": "kohya", "size": 64, "flip": True},
 }
 
 

@@ -1,13 +1,15 @@
-"""How photos are brought to sizes that share a shard: a square, their own size, or the nearest of SDXL's buckets."""
+"""How photos are brought to sizes that share a shard: a square, their own size, or the nearest of some buckets."""
 
 import functools
+import math
 from typing import Literal, NamedTuple
 
 from vaezoo.errors import ImageError
 
-Resize = Literal["center", "multiple", "buckets"]
-RESIZES: tuple[Resize, ...] = ("center", "multiple", "buckets")
+Resize = Literal["center", "multiple", "buckets", "kohya"]
+RESIZES: tuple[Resize, ...] = ("center", "multiple", "buckets", "kohya")
 SDXL_SIZE = 1024
+KOHYA_STEP, KOHYA_LEAST = 64, 256  # bucket_reso_steps and min_bucket_reso of sd-scripts
 # Width and height of the upright ones, which are also used turned. Podell et al. 2023 (arXiv:2307.01952), appendix I,
 # as in neggles/neurosis@50d8406802122e254bc71f846b1717938fc64458 `src/neurosis/dataset/aspect/lists.py`, where only
 # 704 x 1344 is not turned.
@@ -45,6 +47,7 @@ class Framing(NamedTuple):
         resize: "center": the central square, resized to `size`. "multiple": the size of the photo, cropped to multiples
             of `multiple`; a photo whose longer side exceeds `size` is reduced to it before. "buckets": the size of
             SDXL's buckets, scaled from 1024 to `size`, whose ratio of width to height is nearest; the photo covers it.
+            "kohya": likewise, with the buckets that sd-scripts computes for the resolution `size`.
         size: Pixels; `None` only for "multiple", where it means any size.
         multiple: Width and height are multiples of it, `VAE.size_multiple`.
     """
@@ -71,7 +74,7 @@ class Framing(NamedTuple):
         """
         if self.resize == "center":
             return _covered(width, height, (self._side, self._side))
-        if self.resize == "buckets":
+        if self.resize in ("buckets", "kohya"):
             return _covered(width, height, self._bucket(width, height))
         scale = 1.0 if self.size is None else min(1.0, self.size / max(width, height))
         target = self._rounded(width * scale), self._rounded(height * scale)
@@ -100,7 +103,8 @@ class Framing(NamedTuple):
         Source: kohya-ss/sd-scripts@185f286ebc67bbecccfda7587b823b041bb00b7c `library/dataset/buckets.py`,
         `BucketManager.select_bucket`.
         """
-        known = bucket_sizes(self._side, self.multiple)
+        sizes = bucket_sizes if self.resize == "buckets" else kohya_sizes
+        known = sizes(self._side, self.multiple)
         return (width, height) if (width, height) in known else nearest(known, width / height)
 
 
@@ -115,6 +119,30 @@ def bucket_sizes(size: int, multiple: int) -> list[tuple[int, int]]:
     sides = {(w, h) for pair in SDXL_BUCKETS for w, h in (pair, pair[::-1])}
     scaled = {(_scaled(w, size, multiple), _scaled(h, size, multiple)) for w, h in sides}
     return sorted(scaled, key=lambda sides: (sides[0] / sides[1], sides))
+
+
+@functools.lru_cache(maxsize=4)
+def kohya_sizes(size: int, multiple: int) -> list[tuple[int, int]]:
+    """List the buckets that sd-scripts computes, width and height in pixels, the narrowest first.
+
+    Source: kohya-ss/sd-scripts@48d368fa `library/model_util.py`, `make_bucket_resolutions`: for each width the largest
+    height with no more pixels than the square.
+
+    Args:
+        size: Its `resolution`; `max_bucket_reso` is twice as large.
+        multiple: Sides are multiples of it and of 64.
+    """
+    step, most, found = kohya_step(multiple), 2 * size, {(size, size)}
+    for width in range(step, most + 1, step):
+        height = min(most, size * size // width // step * step)
+        if min(width, height) >= KOHYA_LEAST:
+            found |= {(width, height), (height, width)}
+    return sorted(found, key=lambda sides: (sides[0] / sides[1], sides))
+
+
+def kohya_step(multiple: int) -> int:
+    """Return the step between the sides of `kohya_sizes`, for a model whose sizes are multiples of `multiple`."""
+    return math.lcm(KOHYA_STEP, multiple)
 
 
 def nearest(sizes: list[tuple[int, int]], ratio: float) -> tuple[int, int]:

@@ -107,8 +107,9 @@ def encode_dataset(
         root: Folder in which a dataset is stored.
         resize: "center": the central square, resized to `size`. "multiple": each photo at its own size, cropped to
             multiples of `VAE.size_multiple`, with the longer side reduced to `size` if that is given. "buckets": the
-            nearest of the aspect ratios of SDXL, scaled from 1024 to `size`.
-        size: Pixels; `None` means 256 for "center", any for "multiple" and 1024 for "buckets".
+            nearest of the aspect ratios of SDXL, scaled from 1024 to `size`. "kohya": likewise, of the buckets that
+            sd-scripts computes for the resolution `size`.
+        size: Pixels; `None` means 256 for "center", any for "multiple" and 1024 for "buckets" and "kohya".
         flip: Whether to encode the mirrored photos, too.
         captions: Whether to store captions: of the .txt or .json file beside a photo, or of a column of a Parquet file.
         labels: Whether to store labels: of the .cls file beside a photo, a column, or else the first subfolder.

@@ -10,13 +10,13 @@ from vaezoo.errors import FileError, InputError
 from vaezoo.io.files import read_json, write_json
 from vaezoo.io.temporary import is_temporary_name
 from vaezoo.io.tensor_file import sha256_of_tensors
-from vaezoo.latents.buckets import RESIZES, SDXL_SIZE, Framing, Resize
+from vaezoo.latents.buckets import RESIZES, SDXL_SIZE, Framing, Resize, kohya_step
 from vaezoo.latents.shard_files import FORMAT, PLAN, SHARDS, VERSION, check_version
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.faults import unknown
 
-SIZES = {"center": 256, "multiple": None, "buckets": SDXL_SIZE}  # defaults of `size`
+SIZES = {"center": 256, "multiple": None, "buckets": SDXL_SIZE, "kohya": SDXL_SIZE}  # defaults of `size`
 LOCKS = "locks"
 REMEDY = "give another folder, or the settings of this one"
 COMPUTE = ("auto", *DTYPES)
@@ -93,9 +93,11 @@ def checked_settings(multiple: int, **given: Any) -> EncodeSettings:
     size = SIZES[resize] if size is None else size
     if size is not None and not multiple <= size <= LARGEST_SIZE:
         raise InputError(f"size {size}: expected {multiple} to {LARGEST_SIZE} pixels for this model")
-    if resize == "center" and size is not None and size % multiple:
-        near = size // multiple * multiple
-        raise InputError(f"size {size} is not a multiple of {multiple}, which this model needs; take {near}")
+    step = {"center": multiple, "kohya": kohya_step(multiple)}.get(resize, 1)
+    if size is not None and size % step:
+        why = "this model needs" if resize == "center" else "sides of kohya's buckets are"
+        near = max(size // step, 1) * step
+        raise InputError(f"size {size} is not a multiple of {step}, which {why}; take {near}")
     if given.get("shard_size", 1) < 1:
         raise InputError(f"shard_size {given['shard_size']}: expected 1 or more photos")
     given["data"] = absolute_source(given["data"])

@@ -54,7 +54,7 @@ def export_kohya(trainer: str, folder: LatentFolder, out: Path, settings: Export
 
     Args:
         trainer: Name of the trainer, in `TRAINERS`.
-        folder: Folder of latents, encoded with "buckets" or "center".
+        folder: Folder of latents, encoded with "kohya", or with "center" for a trainer without `enable_bucket`.
         out: Folder of the photos. Files are named after photos, and those of an earlier export are replaced.
         settings: What to store.
 
@@ -116,8 +116,9 @@ def _check_model(trainer: str, kind: Trainer, folder: LatentFolder) -> None:
     if found != (kind.channels, 8):
         expected = f"kohya-{trainer} has latents of {kind.channels} channels and 8 pixels per position"
         raise InputError(f"{folder.path}: {expected}, these have {found[0]} and {found[1]}; encode with its own VAE")
-    if resize == "multiple":
-        raise InputError(f"{folder.path}: sd-scripts resizes photos to buckets; encode with --resize buckets or center")
+    if resize not in ("kohya", "center"):  # sd-scripts would take caches of other sizes, and fail to batch them
+        text = "its photos have other sizes than sd-scripts gives them; encode with --resize kohya (or center)"
+        raise InputError(f"{folder.path}: encoded with --resize {resize}: {text}")
 
 
 def _file_names(kind: Trainer, folder: LatentFolder, out: Path) -> dict[str, Path]:
