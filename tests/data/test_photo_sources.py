@@ -105,7 +105,8 @@ def test_photos_in_a_column_of_parquet_files(tmp_path):
     structs = [{"bytes": png(color), "path": f"{color}.png"} for color in colors]
     table = pa.table({"image": structs, "caption": colors, "label": [3, 1, 2], "thumbnail": [b"", b"", b""]})
     pq.write_table(table, data / "a.parquet", row_group_size=2)
-    pq.write_table(pa.table({"picture": [png("white"), None]}), data / "b.parquet")
+    odd = {"picture": [png("white"), None], "text": [["a", "b"], None], "label": [0.5, 2.0]}
+    pq.write_table(pa.table(odd), data / "b.parquet")
     found = photos(data)
     assert [photo.name for photo in found] == [
         "a.parquet/0",
@@ -115,8 +116,14 @@ def test_photos_in_a_column_of_parquet_files(tmp_path):
         "b.parquet/1",
     ]
     assert [photo.name for photo in photos(data / "a.parquet")] == [photo.name for photo in found[:3]]
-    assert [photo.beside(".txt") for photo in found] == [b"red", b"lime", b"blue", None, None]
-    assert (found[0].beside(".cls"), found[0].beside(".json")) == (b"3", None)
+    assert [photo.beside(".txt") for photo in found[:3]] == [b"red", b"lime", b"blue"]
+    assert (found[0].beside(".cls"), found[0].beside(".json"), found[4].beside(".cls")) == (b"3", None, b"2")
+    for suffix, message in (
+        (".txt", r"caption or text or prompt holds \['a', 'b'\], and"),
+        (".cls", "holds 0.5, and a"),
+    ):
+        with pytest.raises(FileError, match=r"b\.parquet\[0\]: column .*" + message):
+            found[3].beside(suffix)
     assert [photo.place.sha256() for photo in found[:3]] == [hashlib.sha256(png(c)).hexdigest() for c in colors]
     assert found[2].read().getpixel((0, 0)) == (0, 0, 255)
     assert found[2].stat() == (None, (data / "a.parquet").stat().st_mtime)

@@ -86,13 +86,13 @@ def test_photos_of_a_parquet_file_are_encoded(tmp_path, out):
     pq = pytest.importorskip("pyarrow.parquet")
     import pyarrow as pa
 
-    table = pa.table({"image": [png(0), png(1)], "text": ["one", None], "label": [1, 0]})
+    table = pa.table({"image": [png(0), png(1)], "text": ["one", None], "label": [1.0, float("nan")]})
     pq.write_table(table, tmp_path / "a.parquet")
     encode(tmp_path / "a.parquet", out, captions=True, labels=True)
     lines = read_shard(out, "00000-16x16")[1]
     assert [(line.key, line.caption, line.label) for line in lines] == [
         ("a.parquet/0", "one", 1),
-        ("a.parquet/1", None, 0),
+        ("a.parquet/1", None, None),
     ]
 
 

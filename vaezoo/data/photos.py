@@ -183,12 +183,24 @@ def _in_parquet(path: Path, name: str) -> list[Photo]:
 
 
 def _beside_cell(path: Path, row: int, suffix: str) -> bytes | None:
-    return _text(column_values(path, COLUMNS[suffix]), row) if suffix in COLUMNS else None
+    return (
+        _cell_text(column_values(path, COLUMNS[suffix]), row, suffix, f"{path}[{row}]") if suffix in COLUMNS else None
+    )
 
 
-def _text(values: Sequence[Any] | None, row: int) -> bytes | None:
+def _cell_text(values: Sequence[Any] | None, row: int, suffix: str, location: str) -> bytes | None:
+    """The value of a row as the file of a photo would have it; a missing number (NaN) is none, and 3.0 is 3."""
     value = None if values is None else values[row]
-    return None if value is None else str(value).encode()
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as pandas stores whole numbers in a column where some are missing
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str | int):
+        text = f"column {' or '.join(COLUMNS[suffix])} holds {value!r:.40}, and a text or a whole number is expected"
+        raise FileError(f"{location}: {text}; convert it, or drop the column")
+    return str(value).encode()
 
 
 def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
@@ -204,4 +216,5 @@ def _in_dataset(name: str, split: str, root: str | Path | None) -> list[Photo]:
 def _beside_item(place: PhotoPlace, suffix: str) -> bytes | None:
     if suffix not in COLUMNS or place.split is None or place.start is None:
         return None
-    return _text(dataset_column(place.path, place.root, place.split, COLUMNS[suffix]), place.start)
+    values = dataset_column(place.path, place.root, place.split, COLUMNS[suffix])
+    return _cell_text(values, place.start, suffix, place.location)
