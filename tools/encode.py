@@ -141,7 +141,7 @@ def _check(options: Namespace) -> None:
 
 def _report(summary: EncodeSummary) -> None:
     facts, done = summary.facts, summary.shards - summary.made
-    sizes = ", ".join(f"{count:,} at {bucket}" for bucket, count in facts.buckets.items())
+    sizes = ", ".join(f"{count:,} at {bucket}" for bucket, count in facts.buckets.items()) or "no photo was encoded"
     say(f"{summary.folder}: {facts.count:,} latents ({sizes}) in {_count(summary.shards, 'shard')}")
     rate = f", {summary.photos / summary.seconds:.1f} photos/s" if summary.photos else ""
     say(

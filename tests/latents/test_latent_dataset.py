@@ -233,3 +233,6 @@ def test_constant_latents_can_be_read_but_not_normalized(tmp_path):
     with pytest.raises(InputError, match=r"out: a channel is constant.*normalize=False"):
         LatentDataset(folder)
     assert LatentDataset(folder, normalize=False)[0]["latents"].shape == (4, 2, 4)
+    (folder / DATASET).write_text(json.dumps({**about, "latent_stats": None, "shards": []}))
+    with pytest.raises(InputError, match="out: has no latents; vaezoo encode lists photos that"):
+        LatentDataset(folder)

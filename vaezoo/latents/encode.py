@@ -100,7 +100,8 @@ def encode_dataset(
     folder at the same time share the work. docs/latents.md describes the files.
 
     Args:
-        model: Name of a model with weights, or a model. With several jobs or Ray it must be a name.
+        model: Name of a model with weights, or a model. With several jobs or Ray it must be a name. If you changed the
+            weights of a model after loading it, set its `source` to `None`: otherwise the folder states those loaded.
         data: Source of the photos, as `vaezoo.data.photos.photos` takes it; `None` means the sample photos.
         out: Folder of the latents; it is created. `~` is the home folder.
         split: Split of a dataset, "validation" by default, or subfolder of a folder.

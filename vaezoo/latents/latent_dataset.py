@@ -197,5 +197,7 @@ def _statistics(folder: LatentFolder, normalize: bool | LatentStats) -> LatentSt
     if isinstance(normalize, LatentStats):
         return normalize
     if normalize and folder.stats is None:
+        if not folder.count:
+            raise InputError(f"{folder.path}: has no latents; vaezoo encode lists photos that it could not encode")
         raise InputError(f"{folder.path}: a channel is constant, so it cannot be normalized; pass normalize=False")
     return folder.stats if normalize else None
