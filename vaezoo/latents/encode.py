@@ -150,17 +150,12 @@ def encode_dataset(
         >>> summary.facts.count, summary.facts.buckets, len(summary.latent_stats.mean)
         (4, {'64x64': 4}, 4)
     """
-    work = WorkOptions(batch, workers, bad)
-    runner = Engine(engine, jobs, address)
+    work, runner = WorkOptions(batch, workers, bad), Engine(engine, jobs, address)
     runner.check_device(device)
     in_jobs = engine != "local" or (jobs or 1) > 1
-    if in_jobs and not isinstance(model, str):
-        raise InputError("jobs encode in processes of their own, which need a model by name; pass its name")
-    if isinstance(model, str):
-        check_known(model)
+    _check_name(model, in_jobs)
     found = photos(absolute_source(data), split, root)  # before a model is loaded and a folder made
-    where = "cpu" if engine == "ray" else str(usable_device(local_device(device)))
-    vae = create(model, pretrained=True, device=where) if isinstance(model, str) else unwrapped(model)
+    vae = _loaded(model, "cpu" if engine == "ray" else device)
     settings = checked_settings(
         vae.size_multiple,
         data=data,
@@ -176,24 +171,46 @@ def encode_dataset(
         shard_size=shard_size,
     )
     folder = make_folder(os.path.expanduser(out))
-    planner = Planner(folder, settings, vae.size_multiple, bad, track)
-    identity = model_identity(vae)
-    about, plan, changes = _make_plan(planner, identity, found, verify)
-    missing = {name: found for name, found in shards_of(plan).items() if not is_done(folder, name, found)}
+    about, plan, changes = _make_plan(
+        Planner(folder, settings, vae.size_multiple, bad, track), model_identity(vae), found, verify
+    )
+    shards = shards_of(plan)
+    missing = {name: planned for name, planned in shards.items() if not is_done(folder, name, planned)}
     on_start(sum(map(len, missing.values())))
     meter = EncodeMeter()
     if missing and in_jobs:
         run_shard_jobs(folder, missing, work, runner, device, on_batch, meter)
     elif missing:
-        encoder = ShardEncoder(folder, settings, vae, identity["pack"], work, on_batch)
+        encoder = ShardEncoder(folder, settings, vae, about["model"]["pack"], work, on_batch)
         encoder.encode(missing)
         meter = encoder.meter
+    facts = _finish(folder, about, plan, bad)
+    counted = len(shards), len(missing), changes.added, changes.changed
+    return EncodeSummary(folder, *counted, facts, meter.photos, meter.seconds, meter.waiting_share)
+
+
+def _check_name(model: str | VAE, in_jobs: bool) -> None:
+    """Refuse an unknown name, and a model without one for jobs, before photos are listed."""
+    if isinstance(model, str):
+        check_known(model)
+    elif in_jobs:
+        raise InputError("jobs encode in processes of their own, which need a model by name; pass its name")
+
+
+def _loaded(model: str | VAE, device: str | None) -> VAE:
+    """The model of a name, on a device that this process can use; or the one given, on the device where it is."""
+    if not isinstance(model, str):
+        return unwrapped(model)
+    return create(model, pretrained=True, device=str(usable_device(local_device(device))))
+
+
+def _finish(folder: Path, about: dict[str, Any], plan: Sequence[PlannedPhoto], bad: str) -> DatasetFacts:
+    """Write `dataset.json` from the shards, and refuse bad photos if asked for."""
     facts = read_facts(folder, plan)
     write_dataset(folder, about, facts)
     if bad == "refuse":
         _refuse_bad(facts)
-    counted = len(shards_of(plan)), len(missing), changes.added, changes.changed
-    return EncodeSummary(folder, *counted, facts, meter.photos, meter.seconds, meter.waiting_share)
+    return facts
 
 
 def _refuse_bad(facts: DatasetFacts) -> None:
