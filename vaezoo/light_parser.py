@@ -3,6 +3,7 @@
 import argparse
 import ast
 import functools
+import glob
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from vaezoo import console
 from vaezoo.data.photo_source import check_source
 from vaezoo.errors import FileError, InputError
-from vaezoo.specs.catalog import config_file
+from vaezoo.specs.catalog import config_file, files
 from vaezoo.specs.listing import list_models
 from vaezoo.weights.known_names import check_known, is_weights_file
 from vaezoo.weights.records import list_pretrained
@@ -41,6 +42,8 @@ def _parser_of(command: str, path: Path, function: ast.FunctionDef) -> argparse.
         added = parser.add_argument(*_flags(call), **_options(call))
         if added.dest in MODELS:
             added.completer = _complete_model  # type: ignore[attr-defined]  # which argcomplete reads
+        elif added.dest in CONFIGS:
+            added.completer = functools.partial(_complete_config, CONFIGS[added.dest])  # type: ignore[attr-defined]
     return parser
 
 
@@ -167,9 +170,22 @@ def complete(command: str | None, tools: dict[str, Path]) -> None:
         parser = argparse.ArgumentParser(prog="vaezoo")
         parser.add_argument("command", choices=list(tools))
     else:
-        parser = light_parser(command, tools[command])
+        parser = _use_of_line(command, tools[command])
         os.environ["_ARGCOMPLETE"] = "2"  # the words before the arguments: vaezoo and the command
     argcomplete.autocomplete(parser, always_complete_options=False)
+
+
+def _use_of_line(command: str, path: Path) -> argparse.ArgumentParser:
+    """The parser of the use whose options the line has or begins, such as `encode --che`; otherwise of the first."""
+    words = {word.partition("=")[0] for word in os.environ.get("COMP_LINE", "").split()[2:] if word.startswith("--")}
+    parsers = [_parser_of(command, path, function) for function in _parsing_functions(path)]
+    fits = (p for p in parsers if all(any(f.startswith(w) for f in p._option_string_actions) for w in words))
+    return next(fits, parsers[0])
+
+
+def _complete_config(kind: str, prefix: str, **_: Any) -> list[str]:
+    """Names of recipes or ablations, and paths, which may stand in their place."""
+    return [*(name for name in files(kind) if name.startswith(prefix)), *glob.glob(f"{glob.escape(prefix)}*")]
 
 
 def _complete_model(prefix: str, **_: Any) -> list[str]:

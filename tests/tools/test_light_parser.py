@@ -10,7 +10,7 @@ from support.checkout import ROOT
 
 from vaezoo import console
 from vaezoo.cli import main, tools
-from vaezoo.light_parser import light_parser
+from vaezoo.light_parser import CONFIGS, _use_of_line, light_parser
 from vaezoo.nn.dtypes import DTYPES
 
 
@@ -59,6 +59,17 @@ def test_errors_are_json_where_json_is_asked_for(capsys):
     error = json.loads(printed.out)["error"]
     assert (error["type"], error["command"]) == ("UnknownNameError", "describe")
     assert printed.err == f"vaezoo describe: {error['message']}\n"
+
+
+def test_recipes_ablations_and_options_of_a_folder_of_latents_are_completed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "layout.yaml").touch()
+    for command, prefix, names in (("train", "quick", ["quickstart"]), ("ablate", "lay", ["layers", "layout.yaml"])):
+        action = next(a for a in light_parser(command, tools()[command])._actions if a.dest in CONFIGS)
+        assert action.completer(prefix) == names
+    for line, check in (("--che", True), ("--check x --j", True), ("--data x --o", False), ("", False)):
+        monkeypatch.setenv("COMP_LINE", f"vaezoo encode {line}")
+        assert ("--check" in _use_of_line("encode", tools()["encode"])._option_string_actions) is check
 
 
 @pytest.mark.parametrize(
