@@ -5,12 +5,15 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import pytest
 from support.ablations import plan_of, pretend, pretend_measuring
 
+from vaezoo.ablation.plots import _dots
 from vaezoo.ablation.report import check_extra, conditions, write_report
 from vaezoo.ablation.run_results import write_result, write_tables
+from vaezoo.ablation.summary import Summary
 from vaezoo.ablation.table import _compared
 from vaezoo.errors import FileError
 from vaezoo.io.files import make_folder
@@ -219,3 +222,10 @@ def test_no_page_is_wider_than_its_screen(browser, report, width):
     wide = "return Math.max(...[...document.images].map(image => image.getBoundingClientRect().right))"
     assert browser.execute_script(wide) <= width
     assert browser.execute_script("return document.querySelector('#variants td').offsetWidth") >= 100
+
+
+def test_numbers_of_close_results_do_not_overlap():
+    axes = pytest.importorskip("matplotlib.figure").Figure((4, 3)).add_subplot()
+    variants = (SimpleNamespace(label="a"), 15.717), (SimpleNamespace(label="b"), 15.7475)
+    _dots(axes, [Summary(variant, {}, ({"psnr": psnr},)) for variant, psnr in variants])
+    assert len(axes.get_xticks()) <= 6

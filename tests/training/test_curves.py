@@ -20,11 +20,13 @@ def test_loss_and_psnr_are_drawn_over_the_steps(log, tmp_path):
     draw_curves(tmp_path)
     loss_only = (tmp_path / CURVES).read_text(encoding="utf-8")
     log.add(step=4, psnr=21.5)
+    log.add(step=5, psnr=21.501)
     assert draw_curves(tmp_path) == tmp_path / CURVES
     drawn = (tmp_path / CURVES).read_text(encoding="utf-8")
     assert "training loss" in loss_only
     assert "PSNR (dB)" not in loss_only
     assert "PSNR (dB)" in drawn
+    assert ">21.501" in drawn  # and not 0.001 with +2.15e1 above
     draw_curves(tmp_path)
     assert (tmp_path / CURVES).read_text(encoding="utf-8") == drawn  # equal logs give equal files
 

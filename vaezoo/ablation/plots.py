@@ -104,6 +104,7 @@ def _dots(axes: Axes, trained: Sequence[Summary]) -> None:
         axes.plot(each.mean, position, "|", color="black", markersize=14)
     _label_variants(axes, trained)
     axes.margins(y=0.1)
+    axes.locator_params(axis="x", nbins=4)  # as in `_pareto`
     axes.set_xlabel("PSNR (dB)")
 
 
@@ -187,6 +188,7 @@ def _curves(plan: AblationPlan, trained: Sequence[Summary], column: str, label: 
                 alpha=0.8,
                 label=each.variant.label if index == 0 else None,
             )
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("step")
     axes.set_ylabel(label)
     _set_height(axes, HEIGHT + LINE_HEIGHT * len(trained))

@@ -20,6 +20,7 @@ STYLE = {
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.formatter.useoffset": False,  # 13.152 and not 0.002 with +1.315e1 above
     "axes.grid": True,
     "grid.alpha": 0.3,
 }
