@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vaezoo.distributed import SINGLE, ProcessGroup
 from vaezoo.inference.finite_guard import FiniteGuard
-from vaezoo.inference.image_threads import computed_at_once
 from vaezoo.inference.process_memory import free_bytes
 from vaezoo.inference.strip_pass import (
     as_weights,
@@ -28,6 +27,7 @@ from vaezoo.inference.strips.nodes import Reading
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.split_run import SplitRun
 from vaezoo.inference.strips.strip_run import Plan, Run
+from vaezoo.inference.threads import in_threads
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.vae import VAE
 from vaezoo.out_of_memory import enough_memory
@@ -70,7 +70,7 @@ class StripExecutor:
             return cast(Tensor, half(as_weights(half, x))).float()
         plan, images = self.plan(half, as_weights(half, x[:1])), x.split(1)
         most = 1 if len(images) == 1 else self._at_once(half, images[0])
-        results = computed_at_once(lambda image: self._of_image(half, image, plan), images, most)
+        results = in_threads(lambda image: self._of_image(half, image, plan), images, most)
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _at_once(self, half: Stack, image: Tensor) -> int:

@@ -1,6 +1,7 @@
 """The check that a model in low precision computes finite values."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 
 logger = logging.getLogger(__name__)
+_once = threading.Lock()  # images of a batch are run in threads; of the module, because a guard is copied and pickled
 
 REMEDY = "optimize it with dtype='bf16', with retry='fp32', or with the keep_fp32 that vaezoo probe finds"
 
@@ -46,10 +48,11 @@ class FiniteGuard:
             return result
         if self.safer is None:
             raise InputError(f"{self._fault(half, x, rows)}; {REMEDY}")
-        safer = self.safer()
-        if not self._warned:
-            logger.warning(f"{self._fault(half, x, rows)}; such images are run in {safer.dtype} instead")
-            self._warned = True
+        with _once:
+            safer = self.safer()
+            if not self._warned:
+                logger.warning(f"{self._fault(half, x, rows)}; such images are run in {safer.dtype} instead")
+                self._warned = True
         assert safer.executor is not None
         return safer.executor(getattr(safer, half.name), x)
 
