@@ -85,6 +85,16 @@ def test_an_optimized_model_gives_the_same_images_and_moments(micro, options):
     assert not fast.training
 
 
+def test_a_network_without_wide_convolutions_runs_as_it_is_unless_strips_are_asked_for(micro, monkeypatch):
+    x = images(micro).clamp(-1, 1)
+    monkeypatch.setattr(executor, "run_half", None)
+    with torch.inference_mode():
+        assert far(optimize(micro, "fp32")(x).reconstruction, micro(x).reconstruction) < 1e-5
+        for fast in (optimize(micro, "fp32", tile=16), optimize(small_vae("ldm_f8_z4"), "bf16")):
+            with pytest.raises(TypeError):
+                fast.encode(x)
+
+
 def test_results_are_float32_and_any_dtype_is_accepted(micro):
     fast, x = optimize(micro, "bf16"), images(micro).clamp(-1, 1)
     with torch.inference_mode():

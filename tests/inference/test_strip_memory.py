@@ -1,15 +1,18 @@
 """Memory of strips: what is kept, and that nothing else is."""
 
 import gc
+from collections import Counter
 
 import pytest
 import torch
 from support.small import small_vae
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import vaezoo
+from vaezoo.inference.executor import FASTEST
 from vaezoo.inference.optimize import optimize
-from vaezoo.inference.strip_pass import needed_bytes
+from vaezoo.inference.strip_pass import needed_bytes, run_half
 from vaezoo.inference.strips.nodes import MapNode, of_tensor
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.strip_run import Plan, Run
@@ -56,3 +59,26 @@ def test_no_map_waits_for_the_garbage_collector():
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+class ConvolvedBy(TorchDispatchMode):
+    """Collects the weights of all convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "convolution" in function.__name__:
+            self.weights.append(args[1].data_ptr())
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_map_is_computed_twice_for_attention_over_all_positions():
+    half = small_vae("dcae_lite_f32_z32").encoder  # without group norms, for which maps are kept
+    with torch.no_grad(), ConvolvedBy() as convolved:
+        run_half(half, torch.randn(1, 3, 128, 128), Run(FASTEST))
+    counts = Counter(convolved.weights)
+    wide = {p.data_ptr() for p in half.parameters() if p.ndim == 4 and p.shape[-1] == 3 and p.shape[1] > 1}
+    assert wide <= counts.keys()
+    assert all(counts[weight] == 1 for weight in wide)

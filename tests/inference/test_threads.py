@@ -13,13 +13,13 @@ from vaezoo.inference.optimize import optimize
 @pytest.fixture
 def passes(monkeypatch):
     """The thread of each pass through a half, and the number of PyTorch's threads in it, where PyTorch has four."""
-    seen, run_half = [], executor.run_half
+    seen, of_image = [], executor.StripExecutor._of_image
 
     def watched(*arguments):
         seen.append((threading.current_thread(), torch.get_num_threads()))
-        return run_half(*arguments)
+        return of_image(*arguments)
 
-    monkeypatch.setattr(executor, "run_half", watched)
+    monkeypatch.setattr(executor.StripExecutor, "_of_image", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield seen

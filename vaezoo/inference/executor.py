@@ -22,11 +22,13 @@ from vaezoo.inference.strip_pass import (
     run_half,
     through,
     values_in,
+    whole,
 )
 from vaezoo.inference.strips.nodes import Reading
 from vaezoo.inference.strips.rows import Rows
 from vaezoo.inference.strips.split_run import SplitRun
 from vaezoo.inference.strips.strip_run import Plan, Run
+from vaezoo.inference.strips.winograd import is_wide
 from vaezoo.inference.threads import in_threads
 from vaezoo.nn.stack import Stack
 from vaezoo.nn.vae import VAE
@@ -86,12 +88,18 @@ class StripExecutor:
         x = as_weights(half, image)
         run = self._new_run(plan)
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()), no_autocast(x):
-            result = run_half(half, x, run)
+            result = whole(half, x) if self._is_narrow(half, x) else run_half(half, x, run)
         if run.whole:
             logger.debug(f"{half.name}: whole maps, not strips, for {', '.join(sorted(set(run.whole)))}")
         if self.guard is None:
             return result
         return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
+
+    def _is_narrow(self, half: Stack, x: Tensor) -> bool:
+        """Whether a half is faster as it is: on a CPU in float32, without wide convolutions, strips gain nothing."""
+        if self.tile is not None or self.processes.world_size > 1 or (x.device.type, x.dtype) != ("cpu", torch.float32):
+            return False
+        return not any(is_wide(weight) for weight in half.parameters())
 
     def _work(self, half: Stack, x: Tensor, plan: Plan) -> str:
         need = self._need(half, x, plan) / 2**20

@@ -44,6 +44,11 @@ def run_half(stack: Stack, x: Tensor, run: Run) -> Tensor:
     return run.tensor(node, torch.float32)
 
 
+def whole(stack: Stack, x: Tensor) -> Tensor:
+    """What `run_half` returns, without strips."""
+    return cast(Tensor, stack(x.contiguous(memory_format=memory_format_of(stack)))).float()
+
+
 def no_autocast(x: Tensor) -> torch.autocast:
     """Nodes know the dtype of their results, and autocast would change it."""
     return torch.autocast(x.device.type, enabled=False)

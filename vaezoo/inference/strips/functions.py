@@ -172,7 +172,7 @@ def mix_positions(run: Run, x: MapNode, head_channels: int) -> MapNode | None:
         _, k, v = split(rows)
         return F.pad(v.float(), (0, 0, 0, 1), value=1.0) @ F.relu(k).float().transpose(-1, -2)
 
-    sums = run.total(torch.stack([products(rows) for _, rows in run.strips(x, release=False)]).sum(dim=0))
+    sums = run.total(torch.stack([products(rows) for rows in run.strips_to_reduce(x)]).sum(dim=0))
 
     def mixed(rows: list[Tensor], first: int, last: int) -> Tensor:
         q = F.relu(split(rows[0])[0]).float()

@@ -121,6 +121,7 @@ def _nodes(value: Any, found: list[Rows]) -> Any:
 def _tensors(value: Any) -> Any:
     """`value` with whole maps in place of `Rows`."""
     if isinstance(value, Rows):
+        value.run.keep_last_sum(value.handle.node)
         value.run.store(value.handle.node)
         return value.run.tensor(value.handle.node)
     if isinstance(value, dict):

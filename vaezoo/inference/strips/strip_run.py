@@ -123,6 +123,17 @@ class Run:
             yield first, rows
             del rows  # before the next one allocates
 
+    def strips_to_reduce(self, node: MapNode) -> Iterator[Tensor]:
+        """The strips of a map for a sum over all of it, after which the map is computed again."""
+        self.keep_last_sum(node)
+        return (rows for _, rows in self.strips(node, release=False))
+
+    def keep_last_sum(self, node: MapNode) -> None:
+        """Keep the last sum before a map, from which more will be computed, so that it is not computed again for it."""
+        sums = [source for source in order_of(node) if source.is_sum and source.stored is None and source is not node]
+        if sums:
+            self.store(sums[-1])
+
     def store(self, node: MapNode, groups: int | None = None) -> Stored:
         """Compute a map and keep it in memory.
 
@@ -150,7 +161,7 @@ class Run:
             return
         gathered = GroupMoments(groups)
         stored = node.stored and node.stored.pieces(0, node.height)
-        for rows in stored or (rows for _, rows in self.strips(node, release=False)):
+        for rows in stored or self.strips_to_reduce(node):
             gathered.add(rows)
         node.moments = self.merged(gathered)
 

@@ -48,11 +48,15 @@ def pays(x: Tensor, weight: Tensor, strides: tuple[int, int], groups: int) -> bo
     return (
         x.device.type in ("cpu", "meta")  # the latter counts memory
         and x.dtype == torch.float32
-        and tuple(weight.shape[-2:]) == (KERNEL, KERNEL)
+        and is_wide(weight)
         and (strides, groups, len(x)) == ((1, 1), 1, 1)
-        and min(weight.shape[:2]) >= LEAST_CHANNELS
         and x.shape[-2] * x.shape[-1] >= LEAST_TILES * TILE**2
     )
+
+
+def is_wide(weight: Tensor) -> bool:
+    """Whether a weight is that of a 3x3 convolution with enough channels."""
+    return weight.ndim == 4 and weight.shape[-2:] == (KERNEL, KERNEL) and min(weight.shape[:2]) >= LEAST_CHANNELS
 
 
 def evaluated(weight: Tensor, filtering: Filtering) -> Tensor:
