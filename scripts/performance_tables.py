@@ -89,6 +89,19 @@ def profile() -> str:
     return "\n\n".join(tables)
 
 
+def layers() -> str:
+    """Table of the rows of a network: seconds as they are and by the fast path, and the speed of both."""
+    with (RESULTS / "row_profile.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    table = ["row | block | result | GMACs | as it is | fast | times faster", "--- | --- | --- | --: | --: | --: | --:"]
+    for row in rows:
+        plain, fast, gmacs = (float(row[key]) for key in ("seconds", "fast_seconds", "gmacs"))
+        cells = (f"{seconds:.3f} s ({gmacs / seconds:.0f} GMACs/s)" for seconds in (plain, fast))
+        names = (f"`{row['row']}`", row["block"], row["shape"].replace("x", " x "), f"{gmacs:.1f}")
+        table.append(" | ".join((*names, *cells, f"{plain / fast:.2f}")))
+    return f"{_about(rows[0] | {'dtype': 'fp32'})}:\n\n{table_of(table)}"
+
+
 def encoding() -> str:
     """Table of ways to encode a data set, as measured by `scripts/benchmark_encode.py`."""
     with (RESULTS / "encode.csv").open(newline="", encoding="utf-8") as file:
