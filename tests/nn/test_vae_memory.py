@@ -33,14 +33,11 @@ def test_a_lack_of_memory_names_the_shape_and_what_helps():
     ],
 )
 def test_an_optimized_model_names_the_estimate_and_the_tile_that_helps(tile, remedy, monkeypatch):
-    run = executor._run
-
-    def run_out(half, x, strips):
-        if x.is_meta:  # where memory is estimated
-            return run(half, x, strips)
+    def run_out(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of …")
 
-    monkeypatch.setattr(executor, "_run", run_out)
+    monkeypatch.setattr(executor, "run_half", run_out)
+    monkeypatch.setattr(executor, "run_as_it_is", run_out)
     fast = optimize(create("vae_f8_z4_micro"), "fp32", tile=tile)
     text = r"^the decoder, with an input of shape \(1, 4, 16, 16\) in torch.float32, needs about [1-9]\d* MiB: out of "
     with torch.inference_mode(), pytest.raises(OutOfMemoryError, match=rf"{text}memory \(.*2.00 GiB\); {remedy}"):

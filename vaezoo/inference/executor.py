@@ -19,10 +19,10 @@ from vaezoo.inference.strip_pass import (
     memory_format_of,
     needed_bytes,
     no_autocast,
+    run_as_it_is,
     run_half,
     through,
     values_in,
-    whole,
 )
 from vaezoo.inference.strips.nodes import Reading
 from vaezoo.inference.strips.rows import Rows
@@ -88,7 +88,7 @@ class StripExecutor:
         x = as_weights(half, image)
         run = self._new_run(plan)
         with enough_memory(lambda: self._work(half, x, plan), self._remedy()), no_autocast(x):
-            result = whole(half, x) if self._is_narrow(half, x) else run_half(half, x, run)
+            result = run_as_it_is(half, x) if self._is_narrow(half, x) else run_half(half, x, run)
         if run.whole:
             logger.debug(f"{half.name}: whole maps, not strips, for {', '.join(sorted(set(run.whole)))}")
         if self.guard is None:

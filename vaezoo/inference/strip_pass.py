@@ -44,7 +44,7 @@ def run_half(stack: Stack, x: Tensor, run: Run) -> Tensor:
     return run.tensor(node, torch.float32)
 
 
-def whole(stack: Stack, x: Tensor) -> Tensor:
+def run_as_it_is(stack: Stack, x: Tensor) -> Tensor:
     """What `run_half` returns, without strips."""
     return cast(Tensor, stack(x.contiguous(memory_format=memory_format_of(stack)))).float()
 
