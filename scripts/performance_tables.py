@@ -90,7 +90,7 @@ def profile() -> str:
 
 
 def layers() -> str:
-    """Table of the rows of a network: seconds as they are and by the fast path, and the speed of both."""
+    """Table of the rows of a network, as measured by `scripts/profile_rows.py`."""
     with (RESULTS / "row_profile.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     table = ["row | block | result | GMACs | as it is | fast | times faster", "--- | --- | --- | --: | --: | --: | --:"]

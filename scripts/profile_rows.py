@@ -1,7 +1,7 @@
 """Time every row of a network: `python scripts/profile_rows.py` writes `docs/results/row_profile.csv`.
 
-Each row of encoder and decoder runs on the result of the one before it, as it is and as `vaezoo.optimize` runs it, in
-turn, in channels_last.
+Each row of encoder and decoder runs on the result of the row before it, in channels_last. Calls of the row as it is
+alternate with calls by the fast path of `vaezoo.optimize`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "row_profil
 
 
 def timed_rows(half: Stack, x: Tensor, repeats: int) -> tuple[list[tuple[float, float]], Tensor]:
-    """Return the seconds of each row as it is and by the fast path, medians, and the result of the last row."""
+    """Return the median seconds of each row, as it is and by the fast path, and the result of the last row."""
     rows = []
     for index, block in enumerate(half):
         row = cast(Stack, half[index : index + 1])

@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _imports(run: Path) -> str:
-    """The arguments that import the blocks of a network which no installed package brings."""
+    """The arguments that import those blocks of a network that are not part of an installed package."""
     origins = origins_of(get_spec(f"local-dir:{run}")).values()
-    return "".join(f" --import {module}" for module in dict.fromkeys(o.module for o in origins if not o.package))
+    modules = dict.fromkeys(origin.module for origin in origins if not origin.package)
+    return "".join(f" --import {module}" for module in modules)

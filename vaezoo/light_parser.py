@@ -19,7 +19,7 @@ from vaezoo.weights.known_names import check_known, is_weights_file
 from vaezoo.weights.records import list_pretrained
 
 MODELS = ("name", "names", "model", "a", "b")  # arguments that are names of models
-# arguments that are files or folders to read
+# Arguments that are files or folders to read.
 PATHS = ("image", "images", "first", "second", "run", "folder", "check", "peek", "source")
 CONFIGS = {"recipe": "train", "question": "ablations"}  # arguments that are names of files in a folder of `configs`
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -122,9 +122,9 @@ def check_arguments(command: str, path: Path, arguments: list[str]) -> None:
     for value in _values(options, PATHS):
         if not os.path.exists(os.path.expanduser(value)):
             raise FileError(f"{value}: no such file or folder; correct the path")
-    for value in _values(options, ["data"]):
+    for value in _values(options, ("data",)):
         check_source(value)
-    for value in _values(options, ["input"]):  # of `convert`
+    for value in _values(options, ("input",)):  # of `convert`
         is_file = options["from_pickle"] or is_weights_file(value)
         check_known(f"file:{value}" if is_file else value, pretrained=False)
     for key, kind in CONFIGS.items():
@@ -176,11 +176,13 @@ def complete(command: str | None, tools: dict[str, Path]) -> None:
 
 
 def _use_of_line(command: str, path: Path) -> argparse.ArgumentParser:
-    """The parser of the use whose options the line has or begins, such as `encode --che`; otherwise of the first."""
+    """The first parser that has all options of the line, of which the last may be incomplete; otherwise the first."""
     words = {word.partition("=")[0] for word in os.environ.get("COMP_LINE", "").split()[2:] if word.startswith("--")}
     parsers = [_parser_of(command, path, function) for function in _parsing_functions(path)]
-    fits = (p for p in parsers if all(any(f.startswith(w) for f in p._option_string_actions) for w in words))
-    return next(fits, parsers[0])
+    for parser in parsers:
+        if all(any(flag.startswith(word) for flag in parser._option_string_actions) for word in words):
+            return parser
+    return parsers[0]
 
 
 def _complete_config(kind: str, prefix: str, **_: Any) -> list[str]:

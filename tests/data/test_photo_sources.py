@@ -120,7 +120,7 @@ def test_photos_in_a_column_of_parquet_files(tmp_path):
     assert (found[0].beside(".cls"), found[0].beside(".json"), found[4].beside(".cls")) == (b"3", None, b"2")
     for suffix, message in (
         (".txt", r"caption or text or prompt holds \['a', 'b'\], and"),
-        (".cls", "holds 0.5, and a"),
+        (".cls", "holds 0.5, and not"),
     ):
         with pytest.raises(FileError, match=r"b\.parquet\[0\]: column .*" + message):
             found[3].beside(suffix)

@@ -1,4 +1,4 @@
-"""What a source of photos is, by its text: found out without PyTorch, before anything is read."""
+"""Kinds of sources of photos, and a check of their text that needs no PyTorch and reads no photo."""
 
 import os
 from pathlib import Path

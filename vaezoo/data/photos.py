@@ -183,13 +183,13 @@ def _in_parquet(path: Path, name: str) -> list[Photo]:
 
 
 def _beside_cell(path: Path, row: int, suffix: str) -> bytes | None:
-    return (
-        _cell_text(column_values(path, COLUMNS[suffix]), row, suffix, f"{path}[{row}]") if suffix in COLUMNS else None
-    )
+    if suffix not in COLUMNS:
+        return None
+    return _cell_text(column_values(path, COLUMNS[suffix]), row, suffix, f"{path}[{row}]")
 
 
 def _cell_text(values: Sequence[Any] | None, row: int, suffix: str, location: str) -> bytes | None:
-    """The value of a row as the file of a photo would have it; a missing number (NaN) is none, and 3.0 is 3."""
+    """The value of a row as a file beside a photo would hold it: NaN is a missing value, and 3.0 is written as 3."""
     value = None if values is None else values[row]
     if value is None or value != value:
         return None
@@ -198,7 +198,7 @@ def _cell_text(values: Sequence[Any] | None, row: int, suffix: str, location: st
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str | int):
-        text = f"column {' or '.join(COLUMNS[suffix])} holds {value!r:.40}, and a text or a whole number is expected"
+        text = f"column {' or '.join(COLUMNS[suffix])} holds {value!r:.40}, and not text or a whole number"
         raise FileError(f"{location}: {text}; convert it, or drop the column")
     return str(value).encode()
 

@@ -47,7 +47,8 @@ USABLE = 0.8  # share of the free memory that a pass may take; the rest is for o
 class StripExecutor:
     """Runs a half strip by strip, with the result of running it as a whole.
 
-    With gradients enabled the half is called as it is, because a backward pass needs all maps.
+    With gradients enabled the half is called as it is, because a backward pass needs all maps; so is one that strips
+    would not make faster, if no strips are asked for. The images of a batch run at the same time where that is faster.
 
     Args:
         tile: Height of a strip in pixels of the image; "auto" chooses it by the free memory, and `None` by speed.
@@ -76,13 +77,13 @@ class StripExecutor:
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _at_once(self, half: Stack, image: Tensor) -> int:
-        """Images of a batch for which there is memory; strips, processes and hooks expect them one by one."""
+        """How many images of a batch to run at the same time: as many as fit into memory, or one by one."""
         x = as_weights(half, image)
         if self.tile is not None or self.processes.world_size > 1 or x.device.type != "cpu" or has_hooks(half):
             return 1
-        # twice the largest map that there could be; a dry run would say what it is, but takes seconds to import
-        most = 2 * math.prod(self._size(half, x)) * max(len(weight) for weight in half.parameters()) * x.itemsize
-        return int(USABLE * free_bytes(x.device)) // most
+        # twice the largest map that there could be; `needed_bytes` is exact, but what it imports takes seconds
+        image_bytes = 2 * math.prod(self._size(half, x)) * max(len(weight) for weight in half.parameters()) * x.itemsize
+        return int(USABLE * free_bytes(x.device)) // image_bytes
 
     def _of_image(self, half: Stack, image: Tensor, plan: Plan) -> Tensor:
         x = as_weights(half, image)
@@ -96,7 +97,7 @@ class StripExecutor:
         return self.guard(half, image, result, lambda: each_row(half, x, plan, self.fuse))
 
     def _is_narrow(self, half: Stack, x: Tensor) -> bool:
-        """Whether a half is faster as it is: on a CPU in float32, without wide convolutions, strips gain nothing."""
+        """Whether a half runs as it is: without wide convolutions, strips are no faster on a CPU in float32."""
         if self.tile is not None or self.processes.world_size > 1 or (x.device.type, x.dtype) != ("cpu", torch.float32):
             return False
         return not any(is_wide(weight) for weight in half.parameters())

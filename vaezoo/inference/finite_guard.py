@@ -14,7 +14,7 @@ from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
 
 logger = logging.getLogger(__name__)
-_once = threading.Lock()  # images of a batch are run in threads; of the module, because a guard is copied and pickled
+_once = threading.Lock()  # images of a batch run in threads; it is global because guards are copied and pickled
 
 REMEDY = "optimize it with dtype='bf16', with retry='fp32', or with the keep_fp32 that vaezoo probe finds"
 

@@ -1,4 +1,4 @@
-"""One pass of an image through a half of a network in strips, and what it needs before it is made."""
+"""One pass of an image through a half of a network, in strips or as it is, and the memory and work that it takes."""
 
 import copy
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def as_weights(stack: Stack, x: Tensor) -> Tensor:
 
 
 def has_hooks(stack: Stack) -> bool:
-    """Whether a module of the stack has a hook of its forward pass."""
+    """Whether a module of the stack has a forward hook or forward pre-hook."""
     return any(module._forward_hooks or module._forward_pre_hooks for module in stack.modules())
 
 
@@ -45,12 +45,12 @@ def run_half(stack: Stack, x: Tensor, run: Run) -> Tensor:
 
 
 def run_as_it_is(stack: Stack, x: Tensor) -> Tensor:
-    """What `run_half` returns, without strips."""
+    """The same result as that of `run_half`, computed without strips."""
     return cast(Tensor, stack(x.contiguous(memory_format=memory_format_of(stack)))).float()
 
 
 def no_autocast(x: Tensor) -> torch.autocast:
-    """Nodes know the dtype of their results, and autocast would change it."""
+    """A context without autocast, which would change the dtypes that nodes state for their results."""
     return torch.autocast(x.device.type, enabled=False)
 
 

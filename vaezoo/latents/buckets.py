@@ -1,4 +1,4 @@
-"""How photos are brought to sizes that share a shard: a square, their own size, or the nearest of some buckets."""
+"""How photos are brought to sizes that share a shard: a square, their own size, or the nearest bucket."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ from vaezoo.errors import ImageError
 Resize = Literal["center", "multiple", "buckets", "kohya"]
 RESIZES: tuple[Resize, ...] = ("center", "multiple", "buckets", "kohya")
 SDXL_SIZE = 1024
-KOHYA_STEP, KOHYA_LEAST = 64, 256  # bucket_reso_steps and min_bucket_reso of sd-scripts
+KOHYA_STEP, KOHYA_LEAST = 64, 256  # defaults of bucket_reso_steps and min_bucket_reso of sd-scripts
 # Width and height of the upright ones, which are also used turned. Podell et al. 2023 (arXiv:2307.01952), appendix I,
 # as in neggles/neurosis@50d8406802122e254bc71f846b1717938fc64458 `src/neurosis/dataset/aspect/lists.py`, where only
 # 704 x 1344 is not turned.
@@ -129,7 +129,7 @@ def kohya_sizes(size: int, multiple: int) -> list[tuple[int, int]]:
     height with no more pixels than the square.
 
     Args:
-        size: Its `resolution`; `max_bucket_reso` is twice as large.
+        size: `resolution` of sd-scripts; `max_bucket_reso` is twice as large.
         multiple: Sides are multiples of it and of 64.
     """
     step, most, found = kohya_step(multiple), 2 * size, {(size, size)}

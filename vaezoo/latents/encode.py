@@ -101,7 +101,7 @@ def encode_dataset(
 
     Args:
         model: Name of a model with weights, or a model. With several jobs or Ray it must be a name. If you changed the
-            weights of a model after loading it, set its `source` to `None`: otherwise the folder states those loaded.
+            weights of a model after loading it, set its `source` to `None`: otherwise the folder names those loaded.
         data: Source of the photos, as `vaezoo.data.photos.photos` takes it; `None` means the sample photos.
         out: Folder of the latents; it is created. `~` is the home folder.
         split: Split of a dataset, "validation" by default, or subfolder of a folder.
@@ -190,7 +190,7 @@ def encode_dataset(
 
 
 def _check_name(model: str | VAE, in_jobs: bool) -> None:
-    """Refuse an unknown name, and a model without one for jobs, before photos are listed."""
+    """Refuse an unknown name, and jobs for a model that is not given by name, before photos are listed."""
     if isinstance(model, str):
         check_known(model)
     elif in_jobs:
@@ -205,7 +205,7 @@ def _loaded(model: str | VAE, device: str | None) -> VAE:
 
 
 def _finish(folder: Path, about: dict[str, Any], plan: Sequence[PlannedPhoto], bad: str) -> DatasetFacts:
-    """Write `dataset.json` from the shards, and refuse bad photos if asked for."""
+    """Write `dataset.json` from the shards, and refuse bad photos if `bad` is "refuse"."""
     facts = read_facts(folder, plan)
     write_dataset(folder, about, facts)
     if bad == "refuse":

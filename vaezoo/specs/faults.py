@@ -12,8 +12,9 @@ from vaezoo.specs.tree import Location, Node, short
 
 FAILED: Any = object()  # stands for a value that has a fault
 MAX_SHOWN = 100  # faults in one message
-_MORE = {"block": "; import the module of a block of your own first (commands: --import MODULE)"}
 MOST_CHOICES = 6  # values that the message about a missing key lists
+# What the message about an unknown name adds to the known ones, by noun.
+_HINTS = {"block": "; import the module of a block of your own first (commands: --import MODULE)"}
 
 
 class Faults:
@@ -48,7 +49,7 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     noun, _, context = what.partition(" ")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     listed = known if len(known) <= 40 else [*known[:12], f"{len(known) - 12:,} more"]
-    all_known = f"known: {listing(listed)}{_MORE.get(noun, '')}"
+    all_known = f"known: {listing(listed)}{_HINTS.get(noun, '')}"
     remedy = f"did you mean {listing([repr(n) for n in near], 'or')}?" if near else all_known
     return f"unknown {noun} {short(name)}{' ' + context if context else ''}; {remedy}"
 

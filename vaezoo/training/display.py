@@ -53,7 +53,9 @@ class Display:
         if self.first is None:
             self.first = now, step
         seconds, steps = now - self.first[0], step - self.first[1]
-        return duration((self.steps - step) * seconds / steps) if steps else "?" if step < self.steps else "0 s"
+        if step >= self.steps:
+            return duration(0)
+        return duration((self.steps - step) * seconds / steps) if steps else "?"
 
     def _print(self, text: str, stay: bool) -> None:
         text = terminal_text(text)

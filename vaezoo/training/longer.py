@@ -10,7 +10,7 @@ from vaezoo.training.recipe_schema import STARTS, Recipe
 from vaezoo.training.recipes import read_recipe
 from vaezoo.weights.config_json import CONFIG
 
-TRAIN = "train"  # the run folder within the folder of a run of an ablation
+TRAIN = "train"  # subfolder of a run of an ablation; it is a run folder
 
 
 def recipe_of_run(run: Path, settings: Mapping[str, Node], anew: bool) -> Recipe:
@@ -26,7 +26,8 @@ def recipe_of_run(run: Path, settings: Mapping[str, Node], anew: bool) -> Recipe
         initialized its network (`overrides`, `start`, `grow`) is left out.
 
     Raises:
-        FileError: If the folder holds no run, or none that has published weights yet, or if the run is in it.
+        FileError: If the folder holds no run, or none that has published weights yet, or is the folder above the
+            run of an ablation.
         SpecError: If a setting is invalid.
     """
     if not (run / RECIPE).is_file():

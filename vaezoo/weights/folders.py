@@ -30,10 +30,10 @@ class Folder(Protocol):
         """The path of a file, or `None` if the folder has no such file."""
 
     def read(self, file: str, sha256: str | None = None) -> Path:
-        """The path of a file, which must be there and have this SHA-256 (`None` accepts any); see `check`."""
+        """The path of a file, which must be there and have this SHA-256 (`None` accepts any) if `check` passes."""
 
     def check(self, path: Path, sha256: str | None) -> None:
-        """Compare a file that `read` returned with its SHA-256, where `read` leaves that to the caller."""
+        """Compare a file that `read` returned with its SHA-256, if `read` has not done so."""
 
     def source(self, spec: ModelSpec, files: Sequence[Path] = (), sha256: str | None = None) -> WeightsSource:
         """The source of the weights in `files`; of the weights that the folder describes if none were read."""
@@ -68,7 +68,7 @@ class LocalFolder:
         return path
 
     def check(self, path: Path, sha256: str | None) -> None:
-        """See `Folder.check`; on disk nothing is known about a file before all of it is read.
+        """See `Folder.check`; it is not part of `read` because it takes as long as reading the whole file.
 
         Raises:
             CheckpointError: If the file has another SHA-256.

@@ -78,7 +78,7 @@ def _with_weights(
 
 @contextlib.contextmanager
 def _meanwhile(check: Callable[[], None] | None) -> Iterator[None]:
-    """Run the check of a file in a thread during a block; its error replaces that of the block, which it explains."""
+    """Run the check of a file in a thread during a block; its error replaces one of the block, because it says why."""
     if check is None:
         yield
         return

@@ -66,8 +66,8 @@ def local(
         same = x.ndim > 1 and x.shape[-2:] == (height, width)
         return torch.empty((*x.shape[:-2], *other) if same else x.shape, dtype=x.dtype, device=x.device)
 
-    # at another, small size the result must change likewise, or the call depends on the size; it is computed on the
-    # device of the maps, because the meta device would import what takes seconds
+    # at another, small size the result must change likewise, or the call depends on the size; this runs on the device
+    # of the maps, because the first call on the meta device imports modules for seconds
     try:
         made = call([torch.empty((*n.shape[:-2], *other), dtype=n.dtype, device=device) for n in inputs], shrunk)
     except (RuntimeError, TypeError, IndexError):  # a shape or number among the arguments fits this size only

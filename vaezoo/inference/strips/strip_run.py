@@ -124,12 +124,12 @@ class Run:
             del rows  # before the next one allocates
 
     def strips_to_reduce(self, node: MapNode) -> Iterator[Tensor]:
-        """The strips of a map for a sum over all of it, after which the map is computed again."""
+        """The strips of a map, to be summed or averaged over all positions; the map is computed again afterwards."""
         self.keep_last_sum(node)
         return (rows for _, rows in self.strips(node, release=False))
 
     def keep_last_sum(self, node: MapNode) -> None:
-        """Keep the last sum before a map, from which more will be computed, so that it is not computed again for it."""
+        """Store the last sum that a map depends on, so that what leads to this sum is computed only once."""
         sums = [source for source in order_of(node) if source.is_sum and source.stored is None and source is not node]
         if sums:
             self.store(sums[-1])

@@ -55,7 +55,7 @@ def pays(x: Tensor, weight: Tensor, strides: tuple[int, int], groups: int) -> bo
 
 
 def is_wide(weight: Tensor) -> bool:
-    """Whether a weight is that of a 3x3 convolution with enough channels."""
+    """Whether a weight is that of a 3x3 convolution with enough channels for Winograd's filtering."""
     return weight.ndim == 4 and weight.shape[-2:] == (KERNEL, KERNEL) and min(weight.shape[:2]) >= LEAST_CHANNELS
 
 

@@ -95,7 +95,7 @@ def crop_box(bucket: tuple[int, int], original: tuple[int, int]) -> Box:
         original: Width and height of the photo.
     """
     ratio = original[0] / original[1]
-    if bucket[0] / bucket[1] > ratio:  # the side that fills the bucket is its own: a rounded one could give -1 below
+    if bucket[0] / bucket[1] > ratio:  # copies the side that fills the bucket: a rounded one could give -1 below
         width, height = bucket[1] * ratio, float(bucket[1])
     else:
         width, height = float(bucket[0]), bucket[0] / ratio
