@@ -47,8 +47,9 @@ USABLE = 0.8  # share of the free memory that a pass may take; the rest is for o
 class StripExecutor:
     """Runs a half strip by strip, with the result of running it as a whole.
 
-    With gradients enabled the half is called as it is, because a backward pass needs all maps; so is one that strips
-    would not make faster, if no strips are asked for. The images of a batch run at the same time where that is faster.
+    With gradients enabled the half is called as it is, because a backward pass needs all maps. A half that strips would
+    not make faster runs as it is, too, unless `tile` or `processes` is given. On a CPU without these, the images of a
+    batch run at the same time.
 
     Args:
         tile: Height of a strip in pixels of the image; "auto" chooses it by the free memory, and `None` by speed.
@@ -77,7 +78,7 @@ class StripExecutor:
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _at_once(self, half: Stack, image: Tensor) -> int:
-        """How many images of a batch to run at the same time: as many as fit into memory, or one by one."""
+        """How many images of a batch fit into memory at once; 1 where strips, processes or hooks expect one by one."""
         x = as_weights(half, image)
         if self.tile is not None or self.processes.world_size > 1 or x.device.type != "cpu" or has_hooks(half):
             return 1
