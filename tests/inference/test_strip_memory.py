@@ -74,8 +74,9 @@ class ConvolvedBy(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_no_map_is_computed_twice_for_attention_over_all_positions():
-    half = small_vae("dcae_lite_f32_z32").encoder  # without group norms, for which maps are kept
+@pytest.mark.parametrize("name", ["dcae_lite_f32_z32", "qwenimage_f8_z16"])  # without group norms, which keep maps
+def test_no_map_is_computed_twice_for_attention_over_all_positions(name):
+    half = small_vae(name).encoder
     with torch.no_grad(), ConvolvedBy() as convolved:
         run_half(half, torch.randn(1, 3, 128, 128), Run(FASTEST))
     counts = Counter(convolved.weights)

@@ -16,7 +16,7 @@ def check_source(source: str) -> None:
         source: A source as for `vaezoo.data.photos.photos`.
 
     Raises:
-        FileError: If it is none of them.
+        FileError: If nothing exists at the path.
     """
     if not source.startswith((*INDEXED, *STREAMED)) and not set("*?[{") & set(source):
         path = Path(os.path.expanduser(source))

@@ -142,7 +142,7 @@ def attend(run: Run, x: MapNode, qkv: nn.Linear, proj: nn.Linear, heads: int) ->
     b, c, h, w = x.shape
     start, end = run.rows(h)
     key_value = torch.empty(2, b, heads, (end - start) * w, c // heads, dtype=x.dtype, device=qkv.weight.device)
-    for first, rows in run.strips(x, release=False):
+    for first, rows in run.strips_read_again(x):
         projected = F.linear(rows.flatten(2).transpose(1, 2), qkv.weight[c:], qkv.bias[c:])
         split = projected.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         key_value[:, :, :, (first - start) * w :][..., : split.shape[3], :] = split
@@ -172,7 +172,7 @@ def mix_positions(run: Run, x: MapNode, head_channels: int) -> MapNode | None:
         _, k, v = split(rows)
         return F.pad(v.float(), (0, 0, 0, 1), value=1.0) @ F.relu(k).float().transpose(-1, -2)
 
-    sums = run.total(torch.stack([products(rows) for rows in run.strips_to_reduce(x)]).sum(dim=0))
+    sums = run.total(torch.stack([products(rows) for _, rows in run.strips_read_again(x)]).sum(dim=0))
 
     def mixed(rows: list[Tensor], first: int, last: int) -> Tensor:
         q = F.relu(split(rows[0])[0]).float()

@@ -64,7 +64,7 @@ def local(
 
     def shrunk(x: Tensor) -> Tensor:
         same = x.ndim > 1 and x.shape[-2:] == (height, width)
-        return torch.empty((*x.shape[:-2], *other) if same else x.shape, dtype=x.dtype, device=x.device)
+        return x.new_empty((*x.shape[:-2], *other)) if same else x
 
     # at another, small size the result must change likewise, or the call depends on the size; this runs on the device
     # of the maps, because the first call on the meta device imports modules for seconds

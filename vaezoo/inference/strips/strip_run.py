@@ -123,10 +123,10 @@ class Run:
             yield first, rows
             del rows  # before the next one allocates
 
-    def strips_to_reduce(self, node: MapNode) -> Iterator[Tensor]:
-        """The strips of a map, to be summed or averaged over all positions; the map is computed again afterwards."""
+    def strips_read_again(self, node: MapNode) -> Iterator[tuple[int, Tensor]]:
+        """The strips of a map that is computed again later, after all of it was read for moments, keys or sums."""
         self.keep_last_sum(node)
-        return (rows for _, rows in self.strips(node, release=False))
+        return self.strips(node, release=False)
 
     def keep_last_sum(self, node: MapNode) -> None:
         """Store the last sum that a map depends on, so that what leads to this sum is computed only once."""
@@ -161,7 +161,7 @@ class Run:
             return
         gathered = GroupMoments(groups)
         stored = node.stored and node.stored.pieces(0, node.height)
-        for rows in stored or self.strips_to_reduce(node):
+        for rows in stored or (rows for _, rows in self.strips_read_again(node)):
             gathered.add(rows)
         node.moments = self.merged(gathered)
 
