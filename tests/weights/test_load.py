@@ -14,6 +14,7 @@ from support.representatives import one_of_each
 import vaezoo
 from vaezoo.errors import CheckpointError, FileError, InputError
 from vaezoo.io.files import sha256_of
+from vaezoo.weights import load as loading
 from vaezoo.weights import tensors as reading
 from vaezoo.weights.header import read_header
 from vaezoo.weights.header_diff import header_diff
@@ -196,6 +197,25 @@ def test_what_cannot_be_exported_says_why(vae, tmp_path):
     with pytest.raises(InputError, match=r"not torch.int8"):
         vaezoo.export_checkpoint(vae, tmp_path / "x.safetensors", dtype=torch.int8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_are_read_by_one_thread_and_the_threads_come_back(vae, path, monkeypatch):
+    threads, counts = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+
+    def failing(*_):
+        counts.append(torch.get_num_threads())
+        raise CheckpointError("x")
+
+    try:
+        vaezoo.load_checkpoint(vae, path)
+        assert torch.get_num_threads() == 3
+        monkeypatch.setattr(loading, "cast_finite", failing)
+        with pytest.raises(CheckpointError):
+            vaezoo.load_checkpoint(vae, path)
+        assert [*counts, torch.get_num_threads()] == [1, 3]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_loading_into_a_live_model_keeps_its_parameters_and_memory_format(vae, path):

@@ -27,7 +27,7 @@ from vaezoo.weights.header import (
     view,
 )
 from vaezoo.weights.header_diff import header_diff, shown
-from vaezoo.weights.tensors import ReadTensor, open_tensors, read_statistics, read_tensor
+from vaezoo.weights.tensors import ReadTensor, one_thread, open_tensors, read_statistics, read_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def load_into(
     if part:  # after the comparison: a layout names the tensors of whole networks
         keep_half(vae, part)
         names = [each for each in names if each.key.startswith(f"{part}.")]
-    with open_tensors(header) as read:
+    with open_tensors(header) as read, one_thread():
         tensors = tensors_of(vae, read, names, seen, f"{path}: ", device, dtype or _common_dtype(header, seen))
         statistics = read_statistics(read, seen, vae.latent_channels, path)
     vae.load_state_dict(tensors, strict=True, assign=vae.device.type == "meta")

@@ -41,6 +41,17 @@ def open_tensors(header: Header) -> Iterator[ReadTensor]:
     yield read
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Copy tensors with one thread: page faults limit it, and several would wait for other processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _MappedFile:
     """A safetensors file that is mapped again after some time, which returns the memory of the tensors read so far."""
 
