@@ -99,10 +99,10 @@ def pretrained(name: str, options: argparse.Namespace) -> "VAE":
     vae = create(name, pretrained=True, device=options.device, dtype=DTYPES[options.dtype or "fp32"])
     if not options.fast and options.tile is None:
         return vae
-    from vaezoo.inference.optimize import optimize_for_command
+    from vaezoo.inference.optimize import optimize
 
     dtype = options.dtype or ("auto" if options.fast else "fp32")
-    return optimize_for_command(vae, dtype, options.fast, options.tile)
+    return optimize(vae, dtype, fuse=options.fast, tile=options.tile, keep_memory=True)
 
 
 def _tile(text: str) -> int | str:

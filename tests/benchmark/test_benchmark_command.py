@@ -60,6 +60,7 @@ def test_a_fast_path_that_returns_memory_says_so(tmp_path, pretended, capsys):
     assert main([*fast, "--out", str(tmp_path / "bench.csv")]) == 0
     assert pretended[0].keep_memory is False
     assert "vaezoo, fast, memory returned, 32 pixels" in capsys.readouterr().out
+    fast.remove("--fast")
     assert main([*fast, "--tile", "8"]) == 2
     assert "keep_memory" in capsys.readouterr().err
 

@@ -98,10 +98,8 @@ def make_case(
         channels_last = on.type == "cpu"
     if (fast or tile is not None) and what not in OPTIMIZABLE:
         raise InputError(f"{what} does not run optimized; measure it without fast and tile")
-    if not keep_memory and (not fast or tile is not None):
-        raise InputError(
-            "--return-memory (keep_memory=False) applies only to --fast without --tile; leave it out, or change those"
-        )
+    if not keep_memory and not fast:
+        raise InputError("--return-memory (keep_memory=False) applies only to --fast; add --fast, or leave it out")
     if what == "load":
         _check_load(implementation, on.type)
     else:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaezoo.benchmark.case import BenchmarkCase
 from vaezoo.benchmark.peers import DIFFUSERS, DOCUMENTED, OURS, DiffusersPeer, DocumentedPeer
-from vaezoo.inference.optimize import optimize, optimize_for_command
+from vaezoo.inference.optimize import optimize
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.vae import VAE
 from vaezoo.specs.model import ModelSpec
@@ -39,9 +39,7 @@ def _optimized(vae: VAE, case: BenchmarkCase) -> VAE:
     """Optimize a VAE as the commands do for `--fast` and `--tile`, in the dtype and memory format of the case."""
     memory_format = "channels_last" if case.channels_last else "contiguous"
     tile = cast(Any, case.tile)  # "auto" among its strings, as the case was checked
-    if not case.keep_memory:
-        return optimize(vae, case.dtype, memory_format)
-    return optimize_for_command(vae, case.dtype, case.fast, tile, memory_format)
+    return optimize(vae, case.dtype, memory_format, fuse=case.fast, tile=tile, keep_memory=case.keep_memory)
 
 
 def make_step(network: Network, case: BenchmarkCase) -> Callable[[], object]:

@@ -14,7 +14,7 @@ from vaezoo.errors import InputError
 from vaezoo.inference.compiled import CompiledExecutor
 from vaezoo.inference.executor import StripExecutor
 from vaezoo.inference.finite_guard import FiniteGuard
-from vaezoo.inference.process_memory import keep_freed_memory, return_freed_memory
+from vaezoo.inference.process_memory import keep_freed_memory
 from vaezoo.nn.dtypes import DTYPES
 from vaezoo.nn.unwrap import unwrapped
 from vaezoo.nn.vae import VAE
@@ -103,25 +103,6 @@ def optimize(
     if keep_memory:
         keep_freed_memory()
     return made
-
-
-def optimize_for_command(
-    vae: VAE, dtype: str, fast: bool, tile: int | Literal["auto"] | None, memory_format: str = "auto"
-) -> VAE:
-    """Optimize a model as `--fast` and `--tile` of a command do, whose process has no other use.
-
-    With strips, freed memory is returned to the system; otherwise, `fast` keeps it.
-
-    Args:
-        vae: The model.
-        dtype: As for `optimize`.
-        fast: Whether to rewrite convolutions and keep freed memory.
-        tile: As for `optimize`.
-        memory_format: As for `optimize`.
-    """
-    if tile is not None:
-        return_freed_memory()
-    return optimize(vae, dtype, memory_format, fuse=fast, tile=tile, keep_memory=fast and tile is None)
 
 
 def fast_bf16(device: torch.device) -> bool:

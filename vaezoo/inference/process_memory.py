@@ -9,7 +9,6 @@ import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_THRESHOLD = 2**31 - 1  # mallopt takes an int
-SMALLEST_LARGE_BLOCK = 1 << 20  # bytes; smaller blocks leave no gaps that count
 
 
 def keep_freed_memory() -> bool:
@@ -22,25 +21,10 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it had an effect; other C libraries than glibc have no such setting.
     """
-    return _set_thresholds(LARGEST_THRESHOLD)
-
-
-def return_freed_memory() -> bool:
-    """Let the C library return each freed block of 1 MiB or more to the kernel at once.
-
-    By itself, glibc raises that size to 32 MiB as soon as such blocks are freed. Smaller ones then come from a heap, in
-    which the strips of a pass leave gaps: decoding 512 x 512 pixels in strips of 64 grew a process by 675 MiB, and by
-    462 MiB with this setting. In return the kernel clears all memory again that is used again.
-
-    Returns:
-        Whether it had an effect; other C libraries than glibc have no such setting.
-    """
-    return _set_thresholds(SMALLEST_LARGE_BLOCK)
-
-
-def _set_thresholds(size: int) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and all([mallopt(M_MMAP_THRESHOLD, size), mallopt(M_TRIM_THRESHOLD, size)])
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, LARGEST_THRESHOLD))
 
 
 def free_bytes(device: torch.device) -> int:
