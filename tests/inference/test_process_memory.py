@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from vaezoo.inference.process_memory import keep_freed_memory
+from vaezoo.inference import process_memory
+from vaezoo.inference.process_memory import free_bytes, keep_freed_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc has these settings")
 NAMES = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
@@ -38,3 +39,32 @@ def test_large_blocks_are_kept_in_the_heap_or_not():
         returned = leave_the_heap(1)
         os._exit(0 if returned and keep_freed_memory() and not leave_the_heap(1) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def write_group(folder, limit, used, cached=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("max", limit), ("current", used), ("stat", f"anon 7\ninactive_file {cached}")):
+        (folder / f"memory.{name}").write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "free"),
+    [("/", 4096), ("/a", 500), ("/a/b", 300), ("/a/unlimited", 500), ("/../c", 4096), ("/gone/b", 4096)],
+)
+def test_free_memory_is_what_every_control_group_around_the_process_leaves(tmp_path, monkeypatch, path, free):
+    write_group(tmp_path / "a", 2000, 1600, cached=100)
+    write_group(tmp_path / "a" / "b", 1000, 700)
+    write_group(tmp_path / "a" / "unlimited", "max", 9)
+    info, own = tmp_path / "meminfo", tmp_path / "own"
+    info.write_text("MemTotal: 16 kB\nMemFree: 1 kB\nMemAvailable: 4 kB\n")
+    own.write_text(f"1:name=systemd:/x\n0::{path}\n")
+    monkeypatch.setattr(process_memory, "MEMORY_INFO", info)
+    monkeypatch.setattr(process_memory, "OWN_GROUP", own)
+    monkeypatch.setattr(process_memory, "GROUPS", tmp_path)
+    assert free_bytes(torch.device("cpu")) == free
+
+
+def test_without_figures_of_the_system_half_of_the_memory_counts_as_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_memory, "MEMORY_INFO", tmp_path / "missing")
+    monkeypatch.setattr(process_memory, "OWN_GROUP", tmp_path / "missing")
+    assert free_bytes(torch.device("cpu")) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
