@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from argument_tables import arguments, blocks, objectives
-from performance_tables import encoding, layers, performance, profile, scaling
+from performance_tables import decode_profile, encoding, performance, row_profile, scaling
 from result_tables import answer, benchmark, latent_sizes, results, runs, table_of, taesd, tiles
 
 import vaezoo
@@ -162,8 +162,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "benchmark": benchmark,
     "performance": performance,
     "scaling": scaling,
-    "profile": profile,
-    "layers": layers,
+    "decode_profile": decode_profile,
+    "row_profile": row_profile,
     "encoding": encoding,
     "runs": runs,
     **{f"answer_{name}": functools.partial(answer, name) for name in files("ablations") if name != "quickstart"},

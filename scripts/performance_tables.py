@@ -70,7 +70,7 @@ def scaling() -> str:
     return table_of(rows)
 
 
-def profile() -> str:
+def decode_profile() -> str:
     """A table per dtype of the profile: seconds of each kind of operation, and its share of the time."""
     with (RESULTS / "decode_profile.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -89,7 +89,7 @@ def profile() -> str:
     return "\n\n".join(tables)
 
 
-def layers() -> str:
+def row_profile() -> str:
     """Table of the rows of a network, as measured by `scripts/profile_rows.py`."""
     with (RESULTS / "row_profile.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
