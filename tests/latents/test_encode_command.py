@@ -13,7 +13,7 @@ from support.kills import content, forked
 
 from vaezoo.data.photo_place import PhotoPlace
 from vaezoo.errors import TrainingError
-from vaezoo.inference import process_memory
+from vaezoo.inference import optimize
 from vaezoo.latents import shard_job
 from vaezoo.latents.encode_jobs import chunks
 from vaezoo.latents.shard_encoder import usual_batch
@@ -24,7 +24,7 @@ SMALL = ["--size", "16", "--shard-size", "4", "--batch", "2", "--compute", "fp32
 @pytest.fixture(autouse=True)
 def same_memory(monkeypatch):
     """The command keeps freed memory, which would last for all later tests of this process."""
-    monkeypatch.setattr(process_memory, "_set_thresholds", lambda size: True)
+    monkeypatch.setattr(optimize, "keep_freed_memory", lambda: True)
 
 
 @pytest.fixture
