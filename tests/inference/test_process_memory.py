@@ -65,7 +65,11 @@ def test_free_memory_is_what_every_control_group_around_the_process_leaves(tmp_p
     assert free_bytes(torch.device("cpu")) == free
 
 
-def test_without_figures_of_the_system_half_of_the_memory_counts_as_free(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_memory, "MEMORY_INFO", tmp_path / "missing")
+@pytest.mark.parametrize("text", [None, "MemTotal: 16 kB\n"])
+def test_without_figures_of_the_system_half_of_the_memory_counts_as_free(tmp_path, monkeypatch, text):
+    info = tmp_path / "meminfo"
+    if text:
+        info.write_text(text)
+    monkeypatch.setattr(process_memory, "MEMORY_INFO", info)
     monkeypatch.setattr(process_memory, "OWN_GROUP", tmp_path / "missing")
     assert free_bytes(torch.device("cpu")) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -25,7 +25,8 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, LARGEST_THRESHOLD))
+    heap, trim = mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD), mallopt(M_TRIM_THRESHOLD, LARGEST_THRESHOLD)
+    return bool(heap and trim)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -66,9 +67,10 @@ def _available_on_windows() -> int:
 def _available() -> int | None:
     """Available memory by Linux's own estimate."""
     try:
-        return _value("MemAvailable:", MEMORY_INFO) * 1024
+        kib = _value("MemAvailable:", MEMORY_INFO)
     except OSError:
         return None
+    return None if kib is None else kib * 1024
 
 
 def _control_groups() -> int | None:
@@ -88,12 +90,13 @@ def _left_in(folder: Path) -> int | None:
     try:
         limit = (folder / "memory.max").read_text(encoding="ascii").strip()
         used = int((folder / "memory.current").read_text(encoding="ascii"))
-        return int(limit) - used + _value("inactive_file", folder / "memory.stat") if limit.isdecimal() else None
+        unused = _value("inactive_file", folder / "memory.stat") or 0
     except OSError:  # no such group, such as the outermost one
         return None
+    return int(limit) - used + unused if limit.isdecimal() else None
 
 
-def _value(name: str, table: Path) -> int:
-    """The number after a name in a table of Linux; 0 if it is missing."""
+def _value(name: str, table: Path) -> int | None:
+    """The number after a name in a table of Linux; `None` if it is missing."""
     rows = (line.split() for line in table.read_text(encoding="ascii").splitlines())
-    return next((int(row[1]) for row in rows if row[0] == name), 0)
+    return next((int(row[1]) for row in rows if row[0] == name), None)
