@@ -40,7 +40,7 @@ NO_LIMIT = 1 << 60
 FASTEST = Plan(strip_bytes=64 << 20, kept_positions=NO_LIMIT)  # higher strips are no faster and need more memory
 SMALLER = (64 << 20, 8 << 20)  # bytes of strips; smaller ones need less memory and repeat more work
 KEPT = 1 / 4  # share of the pixels up to which maps are kept: larger ones decide about the peak
-USABLE = 0.8  # share of the free memory that a pass may take; the rest is for other programs and for fragmentation
+USABLE = 0.7  # share of the free memory that tensors may take: gaps between them took up to a third more
 
 
 @dataclass
