@@ -35,7 +35,7 @@ class BenchmarkCase:
         device: Device to run on.
         fast: Whether the network is run by `vaezoo.optimize`, with all that makes it faster.
         tile: Height of the strips of `vaezoo.optimize` in pixels, "auto", or `None` for the whole image.
-        keep_memory: Whether `fast` keeps freed memory, as in commands; otherwise the C library decides.
+        keep_memory: Whether `fast` and `tile` keep freed memory, as in commands; otherwise the C library decides.
     """
 
     network: dict[str, Any]

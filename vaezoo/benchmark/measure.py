@@ -57,7 +57,7 @@ def measure(
         warmup: Number of steps before them; they count for peak memory but not for time.
         fast: Whether to run the network by `vaezoo.optimize`, as `--fast` does.
         tile: Height in pixels of the strips of `vaezoo.optimize`, or "auto"; `None` runs whole images.
-        keep_memory: Whether `fast` keeps freed memory for the next tensors, as commands do.
+        keep_memory: Whether `fast` and `tile` keep freed memory for the next tensors, as commands do.
 
     Returns:
         A value for each of `COLUMNS`, `None` where it does not apply; `docs/benchmark.md` explains them. If the process
